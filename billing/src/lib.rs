@@ -1,0 +1,1 @@
+//! From the usage ledger to what is billable.

@@ -1,0 +1,1 @@
+//! Domains and certificates: DNS checks, local CA, ACME.

@@ -1,0 +1,1 @@
+//! stoa.toml to validated settings, one struct a role.

@@ -1,0 +1,78 @@
+//! An http-01 challenge as edges answer it (RFC 8555 §8.3).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::host::Host;
+
+/// Path below which challenges are answered, before any redirect or rule.
+pub const HTTP01_PREFIX: &str = "/.well-known/acme-challenge/";
+
+/// The token of a challenge: 1 to 128 characters of base64url (RFC 8555 §8.3).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Token(String);
+
+/// A text that is no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an ACME token: 1 to 128 characters of base64url")]
+pub struct TokenError(String);
+
+impl Token {
+    /// Parses a token.
+    ///
+    /// # Errors
+    /// [`TokenError`] names the text.
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        let sound = (1..=128).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if sound { Ok(Self(text.to_owned())) } else { Err(TokenError(text.to_owned())) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Token {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = TokenError;
+
+    fn try_from(text: String) -> Result<Self, TokenError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> Self {
+        token.0
+    }
+}
+
+/// One answer that an edge holds ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpChallenge {
+    /// Last part of the path.
+    pub token: Token,
+    /// The name being proved.
+    pub host: Host,
+    /// Body of the answer: `token.thumbprint`.
+    pub key_authorization: String,
+    /// When the answer may be forgotten.
+    pub expires_at: Timestamp,
+}

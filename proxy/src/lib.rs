@@ -1,0 +1,1 @@
+//! The edge: TLS, SNI, routing, protection, forwarding, metering.

@@ -1,0 +1,1 @@
+//! May this key take n now? GCRA in process.

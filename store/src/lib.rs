@@ -1,0 +1,1 @@
+//! The source of truth: SQLite and Postgres behind one API.

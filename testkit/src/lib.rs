@@ -1,0 +1,1 @@
+//! Real servers and clients on loopback, for tests only.

@@ -1,0 +1,1 @@
+//! The firewall: rules in, verdict out. Knows no HTTP server.
