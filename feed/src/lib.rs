@@ -4,6 +4,15 @@
 //! API. The edge's half is a [`Sink`] that holds everything in memory. Deliberately absent: how the control
 //! plane stores the log (`store`) and what an edge does with it (`proxy`).
 
+mod backoff;
+pub mod disk;
+pub mod edge_id;
+pub mod follower;
+pub mod http;
+mod journal;
+pub mod replica;
+pub mod usage;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -12,16 +21,22 @@ use model::change::{Batch, Change, Lineage, ObjectId, Revision};
 use model::edge::EdgeReport;
 use model::usage::UsageBatch;
 
+pub use follower::{EdgeInfo, Follower, FollowerState};
+pub use replica::Replica;
+pub use usage::Outbox;
+
 /// The control plane as an edge sees it.
 #[async_trait]
 pub trait Origin: Send + Sync + std::fmt::Debug + 'static {
     /// The changes after `after` in the log `lineage`, oldest first. If there are none, waits up to `wait`
     /// for one and then answers an empty batch. Of another lineage, or too far behind: the first page of a
-    /// reset.
+    /// reset. The pages after it are asked for with the `lineage` and `next` of the page before, so an origin
+    /// must go on from there even where it would tell an edge that was away that it is too far behind.
     ///
     /// # Errors
     /// [`OriginError`] tells whether trying again makes sense.
-    async fn changes(&self, lineage: &Lineage, after: Revision, wait: Duration) -> Result<Batch, OriginError>;
+    async fn changes(&self, lineage: &Lineage, after: Revision, wait: Duration)
+    -> Result<Batch, OriginError>;
 
     /// Takes usage; a batch that was taken before is taken for done.
     ///

@@ -187,8 +187,14 @@ mod tests {
             ("ftp://a.test", "backend `ftp://a.test` must begin with http:// or https://"),
             ("http://a.test/x", "backend `http://a.test/x` may have a scheme, a host and a port only"),
             ("http://u:p@a.test", "backend `http://u:p@a.test` may have a scheme, a host and a port only"),
-            ("http://169.254.169.254", "backend `http://169.254.169.254` is an address that no app can listen on"),
-            ("http://[::ffff:169.254.169.254]", "backend `http://[::ffff:169.254.169.254]` is an address that no app can listen on"),
+            (
+                "http://169.254.169.254",
+                "backend `http://169.254.169.254` is an address that no app can listen on",
+            ),
+            (
+                "http://[::ffff:169.254.169.254]",
+                "backend `http://[::ffff:169.254.169.254]` is an address that no app can listen on",
+            ),
             ("http://a.test:0", "backend `http://a.test:0` has port 0"),
         ] {
             assert_eq!(parsed(text), Err(error.to_owned()));

@@ -51,7 +51,7 @@ pub enum Object {
     /// A tenant's standing and limits.
     Tenant(Tenant),
     /// An app.
-    Site(Site),
+    Site(Box<Site>),
     /// A certificate.
     Certificate(Certificate),
     /// An http-01 answer.

@@ -228,7 +228,9 @@ mod tests {
 
     #[test]
     fn nobody_can_break_out_of_the_header() {
-        for text in ["https://a.test; script-src *", "*", "http://a.test", "'self'\r\nX: y", "https://a.test/x"] {
+        for text in
+            ["https://a.test; script-src *", "*", "http://a.test", "'self'\r\nX: y", "https://a.test/x"]
+        {
             assert_eq!(text.parse::<Source>(), Err(SourceError(text.to_owned())));
         }
     }

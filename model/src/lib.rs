@@ -6,6 +6,7 @@
 pub mod acme;
 pub mod backend;
 pub mod certificate;
+pub mod chain;
 pub mod change;
 pub mod clock;
 pub mod csp;

@@ -41,7 +41,9 @@ pub enum SealError {
     #[error("a sealed value has the form v1.<key>.<text>; this one does not")]
     Form,
     /// Another key sealed it.
-    #[error("sealed with key {sealed_with}, but the key at hand is {at_hand}: restore the key it was sealed with")]
+    #[error(
+        "sealed with key {sealed_with}, but the key at hand is {at_hand}: restore the key it was sealed with"
+    )]
     OtherKey {
         /// Fingerprint of the key that sealed it.
         sealed_with: String,
@@ -121,6 +123,15 @@ impl SealingKey {
     /// # Errors
     /// [`SealError::Refused`] if the library refuses.
     pub fn seal(&self, context: &str, plaintext: &[u8]) -> Result<Sealed, SealError> {
+        let body = self.seal_bytes(context, plaintext)?;
+        Ok(Sealed { fingerprint: self.fingerprint(), body })
+    }
+
+    /// Seals `plaintext` as nonce, ciphertext and tag: for files whose head names the key once.
+    ///
+    /// # Errors
+    /// [`SealError::Refused`] if the library refuses.
+    pub fn seal_bytes(&self, context: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let mut text = plaintext.to_vec();
         let sealed = self.cipher()?.seal_in_place_append_tag(
@@ -134,7 +145,7 @@ impl SealingKey {
         }
         let mut body = nonce.to_vec();
         body.append(&mut text);
-        Ok(Sealed { fingerprint: self.fingerprint(), body })
+        Ok(body)
     }
 
     /// Opens what [`Self::seal`] sealed in the same context.
@@ -146,8 +157,16 @@ impl SealingKey {
         if sealed.fingerprint != at_hand {
             return Err(SealError::OtherKey { sealed_with: sealed.fingerprint.clone(), at_hand });
         }
+        self.open_bytes(context, &sealed.body)
+    }
+
+    /// Opens what [`Self::seal_bytes`] sealed in the same context.
+    ///
+    /// # Errors
+    /// [`SealError::Damaged`], also if another key sealed it.
+    pub fn open_bytes(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let damaged = || SealError::Damaged(context.to_owned());
-        let (nonce, text) = sealed.body.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
+        let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged())?;
         let mut text = Zeroizing::new(text.to_vec());
         let length = self
@@ -236,8 +255,7 @@ mod tests {
     fn another_key_is_named_not_tried() -> Result<(), SealError> {
         let (one, other) = (SealingKey::generate(), SealingKey::generate());
         let error = other.open("x", &one.seal("x", b"secret")?);
-        let expected =
-            SealError::OtherKey { sealed_with: one.fingerprint(), at_hand: other.fingerprint() };
+        let expected = SealError::OtherKey { sealed_with: one.fingerprint(), at_hand: other.fingerprint() };
         assert_eq!(error, Err(expected));
         Ok(())
     }

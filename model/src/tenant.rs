@@ -39,7 +39,9 @@ pub struct Slug(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SlugError {
     /// Characters or length.
-    #[error("`{0}` is not a short name: use 1 to 40 of a-z, 0-9 and hyphens, with a letter or digit at both ends")]
+    #[error(
+        "`{0}` is not a short name: use 1 to 40 of a-z, 0-9 and hyphens, with a letter or digit at both ends"
+    )]
     Form(String),
     /// A name that visitors could take for the platform, or that looks like another script.
     #[error("`{0}` is reserved: choose another name")]
@@ -48,9 +50,32 @@ pub enum SlugError {
 
 /// Names that no app may have, because visitors would take it for the platform itself.
 const RESERVED: [&str; 26] = [
-    "abuse", "account", "admin", "api", "app", "apps", "auth", "billing", "cname", "console", "dashboard",
-    "docs", "edge", "help", "login", "mail", "ns", "operator", "root", "security", "ssl", "status", "stoa",
-    "support", "www", "acme",
+    "abuse",
+    "account",
+    "admin",
+    "api",
+    "app",
+    "apps",
+    "auth",
+    "billing",
+    "cname",
+    "console",
+    "dashboard",
+    "docs",
+    "edge",
+    "help",
+    "login",
+    "mail",
+    "ns",
+    "operator",
+    "root",
+    "security",
+    "ssl",
+    "status",
+    "stoa",
+    "support",
+    "www",
+    "acme",
 ];
 
 impl Slug {
@@ -75,7 +100,11 @@ impl Slug {
     pub fn parse_app_name(text: &str) -> Result<Self, SlugError> {
         let slug = Self::parse(text)?;
         let punycode = text.get(2..4) == Some("--");
-        if punycode || RESERVED.contains(&text) { Err(SlugError::Reserved(text.to_owned())) } else { Ok(slug) }
+        if punycode || RESERVED.contains(&text) {
+            Err(SlugError::Reserved(text.to_owned()))
+        } else {
+            Ok(slug)
+        }
     }
 
     /// The text.

@@ -6,9 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
+use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. In JSON an RFC 3339 text in UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn windows_are_counted_from_the_epoch() {
         let minute = Duration::from_secs(60);
-        assert_eq!(Timestamp::from_unix_millis(119_999).floor_to(minute), Timestamp::from_unix_millis(60_000));
+        assert_eq!(
+            Timestamp::from_unix_millis(119_999).floor_to(minute),
+            Timestamp::from_unix_millis(60_000)
+        );
         assert_eq!(Timestamp::from_unix_millis(-1).floor_to(minute), Timestamp::from_unix_millis(-60_000));
     }
 }

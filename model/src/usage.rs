@@ -99,7 +99,7 @@ pub struct UsageRow {
 pub struct UsageBatch {
     /// Who counted.
     pub edge: EdgeId,
-    /// 1, 2, 3 … for this edge, over all its restarts.
+    /// Rises with every new batch of this edge, over all its restarts; numbers may be left out. Up to 2^53.
     pub sequence: u64,
     /// What was counted since the batch before.
     pub rows: Vec<UsageRow>,

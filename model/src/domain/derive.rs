@@ -50,16 +50,21 @@ fn next_action(status: DomainStatus, facts: &Facts, target: &Target) -> NextActi
             Actor::You,
             "Your domain's own name servers do not answer properly. Ask the company where you bought the domain.",
         ),
-        DomainStatus::Issuing => plain(Actor::Nobody, "Found it. Your padlock is being made; this takes about ten seconds."),
+        DomainStatus::Issuing => {
+            plain(Actor::Nobody, "Found it. Your padlock is being made; this takes about ten seconds.")
+        }
         DomainStatus::OurProblem => plain(Actor::Us, &our_problem(facts)),
         DomainStatus::Deploying => plain(Actor::Nobody, "Almost there: the padlock is being installed."),
-        DomainStatus::Live => plain(Actor::Nobody, "Live and secure. Nothing to do; the padlock renews by itself."),
-        DomainStatus::AtRisk => {
-            record("Still live, but the record below changed. Put it back, or visitors will lose this address.".to_owned())
+        DomainStatus::Live => {
+            plain(Actor::Nobody, "Live and secure. Nothing to do; the padlock renews by itself.")
         }
-        DomainStatus::Moved => {
-            record("This domain no longer points here. Put the record below back, or remove the domain.".to_owned())
-        }
+        DomainStatus::AtRisk => record(
+            "Still live, but the record below changed. Put it back, or visitors will lose this address."
+                .to_owned(),
+        ),
+        DomainStatus::Moved => record(
+            "This domain no longer points here. Put the record below back, or remove the domain.".to_owned(),
+        ),
     }
 }
 
@@ -74,7 +79,8 @@ fn needs_dns(facts: &Facts, target: &Target) -> NextAction {
         },
         None => NextAction {
             who: Actor::You,
-            text: "Add the record below where you manage your domain. We look for it every few seconds.".to_owned(),
+            text: "Add the record below where you manage your domain. We look for it every few seconds."
+                .to_owned(),
             record: Some(target.cname_record()),
         },
     }

@@ -32,7 +32,9 @@ fn each_fault_has_its_name() {
     assert_eq!(parsed(&long), Err(HostError::TooLong(long.clone())));
     assert_eq!(parsed("-a.test"), Err(HostError::Hyphen("-a.test".to_owned())));
     assert_eq!(parsed("a-.test"), Err(HostError::Hyphen("a-.test".to_owned())));
-    for bad in ["a_b.test", "a b.test", "user@a.test", "a.test/x", "a\u{0}.test", "xn--zzzzzzz999.test", "*.a.test"] {
+    for bad in
+        ["a_b.test", "a b.test", "user@a.test", "a.test/x", "a\u{0}.test", "xn--zzzzzzz999.test", "*.a.test"]
+    {
         assert_eq!(parsed(bad), Err(HostError::Character(bad.to_owned())));
     }
     for ip in ["127.0.0.1", "1.2.3", "0x7f.1"] {

@@ -38,21 +38,26 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     ];
     let presence = prop_oneof![Just(Presence::Absent), Just(Presence::Verified)];
     let away = proptest::option::of(0_u64..3_000_000);
-    (claim, routing, certification, presence, away).prop_map(|(claim, routing, certification, presence, away)| Facts {
-        claim,
-        routing,
-        certification,
-        presence,
-        checked_at: Some(NOW),
-        away_since: away.map(|seconds| NOW.minus(Duration::from_secs(seconds))),
-    })
+    (claim, routing, certification, presence, away).prop_map(
+        |(claim, routing, certification, presence, away)| Facts {
+            claim,
+            routing,
+            certification,
+            presence,
+            checked_at: Some(NOW),
+            away_since: away.map(|seconds| NOW.minus(Duration::from_secs(seconds))),
+        },
+    )
 }
 
 #[test]
 fn a_new_domain_is_told_the_one_record_to_add() -> Result<(), HostError> {
     let target = target()?;
     let (status, action) = derive(&Facts::unknown(), &target, NOW);
-    assert_eq!((status, action.who, action.record), (DomainStatus::NeedsDns, Actor::You, Some(target.cname_record())));
+    assert_eq!(
+        (status, action.who, action.record),
+        (DomainStatus::NeedsDns, Actor::You, Some(target.cname_record()))
+    );
     Ok(())
 }
 
@@ -104,12 +109,8 @@ proptest! {
 
 #[test]
 fn a_certificate_that_is_ready_but_unseen_is_deploying() -> Result<(), HostError> {
-    let facts = Facts {
-        claim: Claim::Proved,
-        routing: Routing::Here,
-        certification: ready(),
-        ..Facts::unknown()
-    };
+    let facts =
+        Facts { claim: Claim::Proved, routing: Routing::Here, certification: ready(), ..Facts::unknown() };
     assert_eq!(derive(&facts, &target()?, NOW).0, DomainStatus::Deploying);
     Ok(())
 }

@@ -1,0 +1,7 @@
+//! What happens around every handler, from the outside in: reference and log, time limit, size limit, key,
+//! idempotency.
+
+pub(crate) mod authenticate;
+pub(crate) mod deadline;
+pub(crate) mod idempotency;
+pub(crate) mod trace;

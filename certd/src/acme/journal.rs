@@ -1,0 +1,64 @@
+//! What an order must remember, and the two things it must wait for. The seam between the protocol and the
+//! store, and where tests put crashes.
+
+use async_trait::async_trait;
+use model::acme::HttpChallenge;
+use model::{Host, Timestamp};
+use zeroize::Zeroizing;
+
+use super::AcmeError;
+
+/// The memory of one order. Each method has written when it returns; a failure leaves what was there.
+#[async_trait]
+pub trait Journal: Send {
+    /// The name that is to be certified.
+    fn host(&self) -> &Host;
+
+    /// The present.
+    fn now(&self) -> Timestamp;
+
+    /// Address of the order at the authority, if one was made.
+    fn url(&self) -> Option<String>;
+
+    /// The private key, PKCS #8 DER, if one was made for this order.
+    ///
+    /// # Errors
+    /// [`AcmeError::Seal`] if it does not open.
+    fn key(&self) -> Result<Option<Zeroizing<Vec<u8>>>, AcmeError>;
+
+    /// Refuses unless the records point here with a proved claim at this moment.
+    ///
+    /// # Errors
+    /// [`AcmeError::NotHere`] says what was seen.
+    async fn confirm_here(&mut self) -> Result<(), AcmeError>;
+
+    /// Remembers the address of a new order.
+    ///
+    /// # Errors
+    /// [`AcmeError::Store`] or [`AcmeError::Fenced`].
+    async fn opened(&mut self, url: &str) -> Result<(), AcmeError>;
+
+    /// Remembers the private key, sealed.
+    ///
+    /// # Errors
+    /// [`AcmeError::Store`], [`AcmeError::Seal`] or [`AcmeError::Fenced`].
+    async fn keep_key(&mut self, der: &[u8]) -> Result<(), AcmeError>;
+
+    /// Forgets address and key: the next attempt begins a new order.
+    ///
+    /// # Errors
+    /// [`AcmeError::Store`] or [`AcmeError::Fenced`].
+    async fn forget(&mut self) -> Result<(), AcmeError>;
+
+    /// Gives the edges the answer to a challenge.
+    ///
+    /// # Errors
+    /// [`AcmeError::Store`].
+    async fn put_challenge(&mut self, challenge: &HttpChallenge) -> Result<(), AcmeError>;
+
+    /// Waits, with a bound, until the edges hold every answer given so far.
+    ///
+    /// # Errors
+    /// [`AcmeError::Store`].
+    async fn wait_for_edges(&mut self) -> Result<(), AcmeError>;
+}

@@ -1,0 +1,217 @@
+//! One order from "this host needs a certificate" to the certificate in the store.
+//!
+//! Linear and resumable: what must outlive a crash is written before the step that needs it (the order's
+//! address before its challenges, the private key before the request that is signed with it), and after a
+//! crash the authority's own status tells where to go on. A crash costs at most one order that nobody asks
+//! for again: when the authority has made one and its address was not written yet.
+
+use std::time::Duration;
+
+use instant_acme::{
+    AuthorizationStatus, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus,
+};
+use model::acme::{HttpChallenge, Token};
+use model::certificate::CertificateName;
+use model::chain::{self, Inspected};
+use model::{Host, Timestamp};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use super::AcmeError;
+use super::account::{Authority, Session};
+use super::error::reason_of;
+use super::journal::Journal;
+
+/// How long the authority may take to look at the challenges, and to sign.
+const POLL: Duration = Duration::from_secs(90);
+/// First and longest wait between two looks at an order.
+const POLL_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How long an answer to a challenge is kept if nobody takes it away.
+const CHALLENGE_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Brings the order of `journal` to its certificate, from wherever it stands.
+///
+/// # Errors
+/// [`AcmeError`] tells what to do; the journal stays as far as it came.
+pub(crate) async fn complete(authority: &Authority, journal: &mut dyn Journal) -> Result<Inspected, AcmeError> {
+    let session = authority.session().await?;
+    let mut order = open(&session, journal).await?;
+    let start = Instant::now();
+    let mut wait = POLL_WAITS.0;
+    let mut answered = false;
+    loop {
+        match order.state().status {
+            OrderStatus::Pending if !answered => {
+                answer(&session, journal, &mut order).await?;
+                answered = true;
+            }
+            OrderStatus::Ready => finalize(&session, journal, &mut order).await?,
+            OrderStatus::Valid => return fetch(&session, journal, &mut order).await,
+            OrderStatus::Invalid => {
+                journal.forget().await?;
+                return Err(why_invalid(&session, journal.host(), &mut order).await?);
+            }
+            OrderStatus::Pending | OrderStatus::Processing => {}
+        }
+        if start.elapsed() > POLL {
+            let reason = format!("the order is still {:?} after {} s", order.state().status, POLL.as_secs());
+            return Err(AcmeError::Busy { reason, retry_at: None });
+        }
+        if !matches!(order.state().status, OrderStatus::Valid | OrderStatus::Invalid) {
+            sleep(wait).await;
+            wait = (wait * 3 / 2).min(POLL_WAITS.1);
+            session.step(async || order.refresh().await.map(drop)).await?;
+        }
+    }
+}
+
+/// The order that the journal names, or a new one, whose address is written at once.
+async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, AcmeError> {
+    if let Some(url) = journal.url() {
+        match session.step(async || session.account.order(url.clone()).await).await {
+            // An order that fell with an earlier attempt is not worth going on with.
+            Ok(mut order) if order.state().status != OrderStatus::Invalid => return Ok(order),
+            Ok(_) => {}
+            Err(_) if session.heard_gone() => {}
+            Err(error) => return Err(error),
+        }
+        journal.forget().await?;
+    }
+    journal.confirm_here().await?;
+    let names = [Identifier::Dns(journal.host().to_string())];
+    let order = session.step(async || session.account.new_order(&NewOrder::new(&names)).await).await?;
+    journal.opened(order.url()).await?;
+    Ok(order)
+}
+
+/// Puts the answers to all challenges on the edges, then tells the authority to look.
+async fn answer(session: &Session, journal: &mut dyn Journal, order: &mut Order) -> Result<(), AcmeError> {
+    // States are fetched once and kept, so the walks below send nothing but the answers.
+    session
+        .step(async || {
+            let mut authorizations = order.authorizations();
+            while let Some(authorization) = authorizations.next().await {
+                authorization?;
+            }
+            Ok(())
+        })
+        .await?;
+    let challenges = challenges(session, journal.host(), journal.now(), order).await?;
+    for challenge in &challenges {
+        journal.put_challenge(challenge).await?;
+    }
+    journal.wait_for_edges().await?;
+    session
+        .step(async || {
+            let mut authorizations = order.authorizations();
+            while let Some(authorization) = authorizations.next().await {
+                let mut authorization = authorization?;
+                if authorization.status != AuthorizationStatus::Pending {
+                    continue;
+                }
+                if let Some(mut challenge) = authorization.challenge(ChallengeType::Http01) {
+                    if challenge.status == ChallengeStatus::Pending {
+                        challenge.set_ready().await?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// The answers that the order's open authorizations ask for.
+async fn challenges(
+    session: &Session,
+    host: &Host,
+    now: Timestamp,
+    order: &mut Order,
+) -> Result<Vec<HttpChallenge>, AcmeError> {
+    let mut challenges = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let authorization = authorization.map_err(|error| AcmeError::Refused(error.to_string()))?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        let offered = authorization.challenges.iter().find(|offered| offered.r#type == ChallengeType::Http01);
+        let Some(offered) = offered else {
+            return Err(AcmeError::Refused(format!("it offers no http-01 challenge for `{host}`")));
+        };
+        let token = Token::parse(&offered.token).map_err(|error| AcmeError::Refused(error.to_string()))?;
+        let key_authorization = format!("{token}.{}", session.account.key_thumbprint());
+        let expires_at = now.plus(CHALLENGE_LIFETIME);
+        challenges.push(HttpChallenge { token, host: host.clone(), key_authorization, expires_at });
+    }
+    Ok(challenges)
+}
+
+/// Asks for the certificate with a key that was written first.
+async fn finalize(session: &Session, journal: &mut dyn Journal, order: &mut Order) -> Result<(), AcmeError> {
+    let key = match journal.key()? {
+        Some(der) => KeyPair::try_from(der.as_slice())?,
+        None => {
+            let key = KeyPair::generate()?;
+            journal.keep_key(key.serialized_der()).await?;
+            key
+        }
+    };
+    let mut params = CertificateParams::new([journal.host().to_string()])?;
+    params.distinguished_name = DistinguishedName::new();
+    let request = params.serialize_request(&key)?;
+    session.step(async || order.finalize_csr(request.der()).await).await
+}
+
+/// Fetches the certificate and checks it before anybody can be served with it.
+async fn fetch(
+    session: &Session,
+    journal: &mut dyn Journal,
+    order: &mut Order,
+) -> Result<Inspected, AcmeError> {
+    let Some(key) = journal.key()? else {
+        // Made with a key that we no longer have: of no use to anybody.
+        journal.forget().await?;
+        return Err(AcmeError::OrderGone);
+    };
+    let chain = session.step(async || order.certificate().await).await?.unwrap_or_default();
+    match check(&chain, &key, journal.host(), journal.now()) {
+        Ok(inspected) => Ok(inspected),
+        Err(error) => {
+            journal.forget().await?;
+            Err(error)
+        }
+    }
+}
+
+fn check(chain: &str, key: &Zeroizing<Vec<u8>>, host: &Host, now: Timestamp) -> Result<Inspected, AcmeError> {
+    let inspected = chain::inspect(chain, key, now)?;
+    if inspected.names.contains(&CertificateName::Exact(host.clone())) {
+        return Ok(inspected);
+    }
+    let names: Vec<String> = inspected.names.iter().map(ToString::to_string).collect();
+    Err(AcmeError::Unusable(format!("it is for `{}`, not for `{host}`", names.join("`, `"))))
+}
+
+/// The reason may stand in the order, in an authorization or in its challenge, depending on the authority.
+async fn why_invalid(session: &Session, host: &Host, order: &mut Order) -> Result<AcmeError, AcmeError> {
+    let mut reason = order.state().error.as_ref().map(reason_of);
+    if reason.is_none() {
+        reason = session
+            .step(async || {
+                let mut authorizations = order.authorizations();
+                while let Some(authorization) = authorizations.next().await {
+                    let mut authorization = authorization?;
+                    let state = authorization.refresh().await?;
+                    let found = state.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+                    if let Some(problem) = found {
+                        return Ok(Some(reason_of(problem)));
+                    }
+                }
+                Ok(None)
+            })
+            .await?;
+    }
+    let reason = reason.unwrap_or_else(|| "it gives no reason".to_owned());
+    Ok(AcmeError::Validation { host: host.to_string(), reason })
+}

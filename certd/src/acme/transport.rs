@@ -1,0 +1,124 @@
+//! HTTP to the authority, with what instant-acme's own client leaves out: time limits, a cap on the body,
+//! and a note of each answer's status and `Retry-After`, which its errors do not carry.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::CertdError;
+
+/// How long a connection to the authority may take, TLS excluded.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a request may take in all: an authority that hangs must not hold an order.
+const TOTAL: Duration = Duration::from_secs(30);
+/// Largest body that is read; a chain has some kilobytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+type Answered = Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>>;
+
+/// Connections to one authority, shared by all orders.
+#[derive(Clone)]
+pub(crate) struct Transport(Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>);
+
+impl Transport {
+    /// Trusts the system's roots and those in `ca_file`.
+    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, CertdError> {
+        let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| CertdError::Settings(format!("TLS: {error}")))?
+            .with_root_certificates(roots(ca_file)?)
+            .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+        Ok(Self(Client::builder(TokioExecutor::new()).build(https.wrap_connector(tcp))))
+    }
+}
+
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, CertdError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let Some(path) = ca_file else { return Ok(roots) };
+    let unusable = |what: String| CertdError::Settings(format!("acme.ca_file `{}`: {what}", path.display()));
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+    let mut count = 0_usize;
+    for der in found {
+        let der = der.map_err(|error| unusable(error.to_string()))?;
+        roots.add(der).map_err(|error| unusable(error.to_string()))?;
+        count += 1;
+    }
+    if count == 0 { Err(unusable("holds no certificate, write the authority's root there as PEM".to_owned())) } else { Ok(roots) }
+}
+
+impl HttpClient for Transport {
+    fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answered {
+        let answer = self.0.request(request);
+        Box::pin(async move {
+            let answer = answer.await.map_err(|error| Error::Other(Box::new(error)))?;
+            let (parts, body) = answer.into_parts();
+            let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(Error::Other)?;
+            Ok(BytesResponse { parts, body: Box::new(body.to_bytes()) })
+        })
+    }
+}
+
+/// What the last answer said beside its body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// HTTP status; none: no answer came.
+    pub(crate) status: Option<StatusCode>,
+    /// `Retry-After` as it was sent.
+    pub(crate) retry_after: Option<String>,
+}
+
+/// One line of requests, one after the other, with the last answer noted. Bounds each request by [`TOTAL`].
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    inner: Arc<dyn HttpClient>,
+    last: Arc<Mutex<Heard>>,
+}
+
+impl Recorder {
+    pub(crate) fn new(inner: Arc<dyn HttpClient>) -> Self {
+        Self { inner, last: Arc::default() }
+    }
+
+    /// What the last answer said.
+    pub(crate) fn last(&self) -> Heard {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl HttpClient for Recorder {
+    fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answered {
+        let (answer, last) = (self.inner.request(request), Arc::clone(&self.last));
+        let note = move |heard| *last.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+        Box::pin(async move {
+            note(Heard::default());
+            let answer = tokio::time::timeout(TOTAL, answer).await;
+            let answer = answer.unwrap_or_else(|_| {
+                Err(Error::Other(format!("no answer within {} s", TOTAL.as_secs()).into()))
+            })?;
+            let retry_after = answer.parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            note(Heard { status: Some(answer.parts.status), retry_after: retry_after.map(str::to_owned) });
+            Ok(answer)
+        })
+    }
+}

@@ -1,0 +1,191 @@
+use std::collections::HashMap;
+
+use model::Host;
+use model::domain::{Claim, Routing};
+
+use super::*;
+
+const OURS: &str = "203.0.113.7";
+
+/// Scripted answers; what was not scripted does not exist.
+#[derive(Debug, Default)]
+struct Script(HashMap<(String, Kind), Result<Vec<Value>, LookupError>>);
+
+#[async_trait]
+impl Lookup for Script {
+    async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, LookupError> {
+        match self.0.get(&(name.to_owned(), kind)) {
+            Some(Err(LookupError::Timeout)) => std::future::pending().await,
+            Some(answer) => answer.clone(),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Script {
+    fn with(mut self, name: &str, kind: Kind, answer: Result<Vec<Value>, LookupError>) -> Self {
+        self.0.insert((name.to_owned(), kind), answer);
+        self
+    }
+
+    fn alias(self, name: &str, to: &str) -> Self {
+        self.with(name, Kind::Cname, Ok(vec![Value::Alias(to.to_owned())]))
+    }
+
+    fn a(self, addresses: &[&str]) -> Self {
+        let values = addresses.iter().map(|text| Value::Address(text.parse().unwrap())).collect();
+        self.with("shop.example.com", Kind::A, Ok(values))
+    }
+
+    fn aaaa(self, address: &str) -> Self {
+        self.with("shop.example.com", Kind::Aaaa, Ok(vec![Value::Address(address.parse().unwrap())]))
+    }
+
+    fn proof(self, text: &str) -> Self {
+        self.with("_stoa.shop.example.com", Kind::Txt, Ok(vec![Value::Text(text.to_owned())]))
+    }
+
+    fn failing(self, kind: Kind) -> Self {
+        let error = Err(LookupError::Failure("Server Failure".to_owned()));
+        let name = if kind == Kind::Txt { "_stoa.shop.example.com" } else { "shop.example.com" };
+        self.with(name, kind, error)
+    }
+
+    async fn judged(&self) -> (Claim, Routing) {
+        judge(&observe(self, &target()).await, &target())
+    }
+}
+
+fn target() -> Target {
+    Target {
+        host: Host::parse("shop.example.com").unwrap(),
+        cname: Host::parse("d-1.cname.apps.test").unwrap(),
+        proof: "stoa-proof-1".to_owned(),
+        addresses: vec![OURS.parse().unwrap(), "2001:db8::7".parse().unwrap()],
+    }
+}
+
+fn script() -> Script {
+    Script::default()
+}
+
+fn elsewhere(found: &str) -> Routing {
+    Routing::Elsewhere { found: found.to_owned() }
+}
+
+#[tokio::test]
+async fn no_record_at_all_is_absent() {
+    assert_eq!(script().judged().await, (Claim::Unproved, Routing::Absent));
+}
+
+#[tokio::test]
+async fn the_unique_alias_proves_claim_and_way() {
+    let direct = script().alias("shop.example.com", "d-1.cname.apps.test");
+    assert_eq!(direct.judged().await, (Claim::Proved, Routing::Here));
+    let chained = script().alias("shop.example.com", "www.example.com").alias("www.example.com", "d-1.cname.apps.test");
+    assert_eq!(chained.judged().await, (Claim::Proved, Routing::Here));
+}
+
+#[tokio::test]
+async fn the_unique_alias_counts_whatever_addresses_or_failures_come_with_it() {
+    let invented = script().alias("shop.example.com", "d-1.cname.apps.test").a(&["127.0.0.1"]);
+    assert_eq!(invented.judged().await, (Claim::Proved, Routing::Here));
+    let failing = script().alias("shop.example.com", "d-1.cname.apps.test").failing(Kind::A).failing(Kind::Txt);
+    assert_eq!(failing.judged().await, (Claim::Proved, Routing::Here));
+    let target_circle = script()
+        .alias("shop.example.com", "d-1.cname.apps.test")
+        .alias("d-1.cname.apps.test", "shop.example.com");
+    assert_eq!(target_circle.judged().await, (Claim::Proved, Routing::Here));
+}
+
+#[tokio::test]
+async fn another_domains_alias_proves_nothing() {
+    let other = script().alias("shop.example.com", "d-2.cname.apps.test").a(&[OURS]);
+    assert_eq!(other.judged().await, (Claim::Unproved, elsewhere("CNAME d-2.cname.apps.test")));
+    let below = script().alias("shop.example.com", "x.d-1.cname.apps.test");
+    assert_eq!(below.judged().await, (Claim::Unproved, elsewhere("CNAME x.d-1.cname.apps.test")));
+}
+
+#[tokio::test]
+async fn our_addresses_are_a_way_but_no_proof() {
+    assert_eq!(script().a(&[OURS]).judged().await, (Claim::Unproved, Routing::Here));
+    let proved = script().a(&[OURS]).aaaa("2001:db8::7").proof("stoa-proof-1");
+    assert_eq!(proved.judged().await, (Claim::Proved, Routing::Here));
+}
+
+#[tokio::test]
+async fn one_foreign_address_among_ours_is_elsewhere() {
+    let mixed = script().a(&[OURS, "192.0.2.1"]).proof("stoa-proof-1");
+    assert_eq!(mixed.judged().await, (Claim::Proved, elsewhere("A 192.0.2.1")));
+    let left_over = script().a(&[OURS]).aaaa("2001:db8::dead");
+    assert_eq!(left_over.judged().await, (Claim::Unproved, elsewhere("AAAA 2001:db8::dead")));
+}
+
+#[tokio::test]
+async fn the_text_alone_proves_the_claim() {
+    assert_eq!(script().proof("stoa-proof-1").judged().await, (Claim::Proved, Routing::Absent));
+    assert_eq!(script().proof(" \"stoa-proof-1\" ").judged().await.0, Claim::Proved);
+    for wrong in ["stoa-proof-2", "stoa-proof-1x", "STOA-PROOF-1", ""] {
+        assert_eq!(script().proof(wrong).judged().await.0, Claim::Unproved, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_alias_that_ends_at_our_addresses_needs_the_text() {
+    let way = || script().alias("shop.example.com", "example.com").a(&[OURS]);
+    assert_eq!(way().judged().await, (Claim::Unproved, elsewhere("CNAME example.com")));
+    assert_eq!(way().proof("stoa-proof-1").judged().await, (Claim::Proved, Routing::Here));
+}
+
+#[tokio::test]
+async fn a_dangling_alias_is_named() {
+    let dangling = script().alias("shop.example.com", "gone.example.net");
+    assert_eq!(dangling.judged().await.1, elsewhere("CNAME gone.example.net"));
+    assert_eq!(dangling.failing(Kind::A).judged().await.1, elsewhere("CNAME gone.example.net"));
+}
+
+#[tokio::test]
+async fn failing_servers_are_broken_not_absent() {
+    let reason = "the name servers answer with a failure: Server Failure";
+    for kind in [Kind::Cname, Kind::A, Kind::Aaaa] {
+        let broken = script().a(&[OURS]).failing(kind);
+        assert_eq!(broken.judged().await.1, Routing::Broken { reason: reason.to_owned() }, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_text_lookup_does_not_break_the_way() {
+    assert_eq!(script().a(&[OURS]).failing(Kind::Txt).judged().await, (Claim::Unproved, Routing::Here));
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_hang_are_given_up_after_the_bound() {
+    let hanging = script()
+        .with("shop.example.com", Kind::Cname, Err(LookupError::Timeout))
+        .with("shop.example.com", Kind::A, Err(LookupError::Timeout))
+        .proof("stoa-proof-1");
+    let start = Instant::now();
+    let (claim, routing) = hanging.judged().await;
+    assert_eq!(start.elapsed(), TIMEOUT);
+    assert_eq!(claim, Claim::Proved);
+    assert_eq!(routing, Routing::Broken { reason: "the name servers do not answer".to_owned() });
+}
+
+#[tokio::test]
+async fn aliases_in_a_circle_end() {
+    let circle = script().alias("shop.example.com", "a.example.com").alias("a.example.com", "shop.example.com");
+    let reason = "the aliases of `shop.example.com` lead in a circle".to_owned();
+    assert_eq!(circle.judged().await.1, Routing::Broken { reason });
+}
+
+#[tokio::test]
+async fn eight_aliases_are_followed_and_no_more() {
+    let chain = |hops: usize| {
+        let name = |at| if at == 0 { "shop.example.com".to_owned() } else { format!("h{at}.example.com") };
+        let script = (0..hops).fold(script(), |script, at| script.alias(&name(at), &name(at + 1)));
+        script.alias(&name(hops), "d-1.cname.apps.test")
+    };
+    assert_eq!(chain(MAX_HOPS - 1).judged().await.1, Routing::Here);
+    let reason = "`shop.example.com` has more than 8 aliases one after the other".to_owned();
+    assert_eq!(chain(MAX_HOPS).judged().await.1, Routing::Broken { reason });
+}

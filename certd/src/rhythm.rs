@@ -1,0 +1,104 @@
+//! How often a domain is looked at: every few seconds while a creator waits, every six hours when all is well.
+
+use std::time::Duration;
+
+use model::Timestamp;
+use model::domain::{Certification, Claim, Facts, Presence, Routing};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Until how old a connection that is not made yet is looked at how often. After the last: once a day.
+const YOUNG: [(Duration, Duration); 5] = [
+    (MINUTE, SECOND.saturating_mul(2)),
+    (MINUTE.saturating_mul(5), SECOND.saturating_mul(5)),
+    (HOUR, MINUTE),
+    (DAY, MINUTE.saturating_mul(5)),
+    (DAY.saturating_mul(14), HOUR),
+];
+/// A domain that is live.
+const LIVE: Duration = HOUR.saturating_mul(6);
+/// A certificate that no edge has shown yet: the handshake costs next to nothing.
+const DEPLOYING: Duration = SECOND;
+/// An order that is under way tells when it ends; this is for the case that it cannot.
+const ORDERING: Duration = SECOND.saturating_mul(15);
+
+/// When to look again, given what is now known. `since` is when the present wait began: when the domain was
+/// added, or went away. `jitter` is from 0 to 1 and moves the wait by up to a tenth to either side.
+#[must_use]
+pub fn next_check_at(facts: &Facts, since: Timestamp, now: Timestamp, jitter: f64) -> Timestamp {
+    let age = now.since(since);
+    let here = facts.routing == Routing::Here && facts.claim == Claim::Proved;
+    let certified = matches!(facts.certification, Certification::Ready { not_after } if not_after > now);
+    let wait = match (here, certified, facts.presence) {
+        (true, true, Presence::Verified) => LIVE,
+        (true, true, Presence::Absent) if age < HOUR => DEPLOYING,
+        (true, true, Presence::Absent) => ORDERING,
+        (true, false, _) => ORDERING,
+        (false, _, _) => young(age),
+    };
+    now.plus(wait.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)))
+}
+
+fn young(age: Duration) -> Duration {
+    YOUNG.iter().find(|(until, _)| age < *until).map_or(DAY, |(_, every)| *every)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix_seconds(1_795_000_000)
+    }
+
+    fn wait(facts: &Facts, age: Duration) -> Duration {
+        next_check_at(facts, now().minus(age), now(), 0.5).since(now())
+    }
+
+    fn live() -> Facts {
+        Facts {
+            claim: Claim::Proved,
+            routing: Routing::Here,
+            certification: Certification::Ready { not_after: now().plus(DAY) },
+            presence: Presence::Verified,
+            ..Facts::unknown()
+        }
+    }
+
+    #[test]
+    fn a_waiting_creator_is_looked_at_within_seconds() {
+        assert_eq!(wait(&Facts::unknown(), SECOND), SECOND * 2);
+        assert_eq!(wait(&Facts::unknown(), MINUTE * 4), SECOND * 5);
+        assert_eq!(wait(&Facts::unknown(), MINUTE * 30), MINUTE);
+        assert_eq!(wait(&Facts::unknown(), HOUR * 3), MINUTE * 5);
+        assert_eq!(wait(&Facts::unknown(), DAY * 3), HOUR);
+        assert_eq!(wait(&Facts::unknown(), DAY * 300), DAY);
+    }
+
+    #[test]
+    fn a_live_domain_is_looked_at_four_times_a_day() {
+        assert_eq!(wait(&live(), DAY), HOUR * 6);
+    }
+
+    #[test]
+    fn a_domain_that_went_away_is_looked_at_as_a_new_one() {
+        let away = Facts { routing: Routing::Absent, ..live() };
+        assert_eq!(wait(&away, SECOND), SECOND * 2);
+    }
+
+    #[test]
+    fn a_certificate_on_its_way_is_looked_for_every_second() {
+        let deploying = Facts { presence: Presence::Absent, ..live() };
+        assert_eq!(wait(&deploying, MINUTE), SECOND);
+        assert_eq!(wait(&deploying, DAY), SECOND * 15);
+    }
+
+    #[test]
+    fn jitter_moves_a_wait_by_a_tenth_at_most() {
+        let at = |jitter| next_check_at(&live(), now(), now(), jitter).since(now());
+        assert_eq!((at(0.0), at(1.0)), (HOUR * 6 * 9 / 10, HOUR * 6 * 11 / 10));
+    }
+}

@@ -1,0 +1,145 @@
+//! `[edge]`: where visitors come in.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use model::Host;
+
+use crate::access_log::{self, AccessLog};
+use crate::document::{Section, Text};
+use crate::error::Faults;
+use crate::listeners;
+
+pub(crate) const KEYS: [&str; 11] = [
+    "http",
+    "https",
+    "zones",
+    "metrics",
+    "workers",
+    "public",
+    "public_https_port",
+    "access_log",
+    "hsts",
+    "max_connections",
+    "drain_seconds",
+];
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Each connection holds at most some 100 KiB of buffers: a gigabyte in all.
+const MAX_CONNECTIONS: u64 = 10_000;
+/// Long enough for nearly every request, short enough for a deployment.
+const DRAIN_SECONDS: u64 = 30;
+
+/// The edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// Where it listens in the clear: ACME answers and redirects. May be empty.
+    pub http: Vec<SocketAddr>,
+    /// Where it listens for TLS; at least one.
+    pub https: Vec<SocketAddr>,
+    /// Every app answers at `<app>.<zone>`; at least one.
+    pub zones: Vec<Host>,
+    /// `/metrics`, `/healthz` and `/readyz`, in the clear.
+    pub metrics: SocketAddr,
+    /// Threads that serve; the cores that the process may use unless told otherwise.
+    pub workers: usize,
+    /// Addresses that domains without a CNAME record should point at. 127.0.0.1 if every zone is a
+    /// development name, else none unless told otherwise.
+    pub public: Vec<IpAddr>,
+    /// The port in redirects to HTTPS; that of the first `https` address unless told otherwise.
+    pub public_https_port: u16,
+    /// One line a request.
+    pub access_log: AccessLog,
+    /// Whether browsers are told to insist on HTTPS; off if every zone is a development name.
+    pub hsts: bool,
+    /// Connections of visitors at a time; more are closed at once.
+    pub max_connections: usize,
+    /// How long requests may go on after the process was told to stop.
+    pub drain: Duration,
+}
+
+pub(crate) fn read(section: &Section<'_>, data: &Path, faults: &mut Faults<'_>) -> Edge {
+    let zones = zones(section, faults);
+    let development = zones.iter().all(Host::is_development);
+    let https = section.some_texts("https", "127.0.0.1:8443", faults);
+    let https = sockets(https, 8443, faults);
+    let first_port = https.first().map_or(443, SocketAddr::port);
+    let metrics = section.text("metrics", faults).and_then(|text| listeners::socket(&text, faults));
+    let workers = section.number("workers", 1..=1_024, faults).unwrap_or_else(cores);
+    let max_connections = section.number("max_connections", 1..=1_000_000, faults).unwrap_or(MAX_CONNECTIONS);
+    let port = section.number("public_https_port", 1..=65_535, faults);
+    let drain = section.number("drain_seconds", 0..=3_600, faults).unwrap_or(DRAIN_SECONDS);
+    Edge {
+        http: sockets(section.texts("http", faults), 8080, faults),
+        https,
+        zones,
+        metrics: metrics.unwrap_or(SocketAddr::new(LOOPBACK, 9090)),
+        workers: usize::try_from(workers).unwrap_or(usize::MAX),
+        public: public(section, development, faults),
+        public_https_port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(first_port),
+        access_log: access_log::read(section, data, faults),
+        hsts: section.truth("hsts", faults).unwrap_or(!development),
+        max_connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
+        drain: Duration::from_secs(drain),
+    }
+}
+
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
+}
+
+fn sockets(texts: Option<Vec<Text<'_>>>, port: u16, faults: &mut Faults<'_>) -> Vec<SocketAddr> {
+    match texts {
+        None => vec![SocketAddr::new(LOOPBACK, port)],
+        Some(texts) => texts.iter().filter_map(|text| listeners::socket(text, faults)).collect(),
+    }
+}
+
+fn public(section: &Section<'_>, development: bool, faults: &mut Faults<'_>) -> Vec<IpAddr> {
+    let Some(texts) = section.texts("public", faults) else {
+        return if development { vec![LOOPBACK] } else { Vec::new() };
+    };
+    let mut addresses = Vec::new();
+    for text in &texts {
+        let Some(address) = listeners::address(text, faults) else { continue };
+        if address.is_unspecified() || address.is_multicast() {
+            faults.at(
+                text.span.clone(),
+                format!("`edge.public` has `{address}`, which no domain can point at"),
+            );
+        } else if addresses.contains(&address) {
+            faults.at(text.span.clone(), format!("`edge.public` has `{address}` twice"));
+        }
+        addresses.push(address);
+    }
+    addresses
+}
+
+fn zones(section: &Section<'_>, faults: &mut Faults<'_>) -> Vec<Host> {
+    let Some(texts) = section.some_texts("zones", "apps.localhost", faults) else {
+        return Host::parse("apps.localhost").into_iter().collect();
+    };
+    let mut zones = Vec::new();
+    for text in &texts {
+        match zone(text, &zones) {
+            Ok(zone) => zones.push(zone),
+            Err(fault) => faults.at(text.span.clone(), format!("`edge.zones`: {fault}")),
+        }
+    }
+    zones
+}
+
+/// A zone has a parent (browsers refuse certificates for `*.localhost` and `*.com`) and overlaps no other:
+/// an app of the outer zone could take the name of the inner.
+fn zone(text: &Text<'_>, others: &[Host]) -> Result<Host, String> {
+    let zone = Host::parse(text.value).map_err(|error| error.to_string())?;
+    if zone.parent().is_none() {
+        return Err(format!("`{zone}` has one label: write a name below it, e.g. apps.{zone}"));
+    }
+    match others.iter().find(|other| zone.is_within(other) || other.is_within(&zone)) {
+        Some(other) if *other == zone => Err(format!("`{zone}` stands there twice")),
+        Some(other) => Err(format!("`{zone}` and `{other}` lie within each other: keep one")),
+        None => Ok(zone),
+    }
+}

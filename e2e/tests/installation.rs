@@ -1,0 +1,84 @@
+//! Installations that several stories begin with.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+use testkit::dns::ChallTestSrv;
+use testkit::edge::Edge;
+use testkit::marketplace::{App, Domain, Tenant};
+use testkit::origin::Origin;
+use testkit::pebble::{Options, Pebble};
+use testkit::stoa::{Ports, Stoa};
+use testkit::wait;
+
+/// `stoa up` with one tenant that has one app before one origin, and that no limit hinders.
+pub(crate) struct WithApp {
+    pub(crate) stoa: Stoa,
+    pub(crate) tenant: Tenant,
+    pub(crate) app: App,
+    pub(crate) origin: Origin,
+}
+
+impl WithApp {
+    /// Starts it; the app is live.
+    pub(crate) async fn start() -> Result<Self> {
+        Self::over(Stoa::start().await?).await
+    }
+
+    /// Makes the tenant and its app in an installation that runs.
+    pub(crate) async fn over(stoa: Stoa) -> Result<Self> {
+        let origin = Origin::start("one").await?;
+        let tenant = stoa.tenant("ann").await?;
+        tenant.unlimited().await?;
+        let app = tenant.app("shop", &[&origin]).await?;
+        app.live().await?;
+        Ok(Self { stoa, tenant, app, origin })
+    }
+}
+
+/// What surrounds an installation that gets its certificates by ACME.
+pub(crate) struct Acme {
+    pub(crate) dns: ChallTestSrv,
+    _pebble: Pebble,
+    dir: TempDir,
+}
+
+impl Acme {
+    /// Starts everything. Certificates are valid for so many seconds; none: for years.
+    pub(crate) async fn start(validity_seconds: Option<u64>) -> Result<(Self, WithApp)> {
+        let (dns, ports) = (ChallTestSrv::start().await?, Ports::lease()?);
+        let (http_port, resolver) = (ports.http.number(), Some(dns.resolver()));
+        let pebble =
+            Pebble::start(Options { http_port, resolver, validity_seconds, ..Options::default() }).await?;
+        let config = acme_config(&pebble.directory_url, &pebble.ca_file, &dns);
+        let stoa = Stoa::builder().ports(ports).config(&config).start().await?;
+        let dir = tempfile::tempdir()?;
+        std::fs::write(dir.path().join("roots.pem"), pebble.roots_pem().await?)?;
+        Ok((Self { dns, _pebble: pebble, dir }, WithApp::over(stoa).await?))
+    }
+
+    /// The edge for visitors who trust the authority.
+    pub(crate) fn edge(&self, stoa: &Stoa) -> Edge {
+        stoa.edge().trusting(self.dir.path().join("roots.pem"))
+    }
+}
+
+/// The configuration of an ACME authority and a resolver.
+pub(crate) fn acme_config(directory: &str, ca_file: &Path, dns: &ChallTestSrv) -> String {
+    format!(
+        "[acme]\ndirectory = {directory:?}\nca_file = {ca_file:?}\ncontact = \"mailto:ops@example.com\"\n\
+         [dns]\nresolvers = [\"{}\"]\n",
+        dns.resolver()
+    )
+}
+
+/// Creates the record that the domain's next action asks for, and the address behind it.
+pub(crate) async fn connect(dns: &ChallTestSrv, domain: &Domain) -> Result<()> {
+    let asked = domain.until("needs_dns", wait::LONG).await?;
+    let record = &asked["next_action"]["record"];
+    ensure!(record["type"] == "CNAME" && record["name"] == domain.hostname.as_str(), "{asked}");
+    let target = record["value"].as_str().unwrap_or_default();
+    dns.add_a(target, [127, 0, 0, 1].into()).await?;
+    dns.set_cname(&domain.hostname, target).await
+}

@@ -1,0 +1,19 @@
+//! The stories: what an operator, a creator and a visitor can rely on, told on the real binary with real
+//! servers around it, all on loopback. One file a story; the words they use are `testkit`'s.
+
+#![expect(clippy::indexing_slicing, reason = "an answer of another form should stop the story")]
+
+mod bad_input;
+mod control_plane_down;
+mod crash;
+mod first_start;
+mod installation;
+mod isolation;
+mod over_quota;
+mod own_domain;
+mod publish_on_subdomain;
+mod renewal;
+mod suspended_tenant;
+mod unknown_host;
+mod websocket_and_sse;
+mod wrong_sni;

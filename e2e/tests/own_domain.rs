@@ -1,0 +1,56 @@
+//! A creator connects a domain of their own: one record, then a padlock.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use testkit::figures::print_time;
+use tokio::time::Instant;
+
+use crate::installation::{Acme, WithApp, connect};
+
+/// Checks of a new domain come every few seconds; an order takes a few more.
+const BOUND: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn a_domain_is_live_soon_after_its_one_record_appears() -> Result<()> {
+    let (acme, WithApp { stoa, app, origin: _origin, .. }) = &Acme::start(None).await?;
+    let domain = app.domain("shop.example.test").await?;
+    connect(&acme.dns, &domain).await?;
+    let appeared = Instant::now();
+    domain.until("live", BOUND).await?;
+    print_time("domain", "record_to_live", appeared.elapsed());
+
+    let edge = acme.edge(stoa);
+    let settled = edge.tls()?.handshake(edge.https, "shop.example.test").await?;
+    assert!(settled.issuer()?.contains("Pebble"), "{}", settled.issuer()?);
+    assert_eq!(settled.names()?, ["shop.example.test"]);
+    let answer = edge.get("shop.example.test", "/").send().await?;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "one"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_domain_that_points_elsewhere_says_what_is_in_the_way() -> Result<()> {
+    let (acme, WithApp { stoa: _stoa, app, origin: _origin, .. }) = &Acme::start(None).await?;
+    acme.dns.add_a("old.example.test", [192, 0, 2, 1].into()).await?;
+    let domain = app.domain("old.example.test").await?;
+    let state = domain.until("conflict", BOUND).await?;
+    let text = state["next_action"]["text"].as_str().unwrap_or_default();
+    assert!(text.contains("192.0.2.1"), "{state}");
+    acme.dns.set_servfail("broken.example.test").await?;
+    let broken = app.domain("broken.example.test").await?;
+    broken.until("dns_broken", BOUND).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_domain_that_nobody_proved_is_not_served() -> Result<()> {
+    let (acme, WithApp { stoa, app, origin: _origin, .. }) = &Acme::start(None).await?;
+    app.domain("claimed.example.test").await?.until("needs_dns", BOUND).await?;
+    let refused = acme.edge(stoa).tls()?.handshake(stoa.edge().https, "claimed.example.test").await;
+    let alert = refused.err().as_ref().and_then(testkit::tls::alert);
+    assert_eq!(alert, Some(rustls::AlertDescription::UnrecognisedName));
+    let answer = stoa.edge().get_cleartext("claimed.example.test", "/").send().await?;
+    assert_eq!(answer.status, 404);
+    Ok(())
+}

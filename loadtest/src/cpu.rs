@@ -1,0 +1,48 @@
+//! What a process used, by the kernel's accounting (proc(5)).
+
+use anyhow::Context as _;
+
+/// Length of the kernel's accounting tick as `/proc` tells it: 100 a second on every Linux (`USER_HZ`).
+const TICK_MICROS: f64 = 10_000.0;
+
+/// CPU time of a process and all its threads so far, user and system, in microseconds.
+///
+/// # Errors
+/// There is no such process.
+pub(crate) fn micros(pid: u32) -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    // The second field is a name in parentheses that may contain anything.
+    let rest = text.rsplit_once(')').context("unreadable process status")?.1;
+    let ticks = |at: usize| rest.split_whitespace().nth(at).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = (ticks(11).context("no user time")?, ticks(12).context("no system time")?);
+    Ok((user + system) * TICK_MICROS)
+}
+
+/// CPU time of a process and its direct children, in microseconds: nginx works in a child.
+///
+/// # Errors
+/// There is no such process.
+pub(crate) fn family_micros(pid: u32) -> anyhow::Result<f64> {
+    let mut sum = micros(pid)?;
+    for child in children(pid) {
+        sum += micros(child)?;
+    }
+    Ok(sum)
+}
+
+/// Resident memory of a process in bytes.
+///
+/// # Errors
+/// There is no such process.
+pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|field| field.parse().ok()).context("no number")?;
+    Ok(kilobytes * 1024.0)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}

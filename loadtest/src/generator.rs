@@ -1,0 +1,77 @@
+//! Load from a second process: h2load, for HTTP/1.1 and HTTP/2.
+
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+use crate::machine;
+
+/// What a generator is told.
+#[derive(Debug)]
+pub(crate) struct Load<'a> {
+    /// Where to; the host in it must resolve to loopback or be pinned.
+    pub(crate) host: &'a str,
+    /// Port on 127.0.0.1.
+    pub(crate) port: u16,
+    /// How long.
+    pub(crate) seconds: u32,
+    /// Which core the generator has.
+    pub(crate) core: usize,
+}
+
+/// What a generator saw.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    /// Requests that were answered with a status of 2xx.
+    pub(crate) requests: f64,
+    /// Per second.
+    pub(crate) requests_per_second: f64,
+}
+
+/// The protocol to speak.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1, 32 kept-alive connections.
+    Http1,
+    /// HTTP/2, 4 connections of 32 streams.
+    Http2,
+}
+
+/// GET requests over TLS by h2load, which pins the address itself: the C library may not resolve
+/// `*.localhost`.
+///
+/// # Errors
+/// h2load is not installed, or an answer was not 2xx.
+pub(crate) fn get(load: &Load<'_>, protocol: Protocol) -> anyhow::Result<Outcome> {
+    let h2load = machine::program("h2load").context("h2load is not installed (Debian: nghttp2-client)")?;
+    let mut command = Command::new(h2load);
+    command.arg("-t1").args(match protocol {
+        Protocol::Http1 => ["--h1", "-c32", "-m1"],
+        Protocol::Http2 => ["--npn-list=h2", "-c4", "-m32"],
+    });
+    let connect = format!("--connect-to=127.0.0.1:{}", load.port);
+    command.args(["-D", &load.seconds.to_string(), &connect, &format!("https://{}:{}/", load.host, load.port)]);
+    let text = output(load, &command)?;
+    // "status codes: 12345 2xx, 0 3xx, 0 4xx, 0 5xx"
+    let line = text.lines().find(|line| line.starts_with("status codes:"));
+    let line = line.with_context(|| format!("h2load said:\n{text}"))?;
+    let counts: Vec<f64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    match counts.as_slice() {
+        [ok, 0.0, 0.0, 0.0] if *ok > 0.0 => {
+            Ok(Outcome { requests: *ok, requests_per_second: *ok / f64::from(load.seconds) })
+        }
+        _ => bail!("h2load saw failures: {line}"),
+    }
+}
+
+fn output(load: &Load<'_>, command: &Command) -> anyhow::Result<String> {
+    let program = command.get_program().to_owned();
+    let mut pinned = Command::new("taskset");
+    pinned.arg("-c").arg(load.core.to_string()).arg(&program).args(command.get_args());
+    let output = pinned.output().context("taskset is not installed (Debian: util-linux)")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("{} failed: {text}{}", program.to_string_lossy(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(text)
+}

@@ -1,1 +1,0 @@
-//! Load and faults beside peers.

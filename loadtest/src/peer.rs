@@ -1,0 +1,110 @@
+//! The peers that do the same work beside Stoa, and the backend behind all of them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::machine;
+use crate::process::{self, Process};
+
+/// The name that every peer serves.
+pub(crate) const HOST: &str = "bench.apps.localhost";
+
+/// A certificate for [`HOST`] as two PEM files.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    chain: std::path::PathBuf,
+    key: std::path::PathBuf,
+}
+
+impl Pair {
+    /// Makes a self-signed ECDSA P-256 pair in `folder`.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
+        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()])?;
+        let pair = Self { chain: folder.join("chain.pem"), key: folder.join("key.pem") };
+        std::fs::write(&pair.chain, made.cert.pem())?;
+        std::fs::write(&pair.key, made.signing_key.serialize_pem())?;
+        Ok(pair)
+    }
+}
+
+/// A running nginx.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    /// Its master process.
+    pub(crate) process: Process,
+    /// The port it listens on.
+    pub(crate) port: u16,
+}
+
+impl Nginx {
+    /// Starts the backend of all peers: 1 KB from memory, kept-alive connections, no log.
+    ///
+    /// # Errors
+    /// nginx is not installed or does not start.
+    pub(crate) async fn backend(folder: &Path, core: usize) -> anyhow::Result<Self> {
+        let body = "x".repeat(1024);
+        let server = |port| {
+            format!(
+                "server {{ listen 127.0.0.1:{port} reuseport; keepalive_requests 1000000000; location / {{ default_type text/plain; return 200 \"{body}\"; }} }}"
+            )
+        };
+        Self::start(folder, "backend", core, server).await
+    }
+
+    /// Starts nginx as a TLS proxy before `backend`, configured as a fair peer: one worker, tickets, kept
+    /// upstream connections, HSTS and forwarding headers, access log on as Stoa's is.
+    ///
+    /// # Errors
+    /// nginx is not installed or does not start.
+    pub(crate) async fn proxy(folder: &Path, core: usize, pair: &Pair, backend: u16) -> anyhow::Result<Self> {
+        let (chain, key) = (pair.chain.display().to_string(), pair.key.display().to_string());
+        let log = folder.join("proxy-access.log").display().to_string();
+        let server = |port| {
+            format!(
+                r#"map $host $pool {{ default ""; {HOST} app; }}
+log_format json escape=json '{{"time":"$time_iso8601","client":"$remote_addr","host":"$host","method":"$request_method","uri":"$uri","status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"agent":"$http_user_agent"}}';
+upstream app {{ server 127.0.0.1:{backend}; keepalive 256; keepalive_requests 1000000000; }}
+server {{
+  listen 127.0.0.1:{port} ssl http2; server_name {HOST};
+  ssl_certificate {chain}; ssl_certificate_key {key};
+  ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; ssl_ecdh_curve X25519:prime256v1;
+  keepalive_requests 1000000000; http2_max_requests 1000000000;
+  access_log {log} json buffer=64k flush=1s;
+  location / {{
+    proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto https;
+    add_header Strict-Transport-Security "max-age=31536000";
+    proxy_buffers 16 16k; proxy_pass http://$pool;
+  }}
+}}"#
+            )
+        };
+        Self::start(folder, "proxy", core, server).await
+    }
+
+    async fn start(folder: &Path, name: &str, core: usize, server: impl Fn(u16) -> String) -> anyhow::Result<Self> {
+        let nginx = machine::program("nginx").context("nginx is not installed (Debian: nginx-light)")?;
+        let port = process::free_port()?;
+        let place = folder.display();
+        let configuration = format!(
+            "worker_processes 1; daemon off; pid {place}/{name}.pid; error_log stderr crit;\n\
+             events {{ worker_connections 4096; }}\n\
+             http {{ access_log off; tcp_nodelay on; client_body_temp_path {place}/{name}-body; proxy_temp_path {place}/{name}-proxy;\n{} }}\n",
+            server(port)
+        );
+        let path = folder.join(format!("{name}.conf"));
+        std::fs::write(&path, configuration)?;
+        let mut command = Command::new(nginx);
+        command.arg("-p").arg(folder).arg("-c").arg(&path);
+        let process = Process::start(&command, core, &folder.join(format!("{name}.log")))?;
+        process::listening(port).await.with_context(|| {
+            format!("nginx said: {}", std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default())
+        })?;
+        Ok(Self { process, port })
+    }
+}

@@ -1,0 +1,77 @@
+//! The scenarios by name.
+
+mod certs;
+mod change;
+mod cold_start;
+mod get;
+
+use crate::Effort;
+use crate::figure::Report;
+use crate::generator::Protocol;
+
+/// Something that is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scenario {
+    /// Cold start of an empty installation to the first answer.
+    ColdStart,
+    /// From an API answer to the edge serving the change.
+    ChangeToEdge,
+    /// Small kept-alive GET over HTTP/1.1.
+    Http1Get1k,
+    /// Small GET over HTTP/2.
+    Http2Get1k,
+    /// Memory and start with 10,000 uploaded certificates.
+    Certs10k,
+}
+
+impl Scenario {
+    /// All of them, in the order of the list.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::ColdStart, Self::ChangeToEdge, Self::Http1Get1k, Self::Http2Get1k, Self::Certs10k];
+
+    /// The scenario of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
+        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == name);
+        found.ok_or_else(|| anyhow::anyhow!("`{name}` is no scenario: `loadtest list` names them"))
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ColdStart => "cold-start",
+            Self::ChangeToEdge => "change-to-edge",
+            Self::Http1Get1k => "http1-get-1k",
+            Self::Http2Get1k => "http2-get-1k",
+            Self::Certs10k => "certs-10k",
+        }
+    }
+
+    /// One line: name, what it measures, what it needs.
+    pub(crate) fn describe(self) -> String {
+        let (what, needs) = match self {
+            Self::ColdStart => ("`stoa up` in an empty folder until the demo app answers over HTTPS", "-"),
+            Self::ChangeToEdge => ("time from the API's answer until the edge serves a new app", "-"),
+            Self::Http1Get1k => ("CPU and rate of a 1 KB GET, kept alive, TLS", "Debian: nginx-light, nghttp2-client"),
+            Self::Http2Get1k => ("CPU and rate of a 1 KB GET, 32 streams, TLS", "Debian: nginx-light, nghttp2-client"),
+            Self::Certs10k => ("memory and restart with 10,000 certificates of 10,000 domains", "-"),
+        };
+        format!("{:<16} {what} [{needs}]", self.name())
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What it needs is missing, or something failed that should not.
+    pub(crate) async fn run(self, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+        match self {
+            Self::ColdStart => cold_start::run(effort, report).await,
+            Self::ChangeToEdge => change::run(effort, report).await,
+            Self::Http1Get1k => get::run(Protocol::Http1, effort, report).await,
+            Self::Http2Get1k => get::run(Protocol::Http2, effort, report).await,
+            Self::Certs10k => certs::run(effort, report).await,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The real binary with its real configuration, as a process of this run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use crate::process::{self, Process};
+
+/// The zone of the test installation.
+pub(crate) const ZONE: &str = "apps.localhost";
+
+/// A running `stoa up` and the way to its API.
+#[derive(Debug)]
+pub(crate) struct Stoa {
+    /// The process.
+    pub(crate) process: Process,
+    /// Port of the HTTPS listener.
+    pub(crate) https: u16,
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    api: u16,
+    key: String,
+    http: Client,
+}
+
+impl Stoa {
+    /// Starts the binary that was built beside this one, in `folder`, pinned to `core`.
+    ///
+    /// # Errors
+    /// The binary is not built, or does not become ready.
+    pub(crate) async fn start(folder: &Path, core: usize, more: &str) -> anyhow::Result<Self> {
+        let data = folder.join("stoa-data");
+        let ports = [process::free_port()?, process::free_port()?, process::free_port()?, process::free_port()?];
+        let [http, https, metrics, api] = ports;
+        let configuration = format!(
+            "[edge]\nhttp = [\"127.0.0.1:{http}\"]\nhttps = [\"127.0.0.1:{https}\"]\nzones = [\"{ZONE}\"]\nmetrics = \"127.0.0.1:{metrics}\"\nworkers = 1\n\
+             [api]\nlisten = \"127.0.0.1:{api}\"\n{more}\n"
+        );
+        let path = folder.join("stoa.toml");
+        std::fs::write(&path, configuration)?;
+        let mut command = Command::new(binary()?);
+        command.arg("up").arg("--config").arg(&path).arg("--data").arg(&data);
+        let log = folder.join("stoa.log");
+        let process = Process::start(&command, core, &log)?;
+        let mut stoa = Self { process, https, data, api, key: String::new(), http: Client::new() };
+        let ready = stoa.ready(metrics).await;
+        ready.with_context(|| format!("stoa said: {}", std::fs::read_to_string(&log).unwrap_or_default()))?;
+        let key = std::fs::read_to_string(stoa.data.join("platform-key")).context("no platform key")?;
+        stoa.key = key.trim().to_owned();
+        Ok(stoa)
+    }
+
+    async fn ready(&self, metrics: u16) -> anyhow::Result<()> {
+        let url = format!("http://127.0.0.1:{metrics}/readyz");
+        for _ in 0..1500 {
+            if let Ok(response) = self.http.get(&url).send().await
+                && response.status().is_success()
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bail!("not ready after 15 s")
+    }
+
+    /// Calls the admin API.
+    ///
+    /// # Errors
+    /// It is out of reach or answers a problem.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let mut call = self.http.request(method, format!("http://127.0.0.1:{}/v1{path}", self.api)).bearer_auth(&self.key);
+        if let Some(body) = body {
+            call = call.json(&body);
+        }
+        let response = call.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        if !status.is_success() {
+            bail!("{path}: {status}: {text}");
+        }
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    /// A tenant without limits that matter here.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(crate) async fn tenant(&self, slug: &str) -> anyhow::Result<String> {
+        let tenant = self.call(Method::POST, "/tenants", Some(json!({"name": slug, "slug": slug}))).await?;
+        let id = field(&tenant, "id")?;
+        let wide = json!({"requests_per_minute": 60_000_000, "burst": 60_000_000});
+        let limits = json!({"tenant": wide, "visitor": wide});
+        self.call(Method::PUT, &format!("/tenants/{id}/limits"), Some(limits)).await?;
+        Ok(id)
+    }
+
+    /// An app at `<name>.<zone>` before one backend.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(crate) async fn app(&self, tenant: &str, name: &str, backend: u16) -> anyhow::Result<String> {
+        let body = json!({"name": name, "backends": [{"url": format!("http://127.0.0.1:{backend}")}]});
+        let app = self.call(Method::POST, &format!("/tenants/{tenant}/apps"), Some(body)).await?;
+        field(&app, "id")
+    }
+
+    /// A client that trusts the local authority and finds every name on loopback.
+    ///
+    /// # Errors
+    /// The authority's file cannot be read.
+    pub(crate) fn visitor(&self, host: &str) -> anyhow::Result<Client> {
+        let pem = std::fs::read(self.data.join("ca.pem")).context("no ca.pem")?;
+        let authority = reqwest::Certificate::from_pem(&pem)?;
+        let address = ([127, 0, 0, 1], self.https).into();
+        Ok(Client::builder().tls_certs_only([authority]).resolve(host, address).build()?)
+    }
+}
+
+/// A text field of an answer.
+///
+/// # Errors
+/// The answer has none of that name.
+pub(crate) fn field(value: &Value, name: &str) -> anyhow::Result<String> {
+    let text = value.get(name).and_then(Value::as_str);
+    Ok(text.with_context(|| format!("no `{name}` in {value}"))?.to_owned())
+}
+
+/// The `stoa` built beside this program.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn binary() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name("stoa");
+    if !path.exists() {
+        bail!("`{}` is missing: build it with cargo build --release -p stoa", path.display());
+    }
+    Ok(path)
+}

@@ -1,0 +1,215 @@
+//! Where requests go: the pools of backends, their health, their addresses.
+//!
+//! Two witnesses tell how a backend fares: checks that one task makes for all pools, and the requests
+//! themselves. Names are resolved by the same task, so that a request meets addresses only. Fails open:
+//! when every backend of an app looks bad, requests are sent to try (see [`Pool::pick`]), because a wrong
+//! check must not take an app down. pingora's own load balancing is deliberately not used: it has a task
+//! per app and no notion of requests in flight.
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use foldhash::fast::{FixedState, RandomState};
+use model::backend::{Backend, BackendHost};
+use model::id::AppId;
+use model::site::Settings;
+use rand::RngExt;
+use rustls::RootCertStore;
+use tokio::sync::watch;
+use tokio::time::Duration;
+
+use check::Checker;
+use endpoint::Endpoint;
+use fence::Fence;
+use health::Fitness;
+use pool::Member;
+pub(crate) use pool::{Lease, NoPick, Pool};
+use schedule::Schedule;
+use traffic::Traffic;
+use uptime::Uptime;
+
+mod budget;
+mod check;
+mod choice;
+mod endpoint;
+mod fence;
+mod health;
+mod pool;
+mod schedule;
+mod traffic;
+mod uptime;
+
+/// Most health checks at once: with 2 ms each, 32,000 a second.
+const CHECKS_AT_ONCE: usize = 64;
+/// Most resolutions at once: each holds a thread of the runtime's blocking pool (512) until the resolver
+/// gives up, and the rest of the process needs some too.
+const LOOKUPS_AT_ONCE: usize = 16;
+/// Time between two resolutions of a name: the time to live of most cloud services' records.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
+/// Least time between two checks of a backend whose app nobody asks for.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// Longest wait for the first check of a new backend, spread at random so that a restart with a hundred
+/// thousand of them is no storm.
+const FIRST_CHECK_WITHIN: Duration = Duration::from_secs(1);
+
+/// What the pools need to know.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PoolSettings {
+    /// Stoa's own listeners, where no backend may be. `0.0.0.0` and `[::]` stand for every address of the
+    /// machine.
+    pub(crate) forbidden: Vec<SocketAddr>,
+    /// Trust anchors for the health checks of `https` backends; none: the platform's. They must be those that
+    /// the forwarding connector trusts.
+    pub(crate) roots: Option<Arc<RootCertStore>>,
+}
+
+/// The pools of all apps. As many as there are sites, so bounded by the feed, never by visitors.
+pub(crate) struct Pools {
+    pools: DashMap<AppId, Arc<Pool>, RandomState>,
+    fence: Arc<Fence>,
+    checker: Arc<Checker>,
+    uptime: Uptime,
+    checks: Arc<Schedule>,
+    lookups: Arc<Schedule>,
+}
+
+impl Pools {
+    /// No pools yet. Reads the platform's trust anchors if `settings` has none.
+    pub(crate) fn new(settings: PoolSettings) -> Arc<Self> {
+        let uptime = Uptime::start();
+        Arc::new(Self {
+            pools: DashMap::default(),
+            fence: Arc::new(Fence::new(settings.forbidden)),
+            checker: Arc::new(Checker::new(settings.roots)),
+            uptime,
+            checks: Schedule::new(uptime, |endpoint| &endpoint.check_due),
+            lookups: Schedule::new(uptime, |endpoint| &endpoint.lookup_due),
+        })
+    }
+
+    /// Makes `backends` the ones of `app`. A backend that it had before keeps its health, its requests in flight
+    /// and its addresses. One URL given twice is one backend with both weights. Requests that are under way
+    /// end where they are.
+    pub(crate) fn replace(&self, app: AppId, backends: &[Backend], settings: &Settings) -> Arc<Pool> {
+        let old = self.pools.get(&app).map(|pool| Arc::clone(&pool));
+        let traffic = old.as_ref().map_or_else(Arc::default, |old| Arc::clone(&old.traffic));
+        let mut members: Vec<Member> = Vec::with_capacity(backends.len());
+        for backend in backends {
+            let weight = u32::from(backend.weight);
+            if let Some(twin) = members.iter_mut().find(|member| member.endpoint.url == backend.url) {
+                twin.weight += weight;
+                continue;
+            }
+            let kept =
+                old.iter().flat_map(|old| &old.members).find(|member| member.endpoint.url == backend.url);
+            let endpoint = match kept {
+                Some(member) => self.keep(&member.endpoint, settings),
+                None => self.admit(app, backend, settings, &traffic),
+            };
+            members.push(Member { endpoint, weight });
+        }
+        let pool = Arc::new(Pool {
+            members,
+            settings: settings.clone(),
+            traffic,
+            group_key: FixedState::default().hash_one(app),
+            uptime: self.uptime,
+            checks: Arc::clone(&self.checks),
+        });
+        self.pools.insert(app, Arc::clone(&pool));
+        pool
+    }
+
+    /// Forgets `app`; its backends are checked no more.
+    pub(crate) fn remove(&self, app: AppId) {
+        self.pools.remove(&app);
+    }
+
+    /// Checks and resolves until `shutdown` becomes true or its sender is gone. To run once.
+    pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        let checks = self
+            .checks
+            .work(CHECKS_AT_ONCE, |endpoint| check(endpoint, Arc::clone(&self.checker), self.uptime));
+        let lookups =
+            self.lookups.work(LOOKUPS_AT_ONCE, |endpoint| resolve(endpoint, Arc::clone(&self.fence)));
+        tokio::select! {
+            _ = shutdown.wait_for(|is_over| *is_over) => {}
+            () = checks => {}
+            () = lookups => {}
+        }
+    }
+
+    /// How many backends with a weight are fit for traffic, and how many are not. Walks over all pools.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let now = self.uptime.millis();
+        self.pools.iter().fold((0, 0), |(up, down), pool| {
+            let weighed = pool.members.iter().filter(|member| member.weight > 0);
+            let fit =
+                weighed.clone().filter(|member| member.endpoint.fitness(now) == Some(Fitness::Fit)).count();
+            (up + fit, down + weighed.count() - fit)
+        })
+    }
+
+    fn keep(&self, endpoint: &Arc<Endpoint>, settings: &Settings) -> Arc<Endpoint> {
+        if **endpoint.settings.load() != *settings {
+            endpoint.settings.store(Arc::new(settings.clone()));
+            self.checks.put(endpoint, Duration::ZERO);
+        }
+        Arc::clone(endpoint)
+    }
+
+    fn admit(
+        &self,
+        app: AppId,
+        backend: &Backend,
+        settings: &Settings,
+        traffic: &Arc<Traffic>,
+    ) -> Arc<Endpoint> {
+        let endpoint = Endpoint::new(app, backend.url.clone(), settings, Arc::clone(traffic), &self.fence);
+        if matches!(backend.url.host, BackendHost::Name(_)) {
+            self.lookups.put(&endpoint, Duration::ZERO);
+        }
+        let within = FIRST_CHECK_WITHIN.min(settings.health_interval());
+        self.checks.put(&endpoint, within.mul_f64(rand::rng().random_range(0.0..1.0)));
+        endpoint
+    }
+}
+
+/// Checks once; returns the time until the next check, with a tenth of jitter. A backend without an address is
+/// not checked.
+async fn check(endpoint: Arc<Endpoint>, checker: Arc<Checker>, uptime: Uptime) -> Duration {
+    let settings = endpoint.settings.load_full();
+    let address = endpoint.address();
+    if let Some(address) = address {
+        endpoint.note_check(checker.check(&endpoint.url, address, &settings).await);
+    }
+    let interval = settings.health_interval();
+    let is_idle = address.is_some() && endpoint.traffic.is_idle(uptime.millis());
+    let next = if is_idle { interval.max(IDLE_CHECK_INTERVAL) } else { interval };
+    next.mul_f64(rand::rng().random_range(0.9..1.1))
+}
+
+/// Resolves once; returns the time until the next resolution. When it fails, the last good answer stays; when
+/// the answer has no permitted address, the backend has none.
+async fn resolve(endpoint: Arc<Endpoint>, fence: Arc<Fence>) -> Duration {
+    if let BackendHost::Name(name) = &endpoint.url.host {
+        match tokio::net::lookup_host((name.as_str(), endpoint.url.port)).await {
+            Ok(found) => {
+                let mut found: Vec<SocketAddr> = found.collect();
+                let total = found.len();
+                found.retain(|address| fence.permits(*address));
+                if found.is_empty() {
+                    endpoint.note_unresolved(&format!("none of its {total} addresses may be a backend's"));
+                }
+                endpoint.set_addresses(found);
+            }
+            Err(error) => endpoint.note_unresolved(&error.to_string()),
+        }
+    }
+    LOOKUP_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! One active health check: a connection, and with a path an HTTP/1.1 GET that expects 2xx or 3xx.
+//!
+//! Only the status line is read; the connection is closed then. To `https` backends a TLS handshake is made
+//! with the same trust anchors as the requests, so that an expired certificate shows here too. If the
+//! platform has no readable trust anchors, only the TCP connection is checked.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use model::backend::{BackendUrl, Scheme};
+use model::site::Settings;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, timeout};
+use tokio_rustls::TlsConnector;
+
+/// Longest wait for the status line: a health page that takes longer is no health page.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of `HTTP/1.1 200`, all that is read.
+const STATUS_BYTES: usize = 12;
+
+/// Why a check is bad.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CheckError {
+    /// No connection within the connect timeout.
+    #[error("no connection within {} ms", .0.as_millis())]
+    ConnectTimeout(Duration),
+    /// The connection was refused, or TLS failed, or it broke off.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Connected, but no status line in time.
+    #[error("no answer within {} ms", ANSWER_TIMEOUT.as_millis())]
+    AnswerTimeout,
+    /// The answer is no HTTP/1.
+    #[error("the answer is not HTTP/1")]
+    NotHttp,
+    /// The status is neither 2xx nor 3xx.
+    #[error("status {0}")]
+    Status(u16),
+}
+
+/// Makes checks.
+pub(super) struct Checker {
+    tls: Option<TlsConnector>,
+}
+
+impl Checker {
+    /// Trusts `roots`, or what the platform trusts.
+    pub(super) fn new(roots: Option<Arc<RootCertStore>>) -> Self {
+        let tls = roots.or_else(platform_roots).and_then(|roots| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+            let mut config = builder.ok()?.with_root_certificates(roots).with_no_client_auth();
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Some(TlsConnector::from(Arc::new(config)))
+        });
+        Self { tls }
+    }
+
+    /// Checks the backend `url` at `address`.
+    pub(super) async fn check(
+        &self,
+        url: &BackendUrl,
+        address: SocketAddr,
+        settings: &Settings,
+    ) -> Result<(), CheckError> {
+        let limit = settings.connect_timeout();
+        let connected = async {
+            let stream = TcpStream::connect(address).await?;
+            match (url.scheme, &self.tls) {
+                (Scheme::Https, Some(tls)) => tls
+                    .connect(server_name(url)?, stream)
+                    .await
+                    .map(|stream| Connection::Tls(Box::new(stream))),
+                (Scheme::Https, None) => Ok(Connection::Opaque),
+                (Scheme::Http, _) => Ok(Connection::Plain(stream)),
+            }
+        };
+        let connection = timeout(limit, connected).await.map_err(|_| CheckError::ConnectTimeout(limit))??;
+        let Some(path) = settings.health_path.as_deref() else { return Ok(()) };
+        let asked = async {
+            match connection {
+                Connection::Plain(stream) => ask(stream, url, path).await,
+                Connection::Tls(stream) => ask(stream, url, path).await,
+                Connection::Opaque => Ok(()),
+            }
+        };
+        timeout(ANSWER_TIMEOUT, asked).await.map_err(|_| CheckError::AnswerTimeout)?
+    }
+}
+
+enum Connection {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// TLS that cannot be spoken for want of trust anchors.
+    Opaque,
+}
+
+/// Those that pingora loads for the requests.
+fn platform_roots() -> Option<Arc<RootCertStore>> {
+    let mut roots = RootCertStore::empty();
+    match pingora_core::tls::load_platform_certs_incl_env_into_store(&mut roots) {
+        Ok(()) => Some(Arc::new(roots)),
+        Err(error) => {
+            tracing::warn!(%error, "no trust anchors: https backends are checked by their TCP connection only");
+            None
+        }
+    }
+}
+
+fn server_name(url: &BackendUrl) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(super::endpoint::server_name(url)).map_err(io::Error::other)
+}
+
+async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    url: &BackendUrl,
+    path: &str,
+) -> Result<(), CheckError> {
+    let url = url.to_string();
+    let authority = url.split_once("://").map_or(url.as_str(), |(_, authority)| authority);
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: Stoa-Health/1\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut head = [0; STATUS_BYTES];
+    stream.read_exact(&mut head).await?;
+    match status(&head) {
+        Some(200..=399) => Ok(()),
+        Some(status) => Err(CheckError::Status(status)),
+        None => Err(CheckError::NotHttp),
+    }
+}
+
+fn status(head: &[u8; STATUS_BYTES]) -> Option<u16> {
+    let text = std::str::from_utf8(head).ok()?;
+    let (version, status) = text.strip_prefix("HTTP/1.")?.split_once(' ')?;
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    (version.len() == 1 && is_number(version) && is_number(status)).then(|| status.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests;

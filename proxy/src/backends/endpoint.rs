@@ -1,0 +1,154 @@
+//! One backend of one app: where it is, how it fares, how much it has to do.
+//!
+//! It outlives the pools that use it: when an app's backends are replaced, the ones that stay keep their
+//! health and their requests in flight. It is never shared between apps, so that one app's time limits and
+//! failures say nothing about another's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use model::backend::{BackendHost, BackendUrl, Scheme};
+use model::id::AppId;
+use model::site::Settings;
+
+use super::check::CheckError;
+use super::fence::Fence;
+use super::health::{Fitness, Health, Turn};
+use super::traffic::Traffic;
+use super::uptime::as_millis;
+
+/// Most addresses of one name that are kept; a resolver may return hundreds.
+const MAX_ADDRESSES: usize = 16;
+
+/// A backend with its state.
+pub(super) struct Endpoint {
+    /// The app it serves.
+    pub(super) app: AppId,
+    /// What the creator wrote.
+    pub(super) url: BackendUrl,
+    /// [`Self::url`] as text.
+    pub(super) label: String,
+    /// Requests that it works on.
+    pub(super) in_flight: AtomicU32,
+    /// Whether it is fit.
+    pub(super) health: Health,
+    /// How it is checked, and the app's time limits.
+    pub(super) settings: ArcSwap<Settings>,
+    /// The traffic of its app.
+    pub(super) traffic: Arc<Traffic>,
+    /// Turn of its next health check.
+    pub(super) check_due: AtomicU64,
+    /// Turn of its next resolution.
+    pub(super) lookup_due: AtomicU64,
+    addresses: ArcSwap<Vec<SocketAddr>>,
+    /// Which address is in use; moved on when it fails.
+    cursor: AtomicUsize,
+    is_unresolved: AtomicBool,
+}
+
+impl Endpoint {
+    /// A backend of `app` that nothing is known about yet. An address behind the `fence` is left out, so that
+    /// the backend never gets a request.
+    pub(super) fn new(
+        app: AppId,
+        url: BackendUrl,
+        settings: &Settings,
+        traffic: Arc<Traffic>,
+        fence: &Fence,
+    ) -> Arc<Self> {
+        let label = url.to_string();
+        let fixed = match url.host {
+            BackendHost::Address(ip) => Some(SocketAddr::new(ip, url.port)),
+            BackendHost::Name(_) => None,
+        };
+        let addresses: Vec<SocketAddr> =
+            fixed.into_iter().filter(|address| fence.permits(*address)).collect();
+        if fixed.is_some() && addresses.is_empty() {
+            tracing::warn!(%app, backend = label, "backend is an address of Stoa itself or of no app: it gets no request");
+        }
+        Arc::new(Self {
+            app,
+            url,
+            label,
+            in_flight: AtomicU32::new(0),
+            health: Health::default(),
+            settings: ArcSwap::from_pointee(settings.clone()),
+            traffic,
+            check_due: AtomicU64::new(0),
+            lookup_due: AtomicU64::new(0),
+            addresses: ArcSwap::from_pointee(addresses),
+            cursor: AtomicUsize::new(0),
+            is_unresolved: AtomicBool::new(false),
+        })
+    }
+
+    /// The address in use; none if none is known or permitted.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        let addresses = self.addresses.load();
+        let index = self.cursor.load(Relaxed).checked_rem(addresses.len())?;
+        addresses.get(index).copied()
+    }
+
+    /// How fit it is; none if it has no address.
+    pub(super) fn fitness(&self, now: u64) -> Option<Fitness> {
+        (!self.addresses.load().is_empty()).then(|| self.health.fitness(now))
+    }
+
+    /// Takes what its name resolves to. The same addresses in another order change nothing.
+    pub(super) fn set_addresses(&self, mut found: Vec<SocketAddr>) {
+        found.truncate(MAX_ADDRESSES);
+        if !found.is_empty() {
+            self.is_unresolved.store(false, Relaxed);
+        }
+        let held = self.addresses.load();
+        let is_same = found.len() == held.len() && found.iter().all(|address| held.contains(address));
+        if !is_same {
+            tracing::debug!(app = %self.app, backend = self.label, ?found, "backend has new addresses");
+            self.addresses.store(Arc::new(found));
+        }
+    }
+
+    /// Takes that its name could not be resolved; the addresses it had stay.
+    pub(super) fn note_unresolved(&self, reason: &str) {
+        if !self.is_unresolved.swap(true, Relaxed) {
+            tracing::warn!(app = %self.app, backend = self.label, reason, "backend's name does not resolve");
+        }
+    }
+
+    /// Takes the result of an active check.
+    pub(super) fn note_check(&self, result: Result<(), CheckError>) {
+        if result.is_err() {
+            self.cursor.fetch_add(1, Relaxed);
+        }
+        let turn = self.health.note_check(result.is_ok());
+        match (turn, result) {
+            (Some(Turn::Down), Err(error)) => {
+                tracing::warn!(app = %self.app, backend = self.label, %error, "backend is down");
+            }
+            (Some(Turn::Up), _) => tracing::info!(app = %self.app, backend = self.label, "backend is up"),
+            _ => {}
+        }
+    }
+
+    /// Takes a request that failed at `now` before its first byte.
+    pub(super) fn note_failure(&self, now: u64) {
+        self.cursor.fetch_add(1, Relaxed);
+        let base = as_millis(self.settings.load().health_interval());
+        if let Some(length_ms) = self.health.note_failure(now, base) {
+            tracing::warn!(app = %self.app, backend = self.label, length_ms, "backend is ejected: requests fail");
+        }
+    }
+}
+
+/// The name that a backend's certificate must have: its host name, or its address (an `iPAddress` of the
+/// certificate, RFC 9110 §4.3.5). Never empty, because pingora-core 0.9.1 then verifies nothing. Without TLS
+/// there is none.
+pub(super) fn server_name(url: &BackendUrl) -> String {
+    match (url.scheme, &url.host) {
+        (Scheme::Http, _) => String::new(),
+        (Scheme::Https, BackendHost::Name(name)) => name.as_str().to_owned(),
+        (Scheme::Https, BackendHost::Address(ip)) => ip.to_canonical().to_string(),
+    }
+}

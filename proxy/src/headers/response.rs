@@ -1,0 +1,113 @@
+//! The response as a visitor gets it.
+//!
+//! Owned by the platform, so set or taken out whatever the backend says: `Content-Security-Policy`,
+//! `Referrer-Policy`, `X-Content-Type-Options`, `Strict-Transport-Security`, `X-Request-Id`, `X-Stoa-*`,
+//! and `Alt-Svc`, which would lead visitors past the edge. `X-Powered-By` is taken out; `Server` and every
+//! other field are the app's. `Set-Cookie`: see [`super::cookie`].
+
+use http::HeaderValue;
+use http::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+};
+use model::Host;
+use model::id::RequestId;
+use model::site::HeaderPolicy;
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+
+use super::cookie;
+
+/// A year, the shortest time that browsers' preload lists accept, for our zone and all apps below it.
+const ZONE_HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+/// The names below a creator's domain are not ours to promise for.
+const DOMAIN_HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// Which `Strict-Transport-Security` goes out (RFC 6797).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hsts {
+    /// None: in development, in the clear, or while a domain is not live.
+    Off,
+    /// That of a name on one of our zones.
+    Zone,
+    /// That of a creator's own domain.
+    Domain,
+}
+
+/// An app's header policy as values that can be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct PreparedPolicy {
+    content_security_policy: Option<HeaderValue>,
+    referrer_policy: HeaderValue,
+}
+
+impl PreparedPolicy {
+    /// Writes the values once, so that a response only counts a reference up.
+    pub(crate) fn new(policy: &HeaderPolicy) -> Self {
+        let csp = policy.content_security_policy.to_string();
+        Self {
+            content_security_policy: (!csp.is_empty()).then(|| HeaderValue::try_from(csp).ok()).flatten(),
+            referrer_policy: HeaderValue::from_static(policy.referrer_policy.as_str()),
+        }
+    }
+}
+
+/// Makes a backend's response one of the platform. `zones` are the names under which apps live side by side.
+///
+/// # Errors
+/// None that a request or a backend can cause; pingora's way to set a field has them in its type.
+pub(crate) fn secure_response(
+    resp: &mut ResponseHeader,
+    policy: &PreparedPolicy,
+    zones: &[Host],
+    hsts: Hsts,
+    request: RequestId,
+) -> Result<()> {
+    remove_reserved(resp);
+    confine_cookies(resp, zones)?;
+    match &policy.content_security_policy {
+        Some(value) => resp.insert_header("Content-Security-Policy", value.clone())?,
+        None => drop(resp.remove_header(&CONTENT_SECURITY_POLICY)),
+    }
+    resp.insert_header("Referrer-Policy", policy.referrer_policy.clone())?;
+    resp.insert_header("X-Content-Type-Options", NOSNIFF)?;
+    resp.insert_header("X-Request-Id", request.to_string())?;
+    match hsts {
+        Hsts::Off => Ok(()),
+        Hsts::Zone => resp.insert_header("Strict-Transport-Security", ZONE_HSTS),
+        Hsts::Domain => resp.insert_header("Strict-Transport-Security", DOMAIN_HSTS),
+    }
+}
+
+fn remove_reserved(resp: &mut ResponseHeader) {
+    let is_reserved = |name: &HeaderName| {
+        *name == STRICT_TRANSPORT_SECURITY
+            || *name == REFERRER_POLICY
+            || matches!(name.as_str(), "alt-svc" | "x-powered-by")
+            || name.as_str().starts_with("x-stoa-")
+    };
+    let reserved: Vec<HeaderName> = resp.headers.keys().filter(|name| is_reserved(name)).cloned().collect();
+    for name in &reserved {
+        resp.remove_header(name);
+    }
+}
+
+/// Rewrites the cookies that are set for a whole zone; leaves the response as it is if there are none.
+fn confine_cookies(resp: &mut ResponseHeader, zones: &[Host]) -> Result<()> {
+    let is_wide = |value: &HeaderValue| cookie::confine(value.as_bytes(), zones).is_some();
+    if !resp.headers.get_all(SET_COOKIE).iter().any(is_wide) {
+        return Ok(());
+    }
+    let cookies: Vec<HeaderValue> = resp.headers.get_all(SET_COOKIE).iter().cloned().collect();
+    resp.remove_header(&SET_COOKIE);
+    for value in cookies {
+        match cookie::confine(value.as_bytes(), zones) {
+            Some(confined) => resp.append_header("Set-Cookie", confined)?,
+            None => resp.append_header("Set-Cookie", value)?,
+        };
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

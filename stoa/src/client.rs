@@ -1,0 +1,178 @@
+//! Client commands: each speaks HTTP to the admin API and prints what it answers.
+//!
+//! Deliberately absent: any knowledge of the store. What these commands can do, any program with a key can.
+
+mod connection;
+mod output;
+mod request;
+
+use anyhow::Context as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::command::{AppVerb, CertVerb, DomainVerb, KeyVerb, Target, TenantVerb, Usage, Verb};
+use connection::Connection;
+use request::Request;
+
+/// Carries out a client command.
+///
+/// # Errors
+/// What is wrong with the arguments, why the API is out of reach, or what it answered.
+pub(crate) async fn run(verb: Verb) -> anyhow::Result<()> {
+    let (target, request) = translate(verb)?;
+    let answer = Connection::open(&target)?.send(&request).await?;
+    output::print(&answer, &request, target.json);
+    Ok(())
+}
+
+fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
+    match verb {
+        Verb::Tenant(verb) => tenant(verb),
+        Verb::App(verb) => app(verb),
+        Verb::Domain(verb) => Ok(domain(verb)),
+        Verb::Cert(verb) => certificate(verb),
+        Verb::Usage(usage) => Ok(usage_of(usage)),
+        Verb::Key(verb) => Ok(key(verb)),
+        Verb::Audit { tenant, target } => {
+            Ok((target, Request::get("/v1/audit-events").query("tenant", tenant).columns(&["created_at", "actor", "action", "target"])))
+        }
+        Verb::Edge(target) => Ok((target, Request::get("/v1/platform/edges").columns(&["id", "revision", "sites", "certificates", "version", "seen_at"]))),
+        Verb::Up(_) | Verb::Run { .. } | Verb::Check(_) | Verb::Trust(_) | Verb::Doctor(_) => {
+            anyhow::bail!("this command does not speak to the API")
+        }
+    }
+}
+
+const TENANT_COLUMNS: [&str; 4] = ["id", "slug", "status", "name"];
+const APP_COLUMNS: [&str; 3] = ["id", "name", "hostname"];
+const DOMAIN_COLUMNS: [&str; 3] = ["id", "hostname", "status"];
+const CERTIFICATE_COLUMNS: [&str; 5] = ["id", "names", "source", "status", "not_after"];
+const KEY_COLUMNS: [&str; 5] = ["id", "scope", "tenant_id", "name", "last_used_at"];
+
+fn tenant(verb: TenantVerb) -> anyhow::Result<(Target, Request)> {
+    let one = |tenant: &str, rest: &str| format!("/v1/tenants/{tenant}{rest}");
+    Ok(match verb {
+        TenantVerb::List(target) => (target, Request::get("/v1/tenants").columns(&TENANT_COLUMNS)),
+        TenantVerb::Get { tenant, target } => (target, Request::get(one(&tenant, ""))),
+        TenantVerb::Create { name, slug, target } => {
+            let slug = slug.unwrap_or_else(|| request::slug_of(&name));
+            (target, Request::new(Method::POST, "/v1/tenants").body(json!({"name": name, "slug": slug})))
+        }
+        TenantVerb::Rename { tenant, name, target } => {
+            (target, Request::new(Method::PATCH, one(&tenant, "")).body(json!({"name": name})))
+        }
+        TenantVerb::Delete { tenant, target } => (target, Request::new(Method::DELETE, one(&tenant, ""))),
+        TenantVerb::Suspend { tenant, reason, target } => {
+            let body = json!({"reason": reason.unwrap_or_default()});
+            (target, Request::new(Method::POST, one(&tenant, "/suspend")).body(body))
+        }
+        TenantVerb::Resume { tenant, target } => (target, Request::new(Method::POST, one(&tenant, "/resume"))),
+        TenantVerb::Limits { tenant, all: Some(all), visitor: Some(visitor), target } => {
+            let body = json!({"tenant": rate(&all)?, "visitor": rate(&visitor)?});
+            (target, Request::new(Method::PUT, one(&tenant, "/limits")).body(body))
+        }
+        TenantVerb::Limits { tenant, target, .. } => (target, Request::get(one(&tenant, "/limits"))),
+    })
+}
+
+fn rate(text: &str) -> anyhow::Result<Value> {
+    let wrong = || format!("`{text}` is no rate: write requests a minute and burst, e.g. 3000,200");
+    let (per_minute, burst) = text.split_once(',').with_context(wrong)?;
+    let per_minute: u32 = per_minute.trim().parse().with_context(wrong)?;
+    let burst: u32 = burst.trim().parse().with_context(wrong)?;
+    Ok(json!({"requests_per_minute": per_minute, "burst": burst}))
+}
+
+fn app(verb: AppVerb) -> anyhow::Result<(Target, Request)> {
+    Ok(match verb {
+        AppVerb::List { tenant, target } => {
+            (target, Request::get(format!("/v1/tenants/{tenant}/apps")).columns(&APP_COLUMNS))
+        }
+        AppVerb::Get { app, target } => (target, Request::get(format!("/v1/apps/{app}"))),
+        AppVerb::Create { tenant, name, backends: urls, target } => {
+            let body = json!({"name": name, "backends": backends(&urls)?});
+            (target, Request::new(Method::POST, format!("/v1/tenants/{tenant}/apps")).body(body))
+        }
+        AppVerb::Backends { app, backends: urls, target } => {
+            let body = json!({"backends": backends(&urls)?});
+            (target, Request::new(Method::PATCH, format!("/v1/apps/{app}")).body(body))
+        }
+        AppVerb::Delete { app, target } => (target, Request::new(Method::DELETE, format!("/v1/apps/{app}"))),
+    })
+}
+
+fn backends(urls: &[String]) -> anyhow::Result<Vec<Value>> {
+    urls.iter()
+        .map(|text| match text.split_once(',') {
+            None => Ok(json!({"url": text})),
+            Some((url, weight)) => {
+                let weight: u16 = weight
+                    .parse()
+                    .with_context(|| format!("`{weight}` in `{text}` is no weight: use 0 to 1000"))?;
+                Ok(json!({"url": url, "weight": weight}))
+            }
+        })
+        .collect()
+}
+
+fn domain(verb: DomainVerb) -> (Target, Request) {
+    match verb {
+        DomainVerb::List { app, target } => {
+            (target, Request::get(format!("/v1/apps/{app}/domains")).columns(&DOMAIN_COLUMNS))
+        }
+        DomainVerb::Get { domain, target } => (target, Request::get(format!("/v1/domains/{domain}"))),
+        DomainVerb::Add { app, hostname, target } => {
+            let body = json!({"hostname": hostname});
+            (target, Request::new(Method::POST, format!("/v1/apps/{app}/domains")).body(body))
+        }
+        DomainVerb::Check { domain, target } => {
+            (target, Request::new(Method::POST, format!("/v1/domains/{domain}/check")))
+        }
+        DomainVerb::Delete { domain, target } => {
+            (target, Request::new(Method::DELETE, format!("/v1/domains/{domain}")))
+        }
+    }
+}
+
+fn certificate(verb: CertVerb) -> anyhow::Result<(Target, Request)> {
+    Ok(match verb {
+        CertVerb::List(target) => (target, Request::get("/v1/certificates").columns(&CERTIFICATE_COLUMNS)),
+        CertVerb::Get { certificate, target } => (target, Request::get(format!("/v1/certificates/{certificate}"))),
+        CertVerb::Upload { app, chain, key, target } => {
+            let read = |path: &std::path::Path| {
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read `{}`: give a readable PEM file", path.display()))
+            };
+            let body = json!({"chain": read(&chain)?, "key": read(&key)?});
+            (target, Request::new(Method::POST, format!("/v1/apps/{app}/certificates")).body(body))
+        }
+        CertVerb::Renew { certificate, target } => {
+            (target, Request::new(Method::POST, format!("/v1/certificates/{certificate}/renew")))
+        }
+    })
+}
+
+fn usage_of(usage: Usage) -> (Target, Request) {
+    let request = Request::get(format!("/v1/tenants/{}/usage", usage.tenant))
+        .query("from", usage.from)
+        .query("to", usage.to)
+        .query("group_by", usage.group_by);
+    (usage.target, request)
+}
+
+fn key(verb: KeyVerb) -> (Target, Request) {
+    match verb {
+        KeyVerb::List(target) => (target, Request::get("/v1/keys").columns(&KEY_COLUMNS)),
+        KeyVerb::Create { scope, tenant, name, target } => {
+            let mut body = json!({"scope": scope.as_str()});
+            if let (Some(tenant), Some(fields)) = (tenant, body.as_object_mut()) {
+                fields.insert("tenant_id".to_owned(), tenant.into());
+            }
+            if let (Some(name), Some(fields)) = (name, body.as_object_mut()) {
+                fields.insert("name".to_owned(), name.into());
+            }
+            (target, Request::new(Method::POST, "/v1/keys").body(body))
+        }
+        KeyVerb::Delete { key, target } => (target, Request::new(Method::DELETE, format!("/v1/keys/{key}"))),
+    }
+}

@@ -1,0 +1,358 @@
+//! The command line: what can be said, not what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Stoa: the front of a marketplace of small web apps. Reverse proxy, certificates, limits and metering.
+#[derive(Debug, Parser)]
+#[command(name = "stoa", version, about, disable_help_subcommand = true)]
+pub(crate) struct Line {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run everything in this process: edge, certificates, API, and a demo app on the first start.
+    Up(Place),
+    /// Run one role of an installation that has outgrown one process.
+    Run {
+        /// Which role.
+        #[arg(long)]
+        role: Role,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check a configuration without starting anything; exit code 2 if it is not valid.
+    Check(Place),
+    /// Make this machine trust the local certificate authority, for curl and Chromium.
+    Trust(Place),
+    /// Look for what is wrong: configuration, data, ports, API, certificates.
+    Doctor(Place),
+    /// Tenants: who owns apps, is limited and is billed.
+    #[command(subcommand)]
+    Tenant(TenantVerb),
+    /// Apps and their backends.
+    #[command(subcommand)]
+    App(AppVerb),
+    /// Creators' own domains.
+    #[command(subcommand)]
+    Domain(DomainVerb),
+    /// Certificates.
+    #[command(subcommand)]
+    Cert(CertVerb),
+    /// What a tenant used.
+    Usage(Usage),
+    /// API keys.
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// Who did what.
+    Audit {
+        /// Only this tenant's events.
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// The edges that serve visitors, and how far each is.
+    Edge(Target),
+}
+
+/// Where the configuration and the data are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Place {
+    /// Configuration file; without it everything has a default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory, in place of the configuration's.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Which part of an installation a process is.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Role {
+    /// Serves visitors; knows no database.
+    Edge,
+    /// Store, certificates and API.
+    Control,
+}
+
+/// Which API a client command speaks to, and how it prints.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// Print the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Address of the API; else STOA_URL, else http://127.0.0.1:8090.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// File with the key; else STOA_KEY, else stoa-data/platform-key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// `stoa tenant …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantVerb {
+    /// All tenants.
+    List(Target),
+    /// One tenant.
+    Get {
+        /// Its id, t_…
+        tenant: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// A new tenant.
+    Create {
+        /// Name for people.
+        name: String,
+        /// Short name for logs and metrics; else made from the name.
+        #[arg(long)]
+        slug: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Give a tenant another name.
+    Rename {
+        /// Its id, t_…
+        tenant: String,
+        /// The new name.
+        name: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Remove a tenant with everything it has.
+    Delete {
+        /// Its id, t_…
+        tenant: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Stop serving a tenant's apps; nothing is deleted.
+    Suspend {
+        /// Its id, t_…
+        tenant: String,
+        /// Why, for the audit log.
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Serve a suspended tenant's apps again.
+    Resume {
+        /// Its id, t_…
+        tenant: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show or set a tenant's limits.
+    Limits {
+        /// Its id, t_…
+        tenant: String,
+        /// All visitors together: requests a minute and burst, e.g. 60000,5000.
+        #[arg(long, value_name = "RPM,BURST", requires = "visitor")]
+        all: Option<String>,
+        /// Each visitor: requests a minute and burst, e.g. 3000,200.
+        #[arg(long, value_name = "RPM,BURST", requires = "all")]
+        visitor: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `stoa app …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppVerb {
+    /// A tenant's apps.
+    List {
+        /// The tenant, t_…
+        tenant: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// One app.
+    Get {
+        /// Its id, a_…
+        app: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// A new app; it answers at <name>.<zone> at once.
+    Create {
+        /// The tenant, t_…
+        tenant: String,
+        /// The app's name, the first part of its address.
+        name: String,
+        /// Where it runs, e.g. http://127.0.0.1:3000 or http://127.0.0.1:3000,5 for weight 5; repeatable.
+        #[arg(long = "backend", value_name = "URL[,WEIGHT]")]
+        backends: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Replace an app's backends.
+    Backends {
+        /// Its id, a_…
+        app: String,
+        /// Where it runs; repeatable.
+        #[arg(long = "backend", value_name = "URL[,WEIGHT]", required = true)]
+        backends: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Remove an app and its domains.
+    Delete {
+        /// Its id, a_…
+        app: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `stoa domain …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainVerb {
+    /// An app's domains.
+    List {
+        /// The app, a_…
+        app: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// One domain: its status and the next step.
+    Get {
+        /// Its id, dom_…
+        domain: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Connect a domain to an app; prints the record to create.
+    Add {
+        /// The app, a_…
+        app: String,
+        /// The domain, e.g. shop.example.com.
+        hostname: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Look at the domain's records now.
+    Check {
+        /// Its id, dom_…
+        domain: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Disconnect a domain.
+    Delete {
+        /// Its id, dom_…
+        domain: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `stoa cert …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertVerb {
+    /// All certificates that the key may see.
+    List(Target),
+    /// One certificate.
+    Get {
+        /// Its id, crt_…
+        certificate: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Upload a certificate for an app's names.
+    Upload {
+        /// The app, a_…
+        app: String,
+        /// PEM file: the certificate first, then its chain.
+        #[arg(long, value_name = "FILE")]
+        chain: PathBuf,
+        /// PEM file: the private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Renew a certificate now.
+    Renew {
+        /// Its id, crt_…
+        certificate: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `stoa usage`
+#[derive(Debug, Args)]
+pub(crate) struct Usage {
+    /// The tenant, t_…
+    pub(crate) tenant: String,
+    /// First moment, e.g. 2026-11-01T00:00:00Z; else the start of this month.
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// First moment after, else now.
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+    /// app, class, hour or day.
+    #[arg(long)]
+    pub(crate) group_by: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `stoa key …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// All keys that the key may see, without their secrets.
+    List(Target),
+    /// A new key; its secret is shown once.
+    Create {
+        /// What it may do.
+        #[arg(long, default_value = "platform")]
+        scope: KeyScope,
+        /// The tenant of a tenant's key, t_…
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Name for people.
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Revoke a key.
+    Delete {
+        /// Its id, key_…
+        key: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KeyScope {
+    /// Everything: an operator's key.
+    Platform,
+    /// Everything of one tenant.
+    Tenant,
+    /// The feed of an edge, nothing else.
+    Edge,
+}
+
+impl KeyScope {
+    /// The word in the API.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Tenant => "tenant",
+            Self::Edge => "edge",
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The data directory: who holds it, and the small files in it.
+//!
+//! `ca.pem` (the local authority), `platform-key` (the first operator's key), `master-key` (opens every
+//! private key), `stoa.db`, the edge's replica and journals, the access log. One process holds it at a time.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use model::seal::SealingKey;
+use model::secret::Secret;
+
+/// The directory, held for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct DataDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDirectory {
+    /// Makes the directory if need be (mode 0700) and holds it.
+    ///
+    /// # Errors
+    /// The directory cannot be made or written, or another process holds it.
+    pub(crate) fn hold(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("cannot create the data directory `{shown}`: choose another with --data"))?;
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .with_context(|| format!("cannot write to the data directory `{shown}`: check its owner and mode"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                bail!("the data directory `{shown}` is held by another stoa: stop it, or choose another with --data")
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot hold the data directory `{shown}`"))
+            }
+        }
+    }
+
+    /// The path of a file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The key that seals everything secret: the environment's, or the one in `master-key`, which is made
+    /// at the first start.
+    ///
+    /// # Errors
+    /// The text is no key, or the file is missing although there already is a store that needs it.
+    pub(crate) fn master_key(&self, environment: Option<Secret>) -> anyhow::Result<SealingKey> {
+        if let Some(text) = environment {
+            return SealingKey::from_hex(text.reveal()).context("STOA_MASTER_KEY is no key");
+        }
+        let path = self.file("master-key");
+        match fs::read_to_string(&path) {
+            Ok(text) => SealingKey::from_hex(&text)
+                .with_context(|| format!("`{}` is damaged: restore it from a backup", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.new_master_key(&path),
+            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+        }
+    }
+
+    fn new_master_key(&self, path: &Path) -> anyhow::Result<SealingKey> {
+        if self.file("stoa.db").exists() {
+            bail!(
+                "`{}` is missing, but there is a store whose private keys only it opens: restore it from a backup, or set STOA_MASTER_KEY",
+                path.display()
+            );
+        }
+        let key = SealingKey::generate();
+        write_private(path, &format!("{}\n", key.to_hex().as_str()))?;
+        Ok(key)
+    }
+}
+
+/// Writes a file that only its owner may read: whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    write_whole(path, text, 0o600)
+}
+
+/// Writes a file that everybody may read: whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn write_public(path: &Path, text: &str) -> anyhow::Result<()> {
+    write_whole(path, text, 0o644)
+}
+
+fn write_whole(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    let shown = || format!("cannot write `{}`", path.display());
+    let draft = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(mode)
+        .open(&draft)
+        .with_context(shown)?;
+    file.set_permissions(fs::Permissions::from_mode(mode)).with_context(shown)?;
+    file.write_all(text.as_bytes()).with_context(shown)?;
+    file.sync_all().with_context(shown)?;
+    fs::rename(&draft, path).with_context(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_master_key_is_made_once_and_is_private() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let data = DataDirectory::hold(&folder.path().join("data"))?;
+        let first = data.master_key(None)?.fingerprint();
+        assert_eq!(data.master_key(None)?.fingerprint(), first);
+        assert_eq!(fs::metadata(data.file("master-key"))?.permissions().mode() & 0o777, 0o600);
+        Ok(())
+    }
+
+    #[test]
+    fn a_lost_master_key_is_never_replaced_beside_a_store() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let data = DataDirectory::hold(folder.path())?;
+        fs::write(data.file("stoa.db"), "x")?;
+        let error = data.master_key(None).map(|_| ()).map_err(|error| error.to_string());
+        assert!(error.is_err_and(|text| text.contains("restore it from a backup")));
+        assert!(!data.file("master-key").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn one_process_holds_the_directory() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let _held = DataDirectory::hold(folder.path())?;
+        let second = DataDirectory::hold(folder.path()).map(|_| ()).map_err(|error| error.to_string());
+        assert!(second.is_err_and(|text| text.contains("held by another stoa")));
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! Certificates that go with their app, their tenant or their last name. Their keys are not kept.
+
+use model::Host;
+use model::certificate::CertificateName;
+use model::change::ObjectId;
+use model::id::{AppId, CertificateId, TenantId};
+
+use crate::app::App;
+use crate::error::Result;
+use crate::row::Columns as _;
+use crate::write::{Shape, Write};
+
+/// Takes every certificate of an app away.
+pub(crate) async fn remove_all_of_app(write: &mut Write, app: AppId) -> Result<()> {
+    let rows = sqlx::query("SELECT id FROM certificates WHERE app_id = $1")
+        .bind(app.to_string())
+        .fetch_all(write.connection())
+        .await?;
+    for row in &rows {
+        remove(write, row.parsed("id")?).await?;
+    }
+    Ok(())
+}
+
+/// Takes every certificate of a tenant away.
+pub(crate) async fn remove_all_of_tenant(write: &mut Write, tenant: TenantId) -> Result<()> {
+    let rows = sqlx::query("SELECT id FROM certificates WHERE tenant_id = $1")
+        .bind(tenant.to_string())
+        .fetch_all(write.connection())
+        .await?;
+    for row in &rows {
+        remove(write, row.parsed("id")?).await?;
+    }
+    Ok(())
+}
+
+/// Takes those certificates of the app's tenant away that named `host` and now name nothing of the app.
+pub(crate) async fn remove_useless(write: &mut Write, app: &App, host: &Host) -> Result<()> {
+    let rows = sqlx::query("SELECT host FROM domains WHERE app_id = $1")
+        .bind(app.id.to_string())
+        .fetch_all(write.connection())
+        .await?;
+    let mut hosts = write.store().zone_hosts(&app.name);
+    for row in &rows {
+        hosts.push(row.parsed("host")?);
+    }
+    let rows = sqlx::query(
+        "SELECT id, names FROM certificates WHERE app_id = $1 AND id IN
+         (SELECT certificate_id FROM certificate_names WHERE name = $2)",
+    )
+    .bind(app.id.to_string())
+    .bind(host.as_str())
+    .fetch_all(write.connection())
+    .await?;
+    for row in &rows {
+        let names: Vec<CertificateName> = row.json("names")?;
+        if !names.iter().any(|name| hosts.iter().any(|host| name.covers(host))) {
+            remove(write, row.parsed("id")?).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove(write: &mut Write, id: CertificateId) -> Result<()> {
+    sqlx::query("DELETE FROM certificate_names WHERE certificate_id = $1")
+        .bind(id.to_string())
+        .execute(write.connection())
+        .await?;
+    sqlx::query("DELETE FROM certificates WHERE id = $1").bind(id.to_string()).execute(write.connection()).await?;
+    write.point(&ObjectId::Certificate(id), Shape::Gone).await
+}

@@ -1,0 +1,303 @@
+//! Creators' own domains: what is known of each, and when it is looked at next.
+
+mod check;
+
+use model::change::ObjectId;
+use model::domain::{Claim, DomainStatus, Facts, Target, derive};
+use model::id::{AppId, DomainId, TenantId};
+use model::site::{HostOrigin, SiteHost};
+use model::{Host, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use crate::caller::{Access, Actor, Version};
+use crate::error::{Result, StoreError};
+use crate::page::{Page, Paged};
+use crate::row::{Columns as _, to_json};
+use crate::write::{Event, Shape, Write};
+use crate::{Store, certificate, order, random, released};
+
+/// Most domains of one app.
+pub const MAX_DOMAINS_PER_APP: usize = 100;
+
+/// A domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainRecord {
+    /// Its id.
+    pub id: DomainId,
+    /// The app that answers at it.
+    pub app: AppId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The name.
+    pub host: Host,
+    /// What is known.
+    pub facts: Facts,
+    /// Where its records must point.
+    pub target: Target,
+    /// What the facts mean at the time of reading.
+    pub status: DomainStatus,
+    /// Whether it has ever been live.
+    pub was_live: bool,
+    /// Version of the row; it moves with every check.
+    pub version: Version,
+    /// When it is looked at next.
+    pub next_check_at: Timestamp,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// The latest changes of its status, the oldest first.
+    pub timeline: Vec<TimelineEntry>,
+}
+
+/// One change of a domain's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What it became.
+    pub status: DomainStatus,
+}
+
+impl Store {
+    /// Connects a domain to an app. It is served once its claim is proved.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the app, [`StoreError::Conflict`] `domain_taken` or
+    /// `domain_quarantined`, [`StoreError::Invalid`] for a name that cannot be a creator's own,
+    /// [`StoreError::TooMany`].
+    pub async fn add_domain(
+        &self,
+        actor: &Actor,
+        access: Access,
+        app: AppId,
+        host: Host,
+    ) -> Result<DomainRecord> {
+        self.check_own(&host)?;
+        let mut write = self.write(actor).await?;
+        let app = self.load_app(write.connection(), access, app).await?;
+        free_host(&mut write, &host, app.id).await?;
+        released::claim(&mut write, &host, app.tenant, ("hostname", "domain_quarantined")).await?;
+        let now = write.now();
+        let id = DomainId::generate(now);
+        let facts = Facts::unknown();
+        let target = self.target(id, host.clone(), format!("stoa-proof={}", random::text()))?;
+        let (status, _) = derive(&facts, &target, now);
+        let domain = DomainRecord {
+            id,
+            app: app.id,
+            tenant: app.tenant,
+            host,
+            facts,
+            target,
+            status,
+            was_live: false,
+            version: Version::FIRST,
+            next_check_at: now,
+            created_at: now,
+            timeline: vec![TimelineEntry { at: now, status }],
+        };
+        insert(write.connection(), &domain).await?;
+        write.point(&ObjectId::Site(app.id), Shape::Present).await?;
+        let details = json!({ "hostname": domain.host, "app": app.id });
+        write.audit(event(&domain, "domain.add", details)).await?;
+        write.commit().await?;
+        Ok(domain)
+    }
+
+    /// One domain.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn domain(&self, access: Access, id: DomainId) -> Result<DomainRecord> {
+        let row = sqlx::query("SELECT * FROM domains WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(self.pool())
+            .await?;
+        self.allowed_domain(access, id, row.as_ref())
+    }
+
+    /// An app's domains, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the app, [`StoreError::Invalid`] for a bad page.
+    pub async fn domains(&self, access: Access, app: AppId, page: &Page) -> Result<Paged<DomainRecord>> {
+        let (after, limit) = (page.after_text::<DomainId>()?, page.rows()?);
+        self.app(access, app).await?;
+        let rows = sqlx::query("SELECT * FROM domains WHERE app_id = $1 AND id > $2 ORDER BY id LIMIT $3")
+            .bind(app.to_string())
+            .bind(after)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        let domains = rows.iter().map(|row| self.read_domain(row)).collect::<Result<Vec<_>>>()?;
+        Ok(Paged::cut(domains, page, |domain| domain.id))
+    }
+
+    /// The domain with this name, if there is one.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn domain_by_host(&self, host: &Host) -> Result<Option<DomainRecord>> {
+        let row = sqlx::query("SELECT * FROM domains WHERE host = $1")
+            .bind(host.as_str())
+            .fetch_optional(self.pool())
+            .await?;
+        row.map(|row| self.read_domain(&row)).transpose()
+    }
+
+    /// Takes a domain away, with the certificates that then serve nothing. If it was proved, its name is
+    /// kept for the tenant for [`crate::QUARANTINE`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_domain(&self, actor: &Actor, access: Access, id: DomainId) -> Result<()> {
+        let mut write = self.write(actor).await?;
+        let domain = self.load_domain(write.connection(), access, id).await?;
+        remove(&mut write, &domain).await?;
+        let app = self.load_app(write.connection(), Access::Platform, domain.app).await?;
+        certificate::remove_useless(&mut write, &app, &domain.host).await?;
+        write.point(&ObjectId::Site(domain.app), Shape::Present).await?;
+        let details = json!({ "hostname": domain.host, "app": domain.app });
+        write.audit(event(&domain, "domain.delete", details)).await?;
+        write.commit().await
+    }
+
+    fn check_own(&self, host: &Host) -> Result<()> {
+        let refuse = |reason: String| Err(StoreError::invalid("hostname", reason));
+        if host.parent().is_none() {
+            return refuse(format!("hostname `{host}` has one label only: a domain has at least two"));
+        }
+        match self.zones().iter().find(|zone| host.is_within(zone)) {
+            Some(zone) => refuse(format!("hostname `{host}` belongs to the marketplace's own zone `{zone}`")),
+            None => Ok(()),
+        }
+    }
+
+    fn target(&self, id: DomainId, host: Host, proof: String) -> Result<Target> {
+        let text = id.to_string().to_ascii_lowercase();
+        let label = text.split_once('_').map_or(text.as_str(), |(_, ulid)| ulid);
+        let zone = self.zones().first().ok_or_else(|| StoreError::invalid("zones", "there is no zone"))?;
+        let cname = zone
+            .with_label("cname")
+            .and_then(|zone| zone.with_label(label))
+            .map_err(|error| StoreError::invalid("zones", error))?;
+        Ok(Target { host, cname, proof, addresses: self.inner.edge_addresses.clone() })
+    }
+
+    fn read_domain(&self, row: &AnyRow) -> Result<DomainRecord> {
+        let id = row.parsed("id")?;
+        let facts: Facts = row.json("facts")?;
+        let target = self.target(id, row.parsed("host")?, row.text("proof")?)?;
+        let (status, _) = derive(&facts, &target, self.now());
+        Ok(DomainRecord {
+            id,
+            app: row.parsed("app_id")?,
+            tenant: row.parsed("tenant_id")?,
+            host: target.host.clone(),
+            facts,
+            target,
+            status,
+            was_live: row.flag("was_live")?,
+            version: Version(row.integer("version")?),
+            next_check_at: row.moment("next_check_at")?,
+            created_at: row.moment("created_at")?,
+            timeline: row.json("timeline")?,
+        })
+    }
+
+    fn allowed_domain(&self, access: Access, id: DomainId, row: Option<&AnyRow>) -> Result<DomainRecord> {
+        match row.map(|row| self.read_domain(row)).transpose()? {
+            Some(domain) if access.allows(Some(domain.tenant)) => Ok(domain),
+            _ => Err(StoreError::not_found("domain", id)),
+        }
+    }
+
+    async fn load_domain(
+        &self,
+        connection: &mut AnyConnection,
+        access: Access,
+        id: DomainId,
+    ) -> Result<DomainRecord> {
+        let row = sqlx::query("SELECT * FROM domains WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(connection)
+            .await?;
+        self.allowed_domain(access, id, row.as_ref())
+    }
+}
+
+/// A proved domain as a name of its site; reads `id`, `host` and `was_live`.
+pub(crate) fn site_host(row: &AnyRow) -> Result<SiteHost> {
+    let origin = HostOrigin::Domain { id: row.parsed("id")?, live: row.flag("was_live")? };
+    Ok(SiteHost { host: row.parsed("host")?, origin })
+}
+
+/// Takes every domain of an app away; its certificates are the caller's business.
+pub(crate) async fn remove_all_of_app(write: &mut Write, app: AppId) -> Result<()> {
+    let rows = sqlx::query("SELECT * FROM domains WHERE app_id = $1")
+        .bind(app.to_string())
+        .fetch_all(write.connection())
+        .await?;
+    for row in &rows {
+        let domain = write.store().read_domain(row)?;
+        remove(write, &domain).await?;
+    }
+    Ok(())
+}
+
+async fn remove(write: &mut Write, domain: &DomainRecord) -> Result<()> {
+    order::abandon(write, &domain.host).await?;
+    sqlx::query("DELETE FROM domains WHERE id = $1")
+        .bind(domain.id.to_string())
+        .execute(write.connection())
+        .await?;
+    match domain.facts.claim {
+        Claim::Proved => released::keep(write, &domain.host, domain.tenant).await,
+        Claim::Unproved => Ok(()),
+    }
+}
+
+fn event(domain: &DomainRecord, action: &'static str, details: serde_json::Value) -> Event {
+    Event { tenant: Some(domain.tenant), action, target: domain.id.to_string(), details }
+}
+
+async fn free_host(write: &mut Write, host: &Host, app: AppId) -> Result<()> {
+    let taken = sqlx::query("SELECT id FROM domains WHERE host = $1")
+        .bind(host.as_str())
+        .fetch_optional(write.connection())
+        .await?;
+    if taken.is_some() {
+        return Err(StoreError::Conflict { field: "hostname", value: host.to_string(), code: "domain_taken" });
+    }
+    let row = sqlx::query("SELECT COUNT(*) AS domains FROM domains WHERE app_id = $1")
+        .bind(app.to_string())
+        .fetch_one(write.connection())
+        .await?;
+    if usize::try_from(row.integer("domains")?).is_ok_and(|domains| domains >= MAX_DOMAINS_PER_APP) {
+        return Err(StoreError::TooMany { what: "domains of this app", limit: MAX_DOMAINS_PER_APP });
+    }
+    Ok(())
+}
+
+async fn insert(connection: &mut AnyConnection, domain: &DomainRecord) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO domains (id, app_id, tenant_id, host, proof, facts, proved, was_live, status, timeline,
+         version, next_check_at, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8, $9, $10, $10)",
+    )
+    .bind(domain.id.to_string())
+    .bind(domain.app.to_string())
+    .bind(domain.tenant.to_string())
+    .bind(domain.host.as_str())
+    .bind(&domain.target.proof)
+    .bind(to_json(&domain.facts)?)
+    .bind(domain.status.as_str())
+    .bind(to_json(&domain.timeline)?)
+    .bind(domain.version.0)
+    .bind(domain.created_at.unix_millis())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

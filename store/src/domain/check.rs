@@ -1,0 +1,158 @@
+//! Checks of domains: which are due, and what one has found.
+
+use model::Timestamp;
+use model::change::ObjectId;
+use model::domain::{Claim, DomainStatus, Facts, derive};
+use model::id::DomainId;
+use serde_json::json;
+use sqlx::AnyConnection;
+
+use super::{DomainRecord, TimelineEntry, event};
+use crate::Store;
+use crate::caller::{Access, Actor, Version};
+use crate::error::{Result, StoreError};
+use crate::row::to_json;
+use crate::tenant::expect_version;
+use crate::write::Shape;
+
+/// Changes of status that are kept.
+const TIMELINE: usize = 50;
+
+impl Store {
+    /// Puts a domain first in line to be checked.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn request_domain_check(
+        &self,
+        actor: &Actor,
+        access: Access,
+        id: DomainId,
+    ) -> Result<DomainRecord> {
+        let mut write = self.write(actor).await?;
+        let mut domain = self.load_domain(write.connection(), access, id).await?;
+        domain.next_check_at = write.now();
+        sqlx::query("UPDATE domains SET next_check_at = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(write.now_millis())
+            .execute(write.connection())
+            .await?;
+        write.audit(event(&domain, "domain.check", json!({ "hostname": domain.host }))).await?;
+        write.commit().await?;
+        Ok(domain)
+    }
+
+    /// Domains whose check is due at `now`, the longest waiting first.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn due_domains(&self, now: Timestamp, limit: u32) -> Result<Vec<DomainRecord>> {
+        let rows = sqlx::query("SELECT * FROM domains WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2")
+            .bind(now.unix_millis())
+            .bind(i64::from(limit))
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| self.read_domain(row)).collect()
+    }
+
+    /// Writes down what a check found. Audit log and edges hear of it only if the status or what edges
+    /// serve changed; everything else costs one row.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Stale`] if somebody else wrote since `version` was read.
+    pub async fn record_domain_check(
+        &self,
+        id: DomainId,
+        version: Version,
+        facts: Facts,
+        next_check_at: Timestamp,
+    ) -> Result<DomainRecord> {
+        let found = self.domain(Access::Platform, id).await?;
+        expect_version(("domain", id), found.version, Some(version))?;
+        let checked = Checked::of(found, facts, next_check_at, self.now());
+        if !checked.is_news() {
+            let mut turn = self.quiet_write().await?;
+            if !checked.save(turn.connection()).await? {
+                return Err(self.overtaken(turn.connection(), id).await);
+            }
+            turn.commit().await?;
+            return Ok(checked.domain);
+        }
+        let mut write = self.write(&Actor::system("certd")).await?;
+        if !checked.save(write.connection()).await? {
+            return Err(self.overtaken(write.connection(), id).await);
+        }
+        let domain = &checked.domain;
+        if checked.is_seen_by_edges {
+            write.point(&ObjectId::Site(domain.app), Shape::Present).await?;
+        }
+        let details = json!({
+            "hostname": domain.host, "from": checked.before, "to": domain.status, "claim": domain.facts.claim,
+        });
+        write.audit(event(domain, "domain.status", details)).await?;
+        write.commit().await?;
+        Ok(checked.domain)
+    }
+
+    async fn overtaken(&self, connection: &mut AnyConnection, id: DomainId) -> StoreError {
+        match self.load_domain(connection, Access::Platform, id).await {
+            Ok(domain) => StoreError::Stale { what: "domain", id: id.to_string(), current: domain.version },
+            Err(error) => error,
+        }
+    }
+}
+
+/// A domain with what a check found.
+struct Checked {
+    domain: DomainRecord,
+    /// The version that was read.
+    read: Version,
+    /// The last status that was written.
+    before: Option<DomainStatus>,
+    is_seen_by_edges: bool,
+}
+
+impl Checked {
+    fn of(mut domain: DomainRecord, facts: Facts, next_check_at: Timestamp, now: Timestamp) -> Self {
+        let seen = (domain.facts.claim, domain.was_live);
+        let before = domain.timeline.last().map(|entry| entry.status);
+        let read = domain.version;
+        domain.status = derive(&facts, &domain.target, now).0;
+        domain.facts = facts;
+        domain.was_live |= domain.status == DomainStatus::Live;
+        domain.version = read.next();
+        domain.next_check_at = next_check_at;
+        if before != Some(domain.status) {
+            domain.timeline.push(TimelineEntry { at: now, status: domain.status });
+            let surplus = domain.timeline.len().saturating_sub(TIMELINE);
+            domain.timeline.drain(..surplus);
+        }
+        let is_seen_by_edges = seen != (domain.facts.claim, domain.was_live);
+        Self { domain, read, before, is_seen_by_edges }
+    }
+
+    fn is_news(&self) -> bool {
+        self.is_seen_by_edges || self.before != Some(self.domain.status)
+    }
+
+    /// Whether the row still was as it was read.
+    async fn save(&self, connection: &mut AnyConnection) -> Result<bool> {
+        let domain = &self.domain;
+        let saved = sqlx::query(
+            "UPDATE domains SET facts = $3, proved = $4, was_live = $5, status = $6, timeline = $7,
+             version = $8, next_check_at = $9 WHERE id = $1 AND version = $2",
+        )
+        .bind(domain.id.to_string())
+        .bind(self.read.0)
+        .bind(to_json(&domain.facts)?)
+        .bind(i64::from(domain.facts.claim == Claim::Proved))
+        .bind(i64::from(domain.was_live))
+        .bind(domain.status.as_str())
+        .bind(to_json(&domain.timeline)?)
+        .bind(domain.version.0)
+        .bind(domain.next_check_at.unix_millis())
+        .execute(connection)
+        .await?;
+        Ok(saved.rows_affected() == 1)
+    }
+}

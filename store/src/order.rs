@@ -1,0 +1,347 @@
+//! The journal of ACME orders: what must outlive a crash, and who works on it.
+//!
+//! At most one order of a name is open. Whoever works on one holds a lease with a fencing number; each
+//! write names the number, so that a holder that slept through its lease changes nothing any more.
+
+use std::time::Duration;
+
+use model::certificate::CertificateName;
+use model::id::{AppId, CertificateId, DomainId, OrderId, TenantId};
+use model::seal::Sealed;
+use model::{Host, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use crate::Store;
+use crate::caller::Actor;
+use crate::error::{Result, StoreError};
+use crate::row::{Columns as _, to_json, to_word};
+use crate::write::{Event, Write};
+
+/// Longest reason that is kept, in characters.
+const MAX_REASON: usize = 1000;
+
+/// An order to be begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOrder {
+    /// The name that single flight is about; the first of `names`, without a wildcard's star.
+    pub host: Host,
+    /// The names of the certificate.
+    pub names: Vec<CertificateName>,
+    /// Whose it is; none: the marketplace's.
+    pub tenant: Option<TenantId>,
+    /// The app it is for.
+    pub app: Option<AppId>,
+    /// The domain it is for.
+    pub domain: Option<DomainId>,
+}
+
+/// How far an order is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderState {
+    /// Somebody works on it, or will at [`Order::next_at`].
+    Open,
+    /// The certificate is in the store.
+    Done,
+    /// Given up.
+    Failed,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its id.
+    pub id: OrderId,
+    /// The name that single flight is about.
+    pub host: Host,
+    /// The names of the certificate.
+    pub names: Vec<CertificateName>,
+    /// Whose it is; none: the marketplace's.
+    pub tenant: Option<TenantId>,
+    /// The app it is for.
+    pub app: Option<AppId>,
+    /// The domain it is for.
+    pub domain: Option<DomainId>,
+    /// Id of the certificate to come: the same after a crash, so that it is kept once.
+    pub certificate: CertificateId,
+    /// How far it is.
+    pub state: OrderState,
+    /// Private key of the certificate to come, sealed in the context of `certificate`.
+    pub key: Option<Sealed>,
+    /// Address of the order at the authority.
+    pub order_url: Option<String>,
+    /// Failures in a row.
+    pub attempts: u32,
+    /// Not before then.
+    pub next_at: Timestamp,
+    /// Number of the present lease.
+    pub fence: i64,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What to change of an order; none leaves a field as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrderPatch {
+    /// How far it is now. Anything but open ends the lease.
+    pub state: Option<OrderState>,
+    /// Address at the authority, or that there is none any more.
+    pub order_url: Option<Option<String>>,
+    /// The sealed key, or that there is none any more.
+    pub key: Option<Option<Sealed>>,
+    /// Failures in a row.
+    pub attempts: Option<u32>,
+    /// When to go on. Ends the lease: the order is due then.
+    pub next_at: Option<Timestamp>,
+    /// Why the attempt failed, or that it did not.
+    pub error: Option<Option<String>>,
+}
+
+impl Store {
+    /// Begins an order, due at once. None: one for the name is open already.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn begin_order(&self, new: NewOrder) -> Result<Option<Order>> {
+        let mut write = self.write(&Actor::system("certd")).await?;
+        let open = sqlx::query("SELECT id FROM orders WHERE host = $1 AND state = 'open'")
+            .bind(new.host.as_str())
+            .fetch_optional(write.connection())
+            .await?;
+        if open.is_some() {
+            return Ok(None);
+        }
+        let now = write.now();
+        let order = Order {
+            id: OrderId::generate(now),
+            host: new.host,
+            names: new.names,
+            tenant: new.tenant,
+            app: new.app,
+            domain: new.domain,
+            certificate: CertificateId::generate(now),
+            state: OrderState::Open,
+            key: None,
+            order_url: None,
+            attempts: 0,
+            next_at: now,
+            fence: 0,
+            error: None,
+            created_at: now,
+            updated_at: now,
+        };
+        insert(write.connection(), &order).await?;
+        let details = json!({ "names": order.names });
+        write.audit(event(&order, "order.begin", details)).await?;
+        write.commit().await?;
+        Ok(Some(order))
+    }
+
+    /// Open orders that are due at `now` and in nobody's hands, the longest waiting first.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn due_orders(&self, now: Timestamp, limit: u32) -> Result<Vec<Order>> {
+        let rows = sqlx::query(
+            "SELECT * FROM orders WHERE state = 'open' AND next_at <= $1 AND lease_until <= $1
+             ORDER BY next_at LIMIT $2",
+        )
+        .bind(now.unix_millis())
+        .bind(i64::from(limit))
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Takes an open order in hand until `ttl` from now; the answer's `fence` is the number to write with.
+    /// `owner` may take its own again, which ends what it held before.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if it is in other hands or not open, [`StoreError::NotFound`].
+    pub async fn lease_order(&self, id: OrderId, owner: &str, ttl: Duration) -> Result<Order> {
+        let mut turn = self.quiet_write().await?;
+        let now = self.now();
+        let row = sqlx::query(
+            "UPDATE orders SET lease_owner = $2, lease_until = $3, fence = fence + 1, updated_at = $4
+             WHERE id = $1 AND state = 'open' AND (lease_until <= $4 OR lease_owner = $2) RETURNING *",
+        )
+        .bind(id.to_string())
+        .bind(owner)
+        .bind(now.plus(ttl).unix_millis())
+        .bind(now.unix_millis())
+        .fetch_optional(turn.connection())
+        .await?;
+        let Some(row) = row else { return Err(refused(turn.connection(), id).await) };
+        let order = read(&row)?;
+        turn.commit().await?;
+        Ok(order)
+    }
+
+    /// Writes down how far an order is, as the holder of lease `fence`. The end of an order is an audit event.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if the lease is somebody else's by now, [`StoreError::NotFound`].
+    pub async fn update_order(&self, id: OrderId, fence: i64, patch: OrderPatch) -> Result<Order> {
+        if patch.state.is_none_or(|state| state == OrderState::Open) {
+            let mut turn = self.quiet_write().await?;
+            let order = apply(turn.connection(), (id, fence), patch, self.now()).await?;
+            turn.commit().await?;
+            return Ok(order);
+        }
+        let mut write = self.write(&Actor::system("certd")).await?;
+        let now = write.now();
+        let order = apply(write.connection(), (id, fence), patch, now).await?;
+        let action = if order.state == OrderState::Done { "order.done" } else { "order.fail" };
+        let details = json!({ "names": order.names, "attempts": order.attempts, "error": order.error });
+        write.audit(event(&order, action, details)).await?;
+        write.commit().await?;
+        Ok(order)
+    }
+
+    /// One order.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn order(&self, id: OrderId) -> Result<Order> {
+        let row = sqlx::query("SELECT * FROM orders WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(self.pool())
+            .await?;
+        row.map(|row| read(&row)).transpose()?.ok_or_else(|| StoreError::not_found("order", id))
+    }
+
+    /// The newest order for a name, open or ended.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn latest_order(&self, host: &Host) -> Result<Option<Order>> {
+        let row = sqlx::query("SELECT * FROM orders WHERE host = $1 ORDER BY id DESC LIMIT 1")
+            .bind(host.as_str())
+            .fetch_optional(self.pool())
+            .await?;
+        row.map(|row| read(&row)).transpose()
+    }
+}
+
+/// Ends the open order of a name that was taken away; its holder is fenced.
+pub(crate) async fn abandon(write: &mut Write, host: &Host) -> Result<()> {
+    let now = write.now_millis();
+    sqlx::query(
+        "UPDATE orders SET state = 'failed', error = 'the domain was removed', key_sealed = NULL,
+         lease_until = 0, fence = fence + 1, updated_at = $2 WHERE host = $1 AND state = 'open'",
+    )
+    .bind(host.as_str())
+    .bind(now)
+    .execute(write.connection())
+    .await?;
+    Ok(())
+}
+
+fn event(order: &Order, action: &'static str, details: serde_json::Value) -> Event {
+    Event { tenant: order.tenant, action, target: order.id.to_string(), details }
+}
+
+async fn refused(connection: &mut AnyConnection, id: OrderId) -> StoreError {
+    let found =
+        sqlx::query("SELECT id FROM orders WHERE id = $1").bind(id.to_string()).fetch_optional(connection).await;
+    match found {
+        Ok(Some(_)) => StoreError::Fenced { what: "order", id: id.to_string() },
+        Ok(None) => StoreError::not_found("order", id),
+        Err(error) => error.into(),
+    }
+}
+
+async fn apply(
+    connection: &mut AnyConnection,
+    (id, fence): (OrderId, i64),
+    patch: OrderPatch,
+    now: Timestamp,
+) -> Result<Order> {
+    let row = sqlx::query("SELECT * FROM orders WHERE id = $1 AND fence = $2 AND state = 'open'")
+        .bind(id.to_string())
+        .bind(fence)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else { return Err(refused(connection, id).await) };
+    let mut order = read(&row)?;
+    let ends_lease = patch.next_at.is_some() || patch.state.is_some_and(|state| state != OrderState::Open);
+    order.state = patch.state.unwrap_or(order.state);
+    order.order_url = patch.order_url.unwrap_or(order.order_url);
+    order.key = patch.key.unwrap_or(order.key);
+    order.attempts = patch.attempts.unwrap_or(order.attempts);
+    order.next_at = patch.next_at.unwrap_or(order.next_at);
+    order.error = patch.error.unwrap_or(order.error).map(|reason| reason.chars().take(MAX_REASON).collect());
+    order.updated_at = now;
+    let lease_until = if ends_lease { 0 } else { row.integer("lease_until")? };
+    save(connection, &order, lease_until).await?;
+    Ok(order)
+}
+
+/// Writes the row if the fence still holds: on Postgres another transaction may have come between.
+async fn save(connection: &mut AnyConnection, order: &Order, lease_until: i64) -> Result<()> {
+    let saved = sqlx::query(
+        "UPDATE orders SET state = $3, order_url = $4, key_sealed = $5, attempts = $6, next_at = $7, error = $8,
+         lease_until = $9, updated_at = $10 WHERE id = $1 AND fence = $2 AND state = 'open'",
+    )
+    .bind(order.id.to_string())
+    .bind(order.fence)
+    .bind(to_word(&order.state)?)
+    .bind(&order.order_url)
+    .bind(order.key.as_ref().map(ToString::to_string))
+    .bind(i64::from(order.attempts))
+    .bind(order.next_at.unix_millis())
+    .bind(&order.error)
+    .bind(lease_until)
+    .bind(order.updated_at.unix_millis())
+    .execute(&mut *connection)
+    .await?;
+    if saved.rows_affected() == 1 { Ok(()) } else { Err(refused(connection, order.id).await) }
+}
+
+async fn insert(connection: &mut AnyConnection, order: &Order) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO orders (id, host, names, tenant_id, app_id, domain_id, certificate_id, state, attempts,
+         next_at, lease_until, fence, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, 0, $9, $9)",
+    )
+    .bind(order.id.to_string())
+    .bind(order.host.as_str())
+    .bind(to_json(&order.names)?)
+    .bind(order.tenant.map(|tenant| tenant.to_string()))
+    .bind(order.app.map(|app| app.to_string()))
+    .bind(order.domain.map(|domain| domain.to_string()))
+    .bind(order.certificate.to_string())
+    .bind(to_word(&order.state)?)
+    .bind(order.created_at.unix_millis())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn read(row: &AnyRow) -> Result<Order> {
+    Ok(Order {
+        id: row.parsed("id")?,
+        host: row.parsed("host")?,
+        names: row.json("names")?,
+        tenant: row.parsed_or_none("tenant_id")?,
+        app: row.parsed_or_none("app_id")?,
+        domain: row.parsed_or_none("domain_id")?,
+        certificate: row.parsed("certificate_id")?,
+        state: row.word("state")?,
+        key: row.parsed_or_none("key_sealed")?,
+        order_url: row.text_or_none("order_url")?,
+        attempts: u32::try_from(row.integer("attempts")?).unwrap_or(u32::MAX),
+        next_at: row.moment("next_at")?,
+        fence: row.integer("fence")?,
+        error: row.text_or_none("error")?,
+        created_at: row.moment("created_at")?,
+        updated_at: row.moment("updated_at")?,
+    })
+}

@@ -1,0 +1,56 @@
+//! Names that were given up: for a while only whoever had them may have them again, so that nobody takes
+//! over the visitors, the bookmarks and the records that still point here.
+
+use std::time::Duration;
+
+use model::Host;
+use model::id::TenantId;
+
+use crate::error::{Result, StoreError};
+use crate::row::Columns as _;
+use crate::write::Write;
+
+/// How long a name that was given up is kept for whoever had it.
+pub const QUARANTINE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Keeps the name for its last owner.
+pub(crate) async fn keep(write: &mut Write, host: &Host, tenant: TenantId) -> Result<()> {
+    let now = write.now();
+    sqlx::query("DELETE FROM released_hosts WHERE released_at <= $1")
+        .bind(now.minus(QUARANTINE).unix_millis())
+        .execute(write.connection())
+        .await?;
+    sqlx::query(
+        "INSERT INTO released_hosts (host, tenant_id, released_at) VALUES ($1, $2, $3)
+         ON CONFLICT (host) DO UPDATE SET tenant_id = excluded.tenant_id, released_at = excluded.released_at",
+    )
+    .bind(host.as_str())
+    .bind(tenant.to_string())
+    .bind(now.unix_millis())
+    .execute(write.connection())
+    .await?;
+    Ok(())
+}
+
+/// Takes the name out of quarantine for `tenant`.
+pub(crate) async fn claim(
+    write: &mut Write,
+    host: &Host,
+    tenant: TenantId,
+    (field, code): (&'static str, &'static str),
+) -> Result<()> {
+    let row = sqlx::query("SELECT tenant_id, released_at FROM released_hosts WHERE host = $1")
+        .bind(host.as_str())
+        .fetch_optional(write.connection())
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let kept = write.now().since(row.moment("released_at")?) < QUARANTINE;
+    if kept && row.parsed::<TenantId>("tenant_id")? != tenant {
+        return Err(StoreError::Conflict { field, value: host.to_string(), code });
+    }
+    sqlx::query("DELETE FROM released_hosts WHERE host = $1")
+        .bind(host.as_str())
+        .execute(write.connection())
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! One change, one transaction: rows, audit event and log pointers, committed together or not at all.
+//!
+//! A [`Write`] holds the log's one row from its first statement to its end, so writers follow one another
+//! and revisions become visible in their order, on both engines.
+
+use aws_lc_rs::digest;
+use model::Timestamp;
+use model::change::{ObjectId, Revision};
+use model::id::TenantId;
+use serde_json::Value;
+use sqlx::{Any, AnyConnection, Transaction};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::audit;
+use crate::caller::Actor;
+use crate::engine::Engine;
+use crate::error::{Result, StoreError};
+use crate::row::{Columns as _, to_integer};
+use crate::Store;
+
+/// A transaction with the turn of its writer, where the engine has one writer at a time.
+pub(crate) struct Turn {
+    transaction: Transaction<'static, Any>,
+    _gate: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turn {
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
+    }
+
+    /// Commits in a task of its own: a caller that goes away meanwhile leaves no doubt about the outcome.
+    pub(crate) async fn commit(self) -> Result<()> {
+        self.commit_then(|| ()).await
+    }
+
+    async fn commit_then(self, then: impl FnOnce() + Send + 'static) -> Result<()> {
+        let task = tokio::spawn(async move {
+            let committed = self.transaction.commit().await;
+            if committed.is_ok() {
+                then();
+            }
+            committed
+        });
+        match task.await {
+            Ok(committed) => Ok(committed?),
+            Err(_) => Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed)),
+        }
+    }
+}
+
+/// What an audit event tells beside who and when.
+pub(crate) struct Event {
+    /// Who may read it beside the operators.
+    pub(crate) tenant: Option<TenantId>,
+    /// `<noun>.<verb>`
+    pub(crate) action: &'static str,
+    /// Id or name of what was changed.
+    pub(crate) target: String,
+    /// What became of it; never a secret.
+    pub(crate) details: Value,
+}
+
+/// Whether an object of the log is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Present,
+    Gone,
+}
+
+/// A change under way.
+pub(crate) struct Write {
+    store: Store,
+    turn: Turn,
+    actor: Actor,
+    now: Timestamp,
+    revision: i64,
+    audit_count: i64,
+    audit_hash: String,
+}
+
+impl Store {
+    /// Begins a transaction that touches neither the audit log nor the edges' log.
+    pub(crate) async fn quiet_write(&self) -> Result<Turn> {
+        let gate = match self.inner.engine {
+            Engine::Sqlite => Some(self.inner.gate.clone().lock_owned().await),
+            Engine::Postgres => None,
+        };
+        let transaction = self.pool().begin_with(self.inner.engine.begin_write()).await?;
+        Ok(Turn { transaction, _gate: gate })
+    }
+
+    /// Begins a transaction that reads everything as of one moment.
+    pub(crate) async fn read(&self) -> Result<Transaction<'static, Any>> {
+        Ok(self.pool().begin_with(self.inner.engine.begin_read()).await?)
+    }
+
+    /// Begins a change.
+    pub(crate) async fn write(&self, actor: &Actor) -> Result<Write> {
+        let mut turn = self.quiet_write().await?;
+        let row = sqlx::query(
+            "UPDATE log SET revision = revision WHERE id = 1 RETURNING revision, audit_count, audit_hash",
+        )
+        .fetch_one(turn.connection())
+        .await?;
+        Ok(Write {
+            store: self.clone(),
+            turn,
+            actor: actor.clone(),
+            now: self.now(),
+            revision: row.integer("revision")?,
+            audit_count: row.integer("audit_count")?,
+            audit_hash: row.text("audit_hash")?,
+        })
+    }
+}
+
+impl Write {
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
+        self.turn.connection()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The moment of the change: one for all its rows.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub(crate) fn now_millis(&self) -> i64 {
+        self.now.unix_millis()
+    }
+
+    /// Moves the pointer of one object to the next revision.
+    pub(crate) async fn point(&mut self, id: &ObjectId, shape: Shape) -> Result<()> {
+        self.revision = self.revision.saturating_add(1);
+        let (kind, object) = crate::changes::columns(id);
+        sqlx::query(
+            "INSERT INTO feed (kind, object_id, revision, gone, changed_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (kind, object_id) DO UPDATE
+             SET revision = excluded.revision, gone = excluded.gone, changed_at = excluded.changed_at",
+        )
+        .bind(kind)
+        .bind(object)
+        .bind(self.revision)
+        .bind(i64::from(shape == Shape::Gone))
+        .bind(self.now.unix_millis())
+        .execute(self.turn.connection())
+        .await?;
+        Ok(())
+    }
+
+    /// Moves the pointers of all apps.
+    pub(crate) async fn point_all_sites(&mut self) -> Result<()> {
+        let moved = sqlx::query(
+            "INSERT INTO feed (kind, object_id, revision, gone, changed_at)
+             SELECT 'site', id, $1 + ROW_NUMBER() OVER (ORDER BY id), 0, $2 FROM apps WHERE 1 = 1
+             ON CONFLICT (kind, object_id) DO UPDATE
+             SET revision = excluded.revision, gone = excluded.gone, changed_at = excluded.changed_at",
+        )
+        .bind(self.revision)
+        .bind(self.now.unix_millis())
+        .execute(self.turn.connection())
+        .await?;
+        self.revision = self.revision.saturating_add(to_integer(moved.rows_affected()));
+        Ok(())
+    }
+
+    /// Appends one event to the chain.
+    pub(crate) async fn audit(&mut self, event: Event) -> Result<()> {
+        let sequence = self.audit_count.saturating_add(1);
+        let event = audit::sealed(event, &self.actor, (sequence, self.now), self.audit_hash.clone());
+        audit::insert(self.turn.connection(), &event).await?;
+        self.audit_count = sequence;
+        self.audit_hash = event.hash;
+        Ok(())
+    }
+
+    /// Makes the change visible to everybody, and wakes those who wait for it.
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        sqlx::query("UPDATE log SET revision = $1, audit_count = $2, audit_hash = $3 WHERE id = 1")
+            .bind(self.revision)
+            .bind(self.audit_count)
+            .bind(&self.audit_hash)
+            .execute(self.turn.connection())
+            .await?;
+        let (store, revision) = (self.store, Revision(u64::try_from(self.revision).unwrap_or(0)));
+        self.turn.commit_then(move || store.note_revision(revision)).await
+    }
+}
+
+/// SHA-256 as 64 hexadecimal digits.
+pub(crate) fn sha256_hex(text: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest::digest(&digest::SHA256, text).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

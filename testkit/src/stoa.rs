@@ -1,0 +1,359 @@
+//! The real binary as a process, with its configuration, data and ports.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use crate::api::Api;
+use crate::edge::Edge;
+use crate::marketplace::Tenant;
+use crate::ports::Port;
+use crate::process::{Process, Signal, Start};
+
+/// A loaded machine may take long to start a debug build.
+const READY_BOUND: Duration = Duration::from_secs(30);
+
+/// Longer than a drain takes.
+const STOP_BOUND: Duration = Duration::from_secs(20);
+
+/// The `stoa` beside this test's executable.
+///
+/// # Errors
+/// If it was not built.
+pub fn binary() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let profile = test.ancestors().nth(2).context("the test runs outside of a target directory")?;
+    let path = profile.join("stoa");
+    ensure!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    Ok(path)
+}
+
+/// Which part of an installation a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `stoa up`: everything.
+    Up,
+    /// `stoa run --role edge`
+    Edge,
+    /// `stoa run --role control`
+    Control,
+}
+
+impl Role {
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Up => &["up"],
+            Self::Edge => &["run", "--role", "edge"],
+            Self::Control => &["run", "--role", "control"],
+        }
+    }
+}
+
+/// An installation under construction.
+#[derive(Debug)]
+pub struct Builder {
+    role: Role,
+    config: String,
+    data: Option<PathBuf>,
+    environment: Vec<(String, String)>,
+    ports: Option<Ports>,
+}
+
+/// The ports of an installation.
+#[derive(Debug)]
+pub struct Ports {
+    /// Visitors in the clear.
+    pub http: Port,
+    /// Visitors.
+    pub https: Port,
+    /// `/metrics`, `/healthz`, `/readyz`
+    pub metrics: Port,
+    /// The admin API.
+    pub api: Port,
+}
+
+impl Ports {
+    /// Leases four.
+    ///
+    /// # Errors
+    /// If no port is free.
+    pub fn lease() -> Result<Self> {
+        Ok(Self { http: Port::lease()?, https: Port::lease()?, metrics: Port::lease()?, api: Port::lease()? })
+    }
+}
+
+impl Builder {
+    /// Which part of an installation.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// TOML that is laid over the test's own: ports of 127.0.0.1 and a data directory.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.config);
+        self
+    }
+
+    /// A data directory that outlives the process.
+    #[must_use]
+    pub fn data(mut self, dir: &Path) -> Self {
+        self.data = Some(dir.to_owned());
+        self
+    }
+
+    /// A variable of the environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Ports leased beforehand, where another server has to know them first.
+    #[must_use]
+    pub fn ports(mut self, ports: Ports) -> Self {
+        self.ports = Some(ports);
+        self
+    }
+
+    /// Writes the configuration without starting anything.
+    ///
+    /// # Errors
+    /// If the TOML cannot be read.
+    pub fn prepare(self) -> Result<Stoa> {
+        let dir = tempfile::Builder::new().prefix("stoa-e2e-").tempdir()?;
+        let data = self.data.unwrap_or_else(|| dir.path().join("data"));
+        let ports = self.ports.map_or_else(Ports::lease, Ok)?;
+        let mut config = defaults(self.role, &ports, &data);
+        overlay(&mut config, self.config.parse::<Table>().context("the test's own TOML")?);
+        std::fs::write(dir.path().join("stoa.toml"), toml::to_string(&config)?)?;
+        let roots = data.join("ca.pem");
+        let edge = Edge { https: ports.https.address(), http: ports.http.address(), roots };
+        let environment = self.environment;
+        Ok(Stoa { process: None, role: self.role, edge, data, ports, environment, dir })
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it is not ready in good time or ends, with its log.
+    pub async fn start(self) -> Result<Stoa> {
+        let mut stoa = self.prepare()?;
+        stoa.start_again().await?;
+        Ok(stoa)
+    }
+}
+
+/// What a start must not share with other tests. An edge needs no API, a control plane no listeners.
+fn defaults(role: Role, ports: &Ports, data: &Path) -> Table {
+    let text = |value: String| Value::String(value);
+    let address = |port: &Port| text(port.address().to_string());
+    let mut config = Table::from_iter([("data".to_owned(), text(data.display().to_string()))]);
+    let mut edge = Table::new();
+    if role != Role::Control {
+        edge.insert("http".to_owned(), Value::Array(vec![address(&ports.http)]));
+        edge.insert("https".to_owned(), Value::Array(vec![address(&ports.https)]));
+    }
+    edge.insert("metrics".to_owned(), address(&ports.metrics));
+    config.insert("edge".to_owned(), Value::Table(edge));
+    if role != Role::Edge {
+        let api = Table::from_iter([("listen".to_owned(), address(&ports.api))]);
+        config.insert("api".to_owned(), Value::Table(api));
+    }
+    config
+}
+
+fn overlay(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => overlay(under, over),
+            (_, value) => drop(under.insert(key, value)),
+        }
+    }
+}
+
+/// An installation, running or not.
+#[derive(Debug)]
+pub struct Stoa {
+    process: Option<Process>,
+    role: Role,
+    edge: Edge,
+    data: PathBuf,
+    ports: Ports,
+    environment: Vec<(String, String)>,
+    dir: TempDir,
+}
+
+impl Stoa {
+    /// One that is laid out as `stoa up` without configuration, but for its ports.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder { role: Role::Up, config: String::new(), data: None, environment: Vec::new(), ports: None }
+    }
+
+    /// Starts such a one.
+    ///
+    /// # Errors
+    /// If it is not ready in good time or ends, with its log.
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// The command that starts it, for tests that want its output.
+    ///
+    /// # Errors
+    /// If the binary was not built.
+    pub fn command(&self) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.args(self.role.arguments()).arg("--config").arg(self.config()).arg("--data").arg(&self.data);
+        command.current_dir(self.dir.path()).envs(self.environment.clone());
+        Ok(command)
+    }
+
+    /// Starts it with what it had and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it is not ready in good time or ends, with its log.
+    pub async fn start_again(&mut self) -> Result<()> {
+        let log = self.dir.path().join("log");
+        let name = format!("stoa {}", self.role.arguments().join(" "));
+        let start = Start { name: &name, log: &log, end: Signal::Kill, scratch: None };
+        let mut process = Process::spawn(&mut self.command()?, &start)?;
+        let http = crate::client::plain()?;
+        let url = format!("http://{}/readyz", self.readiness());
+        process.ready(READY_BOUND, async || crate::client::probe(&http, &url).await).await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn readiness(&self) -> SocketAddr {
+        match self.role {
+            Role::Up | Role::Edge => self.ports.metrics.address(),
+            Role::Control => self.ports.api.address(),
+        }
+    }
+
+    /// The admin API with the platform's key.
+    ///
+    /// # Errors
+    /// If the data directory has no key.
+    pub fn api(&self) -> Result<Api> {
+        let file = self.data.join("platform-key");
+        let key = std::fs::read_to_string(&file).with_context(|| format!("no key in {}", file.display()))?;
+        Api::new(&format!("http://{}", self.ports.api.address()), key.trim())
+    }
+
+    /// What visitors reach.
+    #[must_use]
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    /// Its ports.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("stoa.toml")
+    }
+
+    /// Everything that it wrote to its output.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = std::fs::read(self.dir.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Makes a tenant.
+    ///
+    /// # Errors
+    /// If the API refuses.
+    pub async fn tenant(&self, name: &str) -> Result<Tenant> {
+        Tenant::create(self.api()?, self.edge.clone(), name).await
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// If the system cannot say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        match &mut self.process {
+            Some(process) => Ok(process.ended()?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// kill -9.
+    pub fn kill9(&mut self) {
+        self.process = None;
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits until it has.
+    ///
+    /// # Errors
+    /// If it does not end in good time.
+    pub async fn stop(&mut self) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("it does not run")?;
+        process.signal(Signal::Int)?;
+        process.wait(STOP_BOUND).await
+    }
+
+    /// Stops and starts it.
+    ///
+    /// # Errors
+    /// As [`Self::stop`] and [`Self::start_again`].
+    pub async fn restart(&mut self) -> Result<()> {
+        self.stop().await?;
+        self.start_again().await
+    }
+}
+
+/// What a command said before it ended.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// Exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub output: String,
+    /// Standard error.
+    pub errors: String,
+}
+
+/// Runs `stoa` with these arguments to its end.
+///
+/// # Errors
+/// If it still runs after 20 seconds.
+pub async fn run(arguments: &[&str], dir: &Path) -> Result<Said> {
+    let mut command = Command::new(binary()?);
+    command.args(arguments).current_dir(dir);
+    run_command(command).await
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// If it still runs after 20 seconds.
+pub async fn run_command(command: Command) -> Result<Said> {
+    let mut command = tokio::process::Command::from(command);
+    command.kill_on_drop(true).stdin(std::process::Stdio::null());
+    let output = tokio::time::timeout(STOP_BOUND, command.output()).await.context("it does not end")??;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Said { code: output.status.code(), output: text(&output.stdout), errors: text(&output.stderr) })
+}

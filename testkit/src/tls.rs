@@ -1,0 +1,205 @@
+//! Bare TLS handshakes: which certificate, protocol and key exchange came out, or which alert came back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// Longer than a handshake on loopback takes on a loaded machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes aws-lc-rs the provider of the test process; again does nothing.
+pub fn install_provider() {
+    // An error means that it is installed already.
+    let _installed = aws_lc_rs::default_provider().install_default();
+}
+
+/// What a handshake settled.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The server's certificate, DER.
+    pub leaf: CertificateDer<'static>,
+    /// The protocol, e.g. `h2`.
+    pub alpn: Option<String>,
+    /// The key exchange group.
+    pub group: Option<NamedGroup>,
+}
+
+impl Settled {
+    /// The issuer of the certificate as text.
+    ///
+    /// # Errors
+    /// If the certificate cannot be read.
+    pub fn issuer(&self) -> Result<String> {
+        Ok(parse(&self.leaf)?.issuer().to_string())
+    }
+
+    /// The serial number in hexadecimal.
+    ///
+    /// # Errors
+    /// If the certificate cannot be read.
+    pub fn serial(&self) -> Result<String> {
+        Ok(parse(&self.leaf)?.tbs_certificate.raw_serial_as_string())
+    }
+
+    /// The DNS names of the certificate.
+    ///
+    /// # Errors
+    /// If the certificate cannot be read.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let leaf = parse(&self.leaf)?;
+        let Some(names) = leaf.subject_alternative_name()? else { return Ok(Vec::new()) };
+        let dns = |name: &x509_parser::extensions::GeneralName<'_>| match name {
+            x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        };
+        Ok(names.value.general_names.iter().filter_map(dns).collect())
+    }
+}
+
+fn parse<'a>(leaf: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>> {
+    Ok(X509Certificate::from_der(leaf).context("the server's certificate cannot be read")?.1)
+}
+
+/// A TLS client.
+#[derive(Debug, Clone)]
+pub struct Tls(Arc<ClientConfig>);
+
+impl Tls {
+    /// Trusts the roots in `pem` and checks name, chain and time. Offers `h2` and `http/1.1`.
+    ///
+    /// # Errors
+    /// If `pem` holds no certificates.
+    pub fn trusting(pem: &str) -> Result<Self> {
+        install_provider();
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(root?)?;
+        }
+        Ok(Self::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    /// Takes any certificate, to look at it.
+    #[must_use]
+    pub fn trusting_anyone() -> Self {
+        install_provider();
+        let verifier = Arc::new(Anyone(Arc::new(aws_lc_rs::default_provider())));
+        let config = ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier);
+        Self::new(config.with_no_client_auth())
+    }
+
+    /// No resumption: each handshake shows the certificate anew.
+    fn new(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.resumption = rustls::client::Resumption::disabled();
+        Self(Arc::new(config))
+    }
+
+    /// The same client, offering other protocols.
+    #[must_use]
+    pub fn offering(&self, protocols: &[&str]) -> Self {
+        let mut config = ClientConfig::clone(&self.0);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Self(Arc::new(config))
+    }
+
+    /// A connection for `name`.
+    ///
+    /// # Errors
+    /// If the handshake fails; [`alert`] finds the server's alert in it.
+    pub async fn connect(&self, address: SocketAddr, name: &str) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let handshake = async {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            TlsConnector::from(Arc::clone(&self.0)).connect(name, tcp).await
+        };
+        tokio::time::timeout(TIMEOUT, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// A handshake for `name`, closed at once.
+    ///
+    /// # Errors
+    /// If the handshake fails; [`alert`] finds the server's alert in it.
+    pub async fn handshake(&self, address: SocketAddr, name: &str) -> io::Result<Settled> {
+        let stream = self.connect(address, name).await?;
+        let (_, session) = stream.get_ref();
+        let leaf = session.peer_certificates().and_then(<[_]>::first).cloned();
+        Ok(Settled {
+            leaf: leaf.ok_or_else(|| io::Error::other("the server showed no certificate"))?,
+            alpn: session.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
+            group: session.negotiated_key_exchange_group().map(|group| group.name()),
+        })
+    }
+}
+
+/// The alert that ended a handshake, if it was one.
+#[must_use]
+pub fn alert(error: &io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+/// Accepts every certificate; signatures are still checked.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            leaf,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            leaf,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
