@@ -35,7 +35,7 @@ pub fn mint(scope: Scope, tenant: Option<TenantId>) -> (Secret, NewKey) {
     let body = format!("{PREFIX}{}_{}", random(LOOKUP), random(SECRET));
     let text = format!("{body}{}", checksum(&body));
     let lookup = text.get(PREFIX.len()..PREFIX.len() + LOOKUP).unwrap_or_default().to_owned();
-    let new = NewKey { tenant, scope, lookup, hash: hash(&text) };
+    let new = NewKey { tenant, scope, name: None, lookup, hash: hash(&text) };
     (Secret::new(text), new)
 }
 

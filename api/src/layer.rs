@@ -2,6 +2,6 @@
 //! idempotency.
 
 pub(crate) mod authenticate;
-pub(crate) mod deadline;
+pub(crate) mod bounds;
 pub(crate) mod idempotency;
 pub(crate) mod trace;

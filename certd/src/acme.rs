@@ -4,6 +4,23 @@
 //! Challenges are http-01 only, answered by the edges from the store. Deliberately absent for now: dns-01,
 //! renewal information (RFC 9773), external account binding and key rollover.
 
+/// Sends one step until it succeeds or has failed for good, as `$line.failed` tells. A macro, because the
+/// compiler cannot see that the future of a closure which lends its order is `Send`.
+macro_rules! step {
+    ($line:expr, $call:expr) => {{
+        let mut tries = 1_u32;
+        loop {
+            match $call.await {
+                Ok(value) => break Ok(value),
+                Err(error) => match $line.failed(error, tries) {
+                    Some(error) => break Err(error),
+                    None => tries += 1,
+                },
+            }
+        }
+    }};
+}
+
 mod account;
 mod error;
 mod journal;
@@ -14,6 +31,9 @@ mod transport;
 pub use account::Authority;
 pub use error::AcmeError;
 pub use retry::next_at;
+
+pub(crate) use journal::Journal;
+pub(crate) use order::complete;
 
 #[cfg(test)]
 mod tests;

@@ -102,7 +102,13 @@ pub async fn observe(lookup: &dyn Lookup, target: &Target) -> Observation {
         ask(lookup, &proof, Kind::Txt, deadline),
     );
     let (aliases, alias_error) = chain;
-    Observation { aliases, alias_error, v4: v4.map(addresses), v6: v6.map(addresses), texts: texts.map(strings) }
+    Observation {
+        aliases,
+        alias_error,
+        v4: v4.map(addresses),
+        v6: v6.map(addresses),
+        texts: texts.map(strings),
+    }
 }
 
 async fn ask(

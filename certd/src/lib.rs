@@ -12,9 +12,17 @@ pub mod local_ca;
 pub mod renewal;
 pub mod rhythm;
 
+mod daemon;
+mod domains;
+mod edges;
 mod error;
+mod facts;
+mod orders;
 mod presence;
 mod settings;
+mod work;
+mod zones;
 
+pub use daemon::Certd;
 pub use error::CertdError;
 pub use settings::{Acme, Settings};

@@ -72,8 +72,7 @@ mod tests {
     use super::*;
 
     fn checked(directory: &str, contact: &str) -> String {
-        let acme =
-            Acme { directory: directory.to_owned(), ca_file: None, contact: Some(contact.to_owned()) };
+        let acme = Acme { directory: directory.to_owned(), ca_file: None, contact: Some(contact.to_owned()) };
         acme.check().map_or_else(|error| error.to_string(), |()| "sound".to_owned())
     }
 

@@ -131,7 +131,8 @@ impl ResolvesServerCert for Memory {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let host = Host::parse(hello.server_name()?).ok()?;
         let certificates = self.certificates.lock().unwrap();
-        let fitting = certificates.values().filter(|(held, _)| held.names.iter().any(|name| name.covers(&host)));
+        let fitting =
+            certificates.values().filter(|(held, _)| held.names.iter().any(|name| name.covers(&host)));
         fitting.max_by_key(|(held, _)| (held.not_before, held.id)).map(|(_, key)| Arc::clone(key))
     }
 }

@@ -26,7 +26,7 @@ impl Owned {
         let domain = app.domain(&format!("{}.example.test", &app.id[2..].to_ascii_lowercase())).await?;
         let issued = Authority::new()?.issue(&[&app.hostname])?;
         let certificate = app.upload(&issued.chain_pem, &issued.key_pem).await?.ok()?;
-        let body = json!({ "scope": "tenant", "tenant": tenant, "name": "owned" });
+        let body = json!({ "scope": "tenant", "tenant_id": tenant, "name": "owned" });
         let key = platform.post("/keys", body).await?.ok()?;
         let (tenant, app) = (tenant.to_owned(), app.id.clone());
         let (certificate, key) = (text(&certificate, "id")?, text(&key, "id")?);
@@ -64,7 +64,7 @@ fn body(method: &Method, template: &str) -> Option<Value> {
         ("PUT", "limits") => json!({ "tenant": rate, "visitor": rate }),
         ("POST", "apps") => json!({ "name": "taken-over", "backends": [] }),
         ("POST", "domains") => json!({ "hostname": "taken-over.example.test" }),
-        ("POST", "certificates") => json!({ "chain_pem": "x", "key_pem": "x" }),
+        ("POST", "certificates") => json!({ "chain": "x", "key": "x" }),
         ("POST", "keys") => json!({ "scope": "platform", "name": "taken-over" }),
         ("POST", "tenants") => json!({ "name": "taken-over", "slug": "taken-over" }),
         ("POST", "suspend") => json!({ "reason": "taken over" }),

@@ -132,12 +132,15 @@ impl Follower {
 
     /// Follows until `shutdown` says true (or its sender is gone), then makes the disk have everything.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
-        tokio::select! {
-            () = self.poll() => {}
-            () = self.report() => {}
-            () = self.sync() => {}
-            _ = shutdown.wait_for(|stop| *stop) => {}
-        }
+        let stop = shutdown.clone();
+        let follow = async {
+            tokio::select! {
+                () = self.poll() => {}
+                () = self.report() => {}
+                _ = shutdown.wait_for(|stop| *stop) => {}
+            }
+        };
+        tokio::join!(follow, self.sync(stop));
         // Also waits for what was begun before: then nobody holds the replica any more.
         self.sync_once().await;
     }
@@ -279,9 +282,8 @@ impl Follower {
         }
     }
 
-    async fn sync(&self) {
-        loop {
-            sleep(SYNC).await;
+    async fn sync(&self, mut shutdown: watch::Receiver<bool>) {
+        while timeout(SYNC, shutdown.wait_for(|stop| *stop)).await.is_err() {
             self.sync_once().await;
         }
     }

@@ -24,8 +24,8 @@ use check::Checker;
 use endpoint::Endpoint;
 use fence::Fence;
 use health::Fitness;
-use pool::Member;
 pub(crate) use pool::{Lease, NoPick, Pool};
+use pool::{Member, SUSPICION};
 use schedule::Schedule;
 use traffic::Traffic;
 use uptime::Uptime;
@@ -46,7 +46,8 @@ const CHECKS_AT_ONCE: usize = 64;
 /// Most resolutions at once: each holds a thread of the runtime's blocking pool (512) until the resolver
 /// gives up, and the rest of the process needs some too.
 const LOOKUPS_AT_ONCE: usize = 16;
-/// Time between two resolutions of a name: the time to live of most cloud services' records.
+/// Time between two resolutions of a name: the system's resolver does not tell the time to live, and a backend
+/// that moved should not be missed for longer.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
 /// Least time between two checks of a backend whose app nobody asks for.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -177,7 +178,8 @@ impl Pools {
     }
 }
 
-/// Checks once; returns the time until the next check, with a tenth of jitter. A backend without an address is
+/// Checks once; returns the time until the next check, with a tenth of jitter: sooner when the backend is suspected,
+/// later when its app is idle. A backend without an address is
 /// not checked.
 async fn check(endpoint: Arc<Endpoint>, checker: Arc<Checker>, uptime: Uptime) -> Duration {
     let settings = endpoint.settings.load_full();
@@ -187,7 +189,11 @@ async fn check(endpoint: Arc<Endpoint>, checker: Arc<Checker>, uptime: Uptime) -
     }
     let interval = settings.health_interval();
     let is_idle = address.is_some() && endpoint.traffic.is_idle(uptime.millis());
-    let next = if is_idle { interval.max(IDLE_CHECK_INTERVAL) } else { interval };
+    let next = match (endpoint.health.is_suspected(), is_idle) {
+        (true, _) => interval / SUSPICION,
+        (false, true) => interval.max(IDLE_CHECK_INTERVAL),
+        (false, false) => interval,
+    };
     next.mul_f64(rand::rng().random_range(0.9..1.1))
 }
 

@@ -1,6 +1,43 @@
 //! The edge: TLS, SNI, routing, protection, forwarding, metering.
+//!
+//! [`State`] is the memory that the feed fills; [`Edge::start`] serves from it. A request's way is one
+//! function, `way::admit`; every "no" on it is a `Refusal`; every request ends in `ending`. Nothing here
+//! reads a file or a database while a request waits. Deliberately absent: SQL, configuration files, the
+//! issuing of certificates.
 
+mod access_log;
+mod acme;
+mod answer;
 mod backends;
+mod connection;
+mod context;
+mod drain;
+mod edge;
+mod ending;
+mod firewall;
+mod forward;
+mod head;
 mod headers;
+mod hooks;
+mod host;
+mod listen;
+mod metrics;
 mod page;
+mod probe;
+mod quota;
 mod refusal;
+mod routing;
+mod scheme;
+mod settings;
+mod sni;
+mod standing;
+mod state;
+mod throttle;
+mod tls;
+mod usage;
+mod way;
+
+pub use edge::{Edge, EdgeError, Parts, Running};
+pub use settings::{AccessLog, Deadlines, Settings};
+pub use state::State;
+pub use usage::UsageSink;

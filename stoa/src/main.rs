@@ -1,2 +1,64 @@
-//! The stoa binary.
-fn main() {}
+//! The stoa binary: reads the command line, builds the parts, passes them down.
+//!
+//! Row 5: the only place that knows the configuration and every part. Deliberately absent: what the parts do.
+
+mod client;
+mod command;
+mod control;
+mod data;
+mod demo;
+mod doctor;
+mod edge;
+mod log;
+mod roles;
+mod seed;
+mod settings;
+mod shutdown;
+mod trust;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use command::{Line, Verb};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code of a configuration that is not valid, as clap's of a command line that is not.
+const INVALID: u8 = 2;
+
+fn main() -> ExitCode {
+    // First of all: whoever asks rustls for a provider must find this one, which knows X25519MLKEM768.
+    // It fails only if one is installed already, and nothing has run yet.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let line = Line::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("cannot start the runtime")),
+    };
+    match runtime.block_on(run(line.verb)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Up(place) => roles::up(settings::load(&place, config::Role::Up)?).await,
+        Verb::Run { role: command::Role::Edge, place } => {
+            roles::edge(settings::load(&place, config::Role::Edge)?).await
+        }
+        Verb::Run { role: command::Role::Control, place } => {
+            roles::control(settings::load(&place, config::Role::Control)?).await
+        }
+        Verb::Check(place) => settings::check(&place),
+        Verb::Trust(place) => settings::trust(&place),
+        Verb::Doctor(place) => doctor::run(&place).await,
+        verb => client::run(verb).await,
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("stoa: {error:#}");
+    if error.is::<config::ConfigErrors>() { ExitCode::from(INVALID) } else { ExitCode::FAILURE }
+}

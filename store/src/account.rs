@@ -57,7 +57,8 @@ impl Store {
         .execute(write.connection())
         .await?;
         let details = json!({ "account_url": account.account_url });
-        let event = Event { tenant: None, action: "acme.account", target: account.directory.clone(), details };
+        let event =
+            Event { tenant: None, action: "acme.account", target: account.directory.clone(), details };
         write.audit(event).await?;
         write.commit().await
     }

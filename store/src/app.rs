@@ -115,8 +115,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn app(&self, access: Access, id: AppId) -> Result<App> {
-        let row =
-            sqlx::query("SELECT * FROM apps WHERE id = $1").bind(id.to_string()).fetch_optional(self.pool()).await?;
+        let row = sqlx::query("SELECT * FROM apps WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(self.pool())
+            .await?;
         self.allowed_app(access, id, row.as_ref())
     }
 
@@ -208,9 +210,16 @@ impl Store {
         }
     }
 
-    pub(crate) async fn load_app(&self, connection: &mut AnyConnection, access: Access, id: AppId) -> Result<App> {
-        let row =
-            sqlx::query("SELECT * FROM apps WHERE id = $1").bind(id.to_string()).fetch_optional(connection).await?;
+    pub(crate) async fn load_app(
+        &self,
+        connection: &mut AnyConnection,
+        access: Access,
+        id: AppId,
+    ) -> Result<App> {
+        let row = sqlx::query("SELECT * FROM apps WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(connection)
+            .await?;
         self.allowed_app(access, id, row.as_ref())
     }
 
@@ -251,7 +260,10 @@ pub(crate) async fn remove_all_of_tenant(write: &mut Write, tenant: TenantId) ->
 async fn remove(write: &mut Write, app: &App) -> Result<()> {
     domain::remove_all_of_app(write, app.id).await?;
     certificate::remove_all_of_app(write, app.id).await?;
-    sqlx::query("DELETE FROM apps WHERE id = $1").bind(app.id.to_string()).execute(write.connection()).await?;
+    sqlx::query("DELETE FROM apps WHERE id = $1")
+        .bind(app.id.to_string())
+        .execute(write.connection())
+        .await?;
     released::keep(write, &app.hostname, app.tenant).await?;
     write.point(&ObjectId::Site(app.id), Shape::Gone).await
 }

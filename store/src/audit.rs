@@ -172,7 +172,10 @@ impl Chain {
             return AuditVerdict::Intact { events: count };
         }
         let sequence = self.events.min(count).saturating_add(1);
-        AuditVerdict::Broken { sequence, reason: format!("{count} events were written, {} are there", self.events) }
+        AuditVerdict::Broken {
+            sequence,
+            reason: format!("{count} events were written, {} are there", self.events),
+        }
     }
 }
 
@@ -271,7 +274,8 @@ mod tests {
     use super::*;
 
     fn event(target: &str) -> AuditEvent {
-        let event = Event { tenant: None, action: "app.create", target: target.to_owned(), details: Value::Null };
+        let event =
+            Event { tenant: None, action: "app.create", target: target.to_owned(), details: Value::Null };
         sealed(event, &Actor::system("test"), (1, Timestamp::from_unix_millis(5)), GENESIS.to_owned())
     }
 

@@ -194,7 +194,10 @@ impl Store {
         names.sort();
         names.dedup();
         if names.is_empty() || names.len() > MAX_NAMES {
-            return refuse("names", format!("a certificate has 1 to {MAX_NAMES} names, this one {}", names.len()));
+            return refuse(
+                "names",
+                format!("a certificate has 1 to {MAX_NAMES} names, this one {}", names.len()),
+            );
         }
         if new.not_after <= now {
             return refuse("not_after", format!("the certificate ended at {}", new.not_after));

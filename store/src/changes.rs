@@ -69,7 +69,11 @@ impl Store {
     }
 
     /// The objects that the pointers of the span point at, as they are now.
-    async fn objects(&self, connection: &mut AnyConnection, span: Span) -> Result<BTreeMap<ObjectId, Object>> {
+    async fn objects(
+        &self,
+        connection: &mut AnyConnection,
+        span: Span,
+    ) -> Result<BTreeMap<ObjectId, Object>> {
         let mut objects = BTreeMap::new();
         let mut take = |object: Object| drop(objects.insert(object.id(), object));
         for row in &rows(connection, TENANTS, span).await? {
@@ -97,7 +101,11 @@ impl Store {
         Ok(objects)
     }
 
-    async fn hosts(&self, connection: &mut AnyConnection, span: Span) -> Result<BTreeMap<AppId, Vec<SiteHost>>> {
+    async fn hosts(
+        &self,
+        connection: &mut AnyConnection,
+        span: Span,
+    ) -> Result<BTreeMap<AppId, Vec<SiteHost>>> {
         let mut hosts: BTreeMap<AppId, Vec<SiteHost>> = BTreeMap::new();
         for row in &rows(connection, DOMAINS, span).await? {
             hosts.entry(row.parsed("app_id")?).or_default().push(domain::site_host(row)?);
@@ -120,7 +128,8 @@ impl Log {
 }
 
 async fn read_log(connection: &mut AnyConnection) -> Result<Log> {
-    let row = sqlx::query("SELECT lineage, revision, horizon FROM log WHERE id = 1").fetch_one(connection).await?;
+    let row =
+        sqlx::query("SELECT lineage, revision, horizon FROM log WHERE id = 1").fetch_one(connection).await?;
     Ok(Log {
         lineage: row.text("lineage")?,
         revision: row.integer("revision")?,
@@ -130,12 +139,13 @@ async fn read_log(connection: &mut AnyConnection) -> Result<Log> {
 
 /// One pointer more than the limit, to tell whether there is more.
 async fn pointers(connection: &mut AnyConnection, after: i64, limit: u32) -> Result<Vec<(i64, ObjectId)>> {
-    let rows =
-        sqlx::query("SELECT kind, object_id, revision FROM feed WHERE revision > $1 ORDER BY revision LIMIT $2")
-            .bind(after)
-            .bind(i64::from(limit) + 1)
-            .fetch_all(connection)
-            .await?;
+    let rows = sqlx::query(
+        "SELECT kind, object_id, revision FROM feed WHERE revision > $1 ORDER BY revision LIMIT $2",
+    )
+    .bind(after)
+    .bind(i64::from(limit) + 1)
+    .fetch_all(connection)
+    .await?;
     rows.iter().map(|row| Ok((row.integer("revision")?, object_id(row)?))).collect()
 }
 
@@ -147,7 +157,8 @@ const DOMAINS: &str = "SELECT domains.id, domains.app_id, domains.host, domains.
     JOIN domains ON domains.app_id = feed.object_id
     WHERE feed.kind = 'site' AND feed.revision > $1 AND feed.revision <= $2 AND domains.proved = 1
     ORDER BY domains.id";
-const CERTIFICATES: &str = "SELECT certificates.* FROM feed JOIN certificates ON certificates.id = feed.object_id
+const CERTIFICATES: &str =
+    "SELECT certificates.* FROM feed JOIN certificates ON certificates.id = feed.object_id
     WHERE feed.kind = 'certificate' AND feed.revision > $1 AND feed.revision <= $2
     AND certificates.status = 'active'";
 const CHALLENGES: &str = "SELECT challenges.* FROM feed JOIN challenges ON challenges.token = feed.object_id

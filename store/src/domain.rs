@@ -269,7 +269,11 @@ async fn free_host(write: &mut Write, host: &Host, app: AppId) -> Result<()> {
         .fetch_optional(write.connection())
         .await?;
     if taken.is_some() {
-        return Err(StoreError::Conflict { field: "hostname", value: host.to_string(), code: "domain_taken" });
+        return Err(StoreError::Conflict {
+            field: "hostname",
+            value: host.to_string(),
+            code: "domain_taken",
+        });
     }
     let row = sqlx::query("SELECT COUNT(*) AS domains FROM domains WHERE app_id = $1")
         .bind(app.to_string())

@@ -31,7 +31,10 @@ impl Place {
         }
         match Url::parse(url) {
             Ok(parsed) if matches!(parsed.scheme(), "postgres" | "postgresql") => Ok(Self::Postgres(parsed)),
-            _ => Err(unopened(&hidden(url), "a store URL is sqlite:<path> or postgres://<user>@<host>/<database>")),
+            _ => Err(unopened(
+                &hidden(url),
+                "a store URL is sqlite:<path> or postgres://<user>@<host>/<database>",
+            )),
         }
     }
 

@@ -115,7 +115,9 @@ const DAMAGED: [&str; 4] = ["11", "26", "XX001", "XX002"];
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(inner) if inner.code().is_some_and(|code| DAMAGED.contains(&code.as_ref())) => {
+            sqlx::Error::Database(inner)
+                if inner.code().is_some_and(|code| DAMAGED.contains(&code.as_ref())) =>
+            {
                 Self::corrupt(inner.message())
             }
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {

@@ -46,7 +46,12 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn begin_idempotent(&self, key: KeyId, idempotency_key: &str, fingerprint: &str) -> Result<Idempotency> {
+    pub async fn begin_idempotent(
+        &self,
+        key: KeyId,
+        idempotency_key: &str,
+        fingerprint: &str,
+    ) -> Result<Idempotency> {
         let mut turn = self.quiet_write().await?;
         let now = self.now();
         purge(turn.connection(), now.minus(LIFE).unix_millis(), now.minus(ABANDONED).unix_millis()).await?;

@@ -15,6 +15,7 @@ use crate::caller::{Access, Actor};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_word};
+use crate::tenant::check_text;
 use crate::write::Event;
 
 /// How often the use of a key is written down at most.
@@ -41,6 +42,8 @@ pub struct NewKey {
     pub tenant: Option<TenantId>,
     /// What it is for.
     pub scope: Scope,
+    /// What people call it, 1 to 200 characters.
+    pub name: Option<String>,
     /// The part of its text that finds it, unique; no secret.
     pub lookup: String,
     /// SHA-256 of its whole text.
@@ -56,6 +59,8 @@ pub struct Key {
     pub tenant: Option<TenantId>,
     /// What it is for.
     pub scope: Scope,
+    /// What people call it.
+    pub name: Option<String>,
     /// The part of its text that finds it.
     pub lookup: String,
     /// When it was made.
@@ -75,7 +80,9 @@ impl Store {
         let mut write = self.write(actor).await?;
         match new.tenant {
             Some(tenant) => drop(crate::tenant::load(write.connection(), access, tenant).await?),
-            None if access != Access::Platform => return Err(StoreError::not_found("scope", to_word(&new.scope)?)),
+            None if access != Access::Platform => {
+                return Err(StoreError::not_found("scope", to_word(&new.scope)?));
+            }
             None => {}
         }
         let taken = sqlx::query("SELECT id FROM keys WHERE lookup = $1")
@@ -91,12 +98,13 @@ impl Store {
             id,
             tenant: new.tenant,
             scope: new.scope,
+            name: new.name,
             lookup: new.lookup,
             created_at: now,
             last_used_at: None,
         };
         insert(write.connection(), &key, &hash).await?;
-        let details = json!({ "scope": key.scope, "lookup": key.lookup });
+        let details = json!({ "scope": key.scope, "name": key.name, "lookup": key.lookup });
         let event = Event { tenant: key.tenant, action: "key.create", target: id.to_string(), details };
         write.audit(event).await?;
         write.commit().await?;
@@ -143,7 +151,7 @@ impl Store {
             .bind(id.to_string())
             .execute(write.connection())
             .await?;
-        let details = json!({ "scope": key.scope, "lookup": key.lookup });
+        let details = json!({ "scope": key.scope, "name": key.name, "lookup": key.lookup });
         let event = Event { tenant: key.tenant, action: "key.delete", target: id.to_string(), details };
         write.audit(event).await?;
         write.commit().await
@@ -188,7 +196,11 @@ fn check(new: &NewKey) -> Result<()> {
         let reason = "a key has a tenant if its scope is `tenant`, and only then";
         return Err(StoreError::invalid("scope", reason));
     }
-    let sound = (1..=MAX_LOOKUP).contains(&new.lookup.len()) && new.lookup.bytes().all(|b| b.is_ascii_alphanumeric());
+    if let Some(name) = &new.name {
+        check_text("name", name)?;
+    }
+    let sound =
+        (1..=MAX_LOOKUP).contains(&new.lookup.len()) && new.lookup.bytes().all(|b| b.is_ascii_alphanumeric());
     if sound {
         return Ok(());
     }
@@ -205,12 +217,14 @@ fn hex(hash: &[u8; 32]) -> String {
 
 async fn insert(connection: &mut AnyConnection, key: &Key, hash: &str) -> Result<()> {
     sqlx::query(
-        "INSERT INTO keys (id, lookup, tenant_id, scope, secret_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO keys (id, lookup, tenant_id, scope, name, secret_hash, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(key.id.to_string())
     .bind(&key.lookup)
     .bind(key.tenant.map(|tenant| tenant.to_string()))
     .bind(to_word(&key.scope)?)
+    .bind(key.name.as_deref())
     .bind(hash)
     .bind(key.created_at.unix_millis())
     .execute(connection)
@@ -223,6 +237,7 @@ fn read(row: &AnyRow) -> Result<Key> {
         id: row.parsed("id")?,
         tenant: row.parsed_or_none("tenant_id")?,
         scope: row.word("scope")?,
+        name: row.text_or_none("name")?,
         lookup: row.text("lookup")?,
         created_at: row.moment("created_at")?,
         last_used_at: row.moment_or_none("last_used_at")?,

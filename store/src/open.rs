@@ -92,7 +92,10 @@ impl Store {
             return Ok(());
         }
         let mut write = self.write(&Actor::system("stoa")).await?;
-        sqlx::query("UPDATE log SET zones = $1 WHERE id = 1").bind(&zones).execute(write.connection()).await?;
+        sqlx::query("UPDATE log SET zones = $1 WHERE id = 1")
+            .bind(&zones)
+            .execute(write.connection())
+            .await?;
         if !before.is_empty() {
             write.point_all_sites().await?;
             let details = serde_json::json!({ "from": before, "to": zones });

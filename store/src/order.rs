@@ -249,8 +249,10 @@ fn event(order: &Order, action: &'static str, details: serde_json::Value) -> Eve
 }
 
 async fn refused(connection: &mut AnyConnection, id: OrderId) -> StoreError {
-    let found =
-        sqlx::query("SELECT id FROM orders WHERE id = $1").bind(id.to_string()).fetch_optional(connection).await;
+    let found = sqlx::query("SELECT id FROM orders WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await;
     match found {
         Ok(Some(_)) => StoreError::Fenced { what: "order", id: id.to_string() },
         Ok(None) => StoreError::not_found("order", id),

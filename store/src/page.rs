@@ -83,7 +83,10 @@ fn decode<T: FromStr>(cursor: &str) -> Result<T> {
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok()).ok_or_else(|| {
         let shown: String = cursor.chars().take(60).collect();
-        StoreError::invalid("cursor", format!("`{shown}` is not a cursor of this list: leave it out to begin anew"))
+        StoreError::invalid(
+            "cursor",
+            format!("`{shown}` is not a cursor of this list: leave it out to begin anew"),
+        )
     })
 }
 

@@ -37,7 +37,10 @@ pub(crate) async fn migrate(connection: &mut AnyConnection, engine: Engine, plac
     }
     for (number, step) in (1_i64..).zip(STEPS).skip(taken) {
         sqlx::raw_sql(step).execute(&mut *connection).await?;
-        sqlx::query("INSERT INTO stoa_schema (version) VALUES ($1)").bind(number).execute(&mut *connection).await?;
+        sqlx::query("INSERT INTO stoa_schema (version) VALUES ($1)")
+            .bind(number)
+            .execute(&mut *connection)
+            .await?;
     }
     if taken > 0 {
         return Ok(Found::Database);

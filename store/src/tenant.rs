@@ -132,12 +132,13 @@ impl Store {
             Access::Platform => String::new(),
             Access::Tenant(tenant) => tenant.to_string(),
         };
-        let rows = sqlx::query("SELECT * FROM tenants WHERE id > $1 AND ($2 = '' OR id = $2) ORDER BY id LIMIT $3")
-            .bind(page.after_text::<TenantId>()?)
-            .bind(only)
-            .bind(page.rows()?)
-            .fetch_all(self.pool())
-            .await?;
+        let rows =
+            sqlx::query("SELECT * FROM tenants WHERE id > $1 AND ($2 = '' OR id = $2) ORDER BY id LIMIT $3")
+                .bind(page.after_text::<TenantId>()?)
+                .bind(only)
+                .bind(page.rows()?)
+                .fetch_all(self.pool())
+                .await?;
         let tenants = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
         Ok(Paged::cut(tenants, page, |tenant| tenant.id))
     }
@@ -236,7 +237,10 @@ impl Store {
             .bind(id.to_string())
             .execute(write.connection())
             .await?;
-        sqlx::query("DELETE FROM tenants WHERE id = $1").bind(id.to_string()).execute(write.connection()).await?;
+        sqlx::query("DELETE FROM tenants WHERE id = $1")
+            .bind(id.to_string())
+            .execute(write.connection())
+            .await?;
         write.point(&ObjectId::Tenant(id), Shape::Gone).await?;
         let details = json!({ "name": tenant.name, "slug": tenant.slug });
         let event = Event { tenant: Some(id), action: "tenant.delete", target: id.to_string(), details };
@@ -250,7 +254,8 @@ pub(crate) fn check_text(field: &'static str, text: &str) -> Result<()> {
     let length = text.chars().count();
     if text.trim().is_empty() || length > MAX_TEXT || text.chars().any(char::is_control) {
         let shown: String = text.chars().take(60).collect();
-        let reason = format!("{field} {shown:?} must have 1 to {MAX_TEXT} characters and no control characters");
+        let reason =
+            format!("{field} {shown:?} must have 1 to {MAX_TEXT} characters and no control characters");
         return Err(StoreError::invalid(field, reason));
     }
     Ok(())
@@ -288,7 +293,11 @@ fn allowed(access: Access, id: TenantId, row: Option<&AnyRow>) -> Result<TenantR
     }
 }
 
-pub(crate) async fn load(connection: &mut AnyConnection, access: Access, id: TenantId) -> Result<TenantRecord> {
+pub(crate) async fn load(
+    connection: &mut AnyConnection,
+    access: Access,
+    id: TenantId,
+) -> Result<TenantRecord> {
     let row = sqlx::query("SELECT * FROM tenants WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(connection)
@@ -312,7 +321,12 @@ async fn insert(connection: &mut AnyConnection, tenant: &TenantRecord) -> Result
     Ok(())
 }
 
-async fn save(mut write: Write, mut tenant: TenantRecord, action: &'static str, details: Value) -> Result<TenantRecord> {
+async fn save(
+    mut write: Write,
+    mut tenant: TenantRecord,
+    action: &'static str,
+    details: Value,
+) -> Result<TenantRecord> {
     tenant.version = tenant.version.next();
     tenant.updated_at = write.now();
     sqlx::query(

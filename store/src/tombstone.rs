@@ -24,7 +24,10 @@ impl Store {
             .bind(horizon)
             .execute(turn.connection())
             .await?;
-        sqlx::query("UPDATE log SET horizon = $1 WHERE id = 1").bind(horizon).execute(turn.connection()).await?;
+        sqlx::query("UPDATE log SET horizon = $1 WHERE id = 1")
+            .bind(horizon)
+            .execute(turn.connection())
+            .await?;
         turn.commit().await?;
         Ok(purged.rows_affected())
     }

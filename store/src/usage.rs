@@ -56,7 +56,9 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn usage_freshness(&self) -> Result<Option<Timestamp>> {
-        let row = sqlx::query("SELECT MAX(taken_at) AS taken_at FROM usage_watermarks").fetch_one(self.pool()).await?;
+        let row = sqlx::query("SELECT MAX(taken_at) AS taken_at FROM usage_watermarks")
+            .fetch_one(self.pool())
+            .await?;
         row.moment_or_none("taken_at")
     }
 }
@@ -76,7 +78,10 @@ fn summed(batch: &UsageBatch) -> Result<BTreeMap<UsageKey, Counters>> {
         let Counters { requests, bytes_in, bytes_out } = row.counters;
         let most = requests.max(bytes_in).max(bytes_out);
         if most > MAX_COUNT {
-            return refuse("rows", format!("a counter is {most}: more than {MAX_COUNT} in a minute cannot be"));
+            return refuse(
+                "rows",
+                format!("a counter is {most}: more than {MAX_COUNT} in a minute cannot be"),
+            );
         }
         sums.entry(row.key).or_insert_with(Counters::default).add(row.counters);
     }

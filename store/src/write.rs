@@ -11,12 +11,12 @@ use serde_json::Value;
 use sqlx::{Any, AnyConnection, Transaction};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::Store;
 use crate::audit;
 use crate::caller::Actor;
 use crate::engine::Engine;
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_integer};
-use crate::Store;
 
 /// A transaction with the turn of its writer, where the engine has one writer at a time.
 pub(crate) struct Turn {

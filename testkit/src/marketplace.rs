@@ -77,7 +77,7 @@ impl Tenant {
     /// # Errors
     /// If the API refuses.
     pub async fn key(&self) -> Result<Api> {
-        let body = json!({ "scope": "tenant", "tenant": self.id, "name": "test" });
+        let body = json!({ "scope": "tenant", "tenant_id": self.id, "name": "test" });
         let made = self.api.post("/keys", body).await?.ok()?;
         Ok(self.api.with_key(&text(&made, "secret")?))
     }
@@ -195,7 +195,7 @@ impl App {
     /// If the API is out of reach; a refusal is an answer.
     pub async fn upload(&self, chain_pem: &str, key_pem: &str) -> Result<Answer> {
         self.api
-            .post(&self.path("/certificates"), json!({ "chain_pem": chain_pem, "key_pem": key_pem }))
+            .post(&self.path("/certificates"), json!({ "chain": chain_pem, "key": key_pem }))
             .await
     }
 

@@ -64,7 +64,7 @@ pub(crate) async fn read(request: Request) -> Result<Bytes, Problem> {
 /// Reads a whole body of at most `limit` bytes.
 pub(crate) async fn read_up_to(body: Body, limit: usize) -> Result<Bytes, Problem> {
     axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let too_large = error.source().is_some_and(<dyn std::error::Error>::is::<axum::extract::rejection::LengthLimitError>);
+        let too_large = error.source().is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
         if too_large {
             Problem::new(Code::BodyTooLarge, format!("The body is larger than {limit} bytes."))
         } else {

@@ -37,8 +37,13 @@ impl std::fmt::Debug for Authority {
 /// One line of requests in our account.
 pub(crate) struct Session {
     pub(crate) account: Account,
-    recorder: Recorder,
-    store: Store,
+    line: Line,
+}
+
+/// One line of requests, and what becomes of those that fail.
+pub(super) struct Line {
+    pub(super) recorder: Recorder,
+    pub(super) clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 impl Authority {
@@ -58,20 +63,17 @@ impl Authority {
 
     /// A session in our account, which is made if there is none.
     pub(crate) async fn session(&self) -> Result<Session, AcmeError> {
-        let recorder = Recorder::new(Arc::clone(&self.http));
+        let store = self.store.clone();
+        let line =
+            Line { recorder: Recorder::new(Arc::clone(&self.http)), clock: Arc::new(move || store.now()) };
         let record = match self.store.acme_account(&self.settings.directory).await? {
             Some(record) if record.account_url.is_some() => record,
-            _ => self.register(&recorder).await?,
+            _ => self.register(&line).await?,
         };
         let key = self.sealing.open(&self.key_context(), &record.key)?;
         let url = record.account_url.unwrap_or_default();
-        let account = step(&recorder, &|| self.store.now(), async || {
-            let builder = Account::builder_with_http(Box::new(recorder.clone()));
-            let key = PrivatePkcs8KeyDer::from(key.as_slice());
-            builder.from_parts(url.clone(), key, self.settings.directory.clone()).await
-        })
-        .await?;
-        Ok(Session { account, recorder, store: self.store.clone() })
+        let account = step!(line, self.restore(&line, &url, &key))?;
+        Ok(Session { account, line })
     }
 
     /// Forgets that the authority knew us, so that the next session registers the same key again.
@@ -85,7 +87,7 @@ impl Authority {
 
     /// Makes the account. The key is stored first: after a crash the same key is registered again, which
     /// gives the same account (RFC 8555 §7.3.1).
-    async fn register(&self, recorder: &Recorder) -> Result<AccountRecord, AcmeError> {
+    async fn register(&self, line: &Line) -> Result<AccountRecord, AcmeError> {
         let _alone = self.making.lock().await;
         let record = match self.store.acme_account(&self.settings.directory).await? {
             Some(record) if record.account_url.is_some() => return Ok(record),
@@ -93,21 +95,28 @@ impl Authority {
             None => self.new_key().await?,
         };
         let key = self.sealing.open(&self.key_context(), &record.key)?;
-        let account = step(recorder, &|| self.store.now(), async || {
-            let builder = Account::builder_with_http(Box::new(recorder.clone()));
-            let der = PrivatePkcs8KeyDer::from(key.to_vec());
-            let pair = (Key::from_pkcs8_der(der.clone_key())?, PrivateKeyDer::Pkcs8(der));
-            let (account, _) = builder.create_from_key(pair, self.settings.directory.clone()).await?;
-            if let Some(contact) = &self.settings.contact {
-                account.update_contacts(&[contact]).await?;
-            }
-            Ok(account)
-        })
-        .await?;
+        let account = step!(line, self.create(line, &key))?;
         let record = AccountRecord { account_url: Some(account.id().to_owned()), ..record };
         self.store.put_acme_account(&record).await?;
         tracing::info!(directory = %self.settings.directory, account = %account.id(), "registered with the certificate authority");
         Ok(record)
+    }
+
+    async fn restore(&self, line: &Line, url: &str, key: &[u8]) -> Result<Account, Error> {
+        let builder = Account::builder_with_http(line.http());
+        let key = PrivatePkcs8KeyDer::from(key);
+        builder.from_parts(url.to_owned(), key, self.settings.directory.clone()).await
+    }
+
+    async fn create(&self, line: &Line, key: &[u8]) -> Result<Account, Error> {
+        let builder = Account::builder_with_http(line.http());
+        let der = PrivatePkcs8KeyDer::from(key.to_vec());
+        let pair = (Key::from_pkcs8_der(der.clone_key())?, PrivateKeyDer::Pkcs8(der));
+        let (account, _) = builder.create_from_key(pair, self.settings.directory.clone()).await?;
+        if let Some(contact) = &self.settings.contact {
+            account.update_contacts(&[contact]).await?;
+        }
+        Ok(account)
     }
 
     async fn new_key(&self) -> Result<AccountRecord, AcmeError> {
@@ -124,29 +133,26 @@ impl Authority {
 }
 
 impl Session {
-    /// Sends one step, again if only its nonce was refused.
-    pub(crate) async fn step<T>(&self, call: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, AcmeError> {
-        step(&self.recorder, &|| self.store.now(), call).await
+    /// As [`Line::failed`].
+    pub(crate) fn failed(&self, error: Error, tries: u32) -> Option<AcmeError> {
+        self.line.failed(error, tries)
     }
 
     /// Whether the last answer said that what was asked for does not exist (any more).
     pub(crate) fn heard_gone(&self) -> bool {
-        self.recorder.last().status.is_some_and(|status| matches!(status.as_u16(), 404 | 410))
+        self.line.recorder.last().status.is_some_and(|status| matches!(status.as_u16(), 404 | 410))
     }
 }
 
-/// Sends one step, again if only its nonce was refused; `now` tells the time when it has failed.
-pub(super) async fn step<T>(
-    recorder: &Recorder,
-    now: &(dyn Fn() -> Timestamp + Sync),
-    mut call: impl AsyncFnMut() -> Result<T, Error>,
-) -> Result<T, AcmeError> {
-    let mut tries = 1;
-    loop {
-        match call().await {
-            Ok(value) => return Ok(value),
-            Err(error) if is_bad_nonce(&error) && tries < NONCE_TRIES => tries += 1,
-            Err(error) => return Err(classify(error, &recorder.last(), now())),
-        }
+impl Line {
+    /// What becomes of a step that failed for the `tries`th time; none: it is sent again, because only its
+    /// nonce was refused.
+    pub(super) fn failed(&self, error: Error, tries: u32) -> Option<AcmeError> {
+        let again = is_bad_nonce(&error) && tries < NONCE_TRIES;
+        (!again).then(|| classify(error, &self.recorder.last(), (self.clock)()))
+    }
+
+    fn http(&self) -> Box<dyn HttpClient> {
+        Box::new(self.recorder.clone())
     }
 }

@@ -109,7 +109,11 @@ pub(crate) fn classify(error: Error, heard: &Heard, now: Timestamp) -> AcmeError
         Error::Json(_) => {
             let status = heard.status.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
             let reason = format!("it answered {status} without the JSON that RFC 8555 asks for");
-            if waiting { AcmeError::Limited { reason, retry_at } } else { AcmeError::Busy { reason, retry_at } }
+            if waiting {
+                AcmeError::Limited { reason, retry_at }
+            } else {
+                AcmeError::Busy { reason, retry_at }
+            }
         }
         Error::InvalidUri(error) => AcmeError::Refused(format!("it names an address that is none: {error}")),
         Error::Unsupported(what) => AcmeError::Refused(format!("it does not support {what}")),

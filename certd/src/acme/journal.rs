@@ -10,7 +10,7 @@ use super::AcmeError;
 
 /// The memory of one order. Each method has written when it returns; a failure leaves what was there.
 #[async_trait]
-pub trait Journal: Send {
+pub(crate) trait Journal: Send {
     /// The name that is to be certified.
     fn host(&self) -> &Host;
 
@@ -25,6 +25,12 @@ pub trait Journal: Send {
     /// # Errors
     /// [`AcmeError::Seal`] if it does not open.
     fn key(&self) -> Result<Option<Zeroizing<Vec<u8>>>, AcmeError>;
+
+    /// Tells that the order is worked on still.
+    ///
+    /// # Errors
+    /// [`AcmeError::Store`] or [`AcmeError::Fenced`].
+    async fn alive(&mut self) -> Result<(), AcmeError>;
 
     /// Refuses unless the records point here with a proved claim at this moment.
     ///

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use instant_acme::{
-    AuthorizationStatus, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus,
+    AuthorizationStatus, ChallengeStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus,
 };
 use model::acme::{HttpChallenge, Token};
 use model::certificate::CertificateName;
@@ -34,7 +34,10 @@ const CHALLENGE_LIFETIME: Duration = Duration::from_secs(3600);
 ///
 /// # Errors
 /// [`AcmeError`] tells what to do; the journal stays as far as it came.
-pub(crate) async fn complete(authority: &Authority, journal: &mut dyn Journal) -> Result<Inspected, AcmeError> {
+pub(crate) async fn complete(
+    authority: &Authority,
+    journal: &mut dyn Journal,
+) -> Result<Inspected, AcmeError> {
     let session = authority.session().await?;
     let mut order = open(&session, journal).await?;
     let start = Instant::now();
@@ -60,8 +63,9 @@ pub(crate) async fn complete(authority: &Authority, journal: &mut dyn Journal) -
         }
         if !matches!(order.state().status, OrderStatus::Valid | OrderStatus::Invalid) {
             sleep(wait).await;
+            journal.alive().await?;
             wait = (wait * 3 / 2).min(POLL_WAITS.1);
-            session.step(async || order.refresh().await.map(drop)).await?;
+            step!(session, order.refresh())?;
         }
     }
 }
@@ -69,10 +73,13 @@ pub(crate) async fn complete(authority: &Authority, journal: &mut dyn Journal) -
 /// The order that the journal names, or a new one, whose address is written at once.
 async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, AcmeError> {
     if let Some(url) = journal.url() {
-        match session.step(async || session.account.order(url.clone()).await).await {
+        match step!(session, session.account.order(url.clone())) {
             // An order that fell with an earlier attempt is not worth going on with.
-            Ok(mut order) if order.state().status != OrderStatus::Invalid => return Ok(order),
-            Ok(_) => {}
+            Ok(mut order) => {
+                if order.state().status != OrderStatus::Invalid {
+                    return Ok(order);
+                }
+            }
             Err(_) if session.heard_gone() => {}
             Err(error) => return Err(error),
         }
@@ -80,45 +87,44 @@ async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, Acm
     }
     journal.confirm_here().await?;
     let names = [Identifier::Dns(journal.host().to_string())];
-    let order = session.step(async || session.account.new_order(&NewOrder::new(&names)).await).await?;
+    let order = step!(session, session.account.new_order(&NewOrder::new(&names)))?;
     journal.opened(order.url()).await?;
     Ok(order)
 }
 
 /// Puts the answers to all challenges on the edges, then tells the authority to look.
 async fn answer(session: &Session, journal: &mut dyn Journal, order: &mut Order) -> Result<(), AcmeError> {
-    // States are fetched once and kept, so the walks below send nothing but the answers.
-    session
-        .step(async || {
-            let mut authorizations = order.authorizations();
-            while let Some(authorization) = authorizations.next().await {
-                authorization?;
-            }
-            Ok(())
-        })
-        .await?;
+    step!(session, load(order))?;
     let challenges = challenges(session, journal.host(), journal.now(), order).await?;
     for challenge in &challenges {
         journal.put_challenge(challenge).await?;
     }
     journal.wait_for_edges().await?;
-    session
-        .step(async || {
-            let mut authorizations = order.authorizations();
-            while let Some(authorization) = authorizations.next().await {
-                let mut authorization = authorization?;
-                if authorization.status != AuthorizationStatus::Pending {
-                    continue;
-                }
-                if let Some(mut challenge) = authorization.challenge(ChallengeType::Http01) {
-                    if challenge.status == ChallengeStatus::Pending {
-                        challenge.set_ready().await?;
-                    }
-                }
-            }
-            Ok(())
-        })
-        .await
+    step!(session, set_ready(order))
+}
+
+/// Fetches the authorizations; the order keeps them, so that later walks send nothing.
+async fn load(order: &mut Order) -> Result<(), Error> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        authorization?;
+    }
+    Ok(())
+}
+
+async fn set_ready(order: &mut Order) -> Result<(), Error> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        let challenge = authorization.challenge(ChallengeType::Http01);
+        if let Some(mut challenge) = challenge.filter(|found| found.status == ChallengeStatus::Pending) {
+            challenge.set_ready().await?;
+        }
+    }
+    Ok(())
 }
 
 /// The answers that the order's open authorizations ask for.
@@ -160,7 +166,7 @@ async fn finalize(session: &Session, journal: &mut dyn Journal, order: &mut Orde
     let mut params = CertificateParams::new([journal.host().to_string()])?;
     params.distinguished_name = DistinguishedName::new();
     let request = params.serialize_request(&key)?;
-    session.step(async || order.finalize_csr(request.der()).await).await
+    step!(session, order.finalize_csr(request.der()))
 }
 
 /// Fetches the certificate and checks it before anybody can be served with it.
@@ -174,7 +180,7 @@ async fn fetch(
         journal.forget().await?;
         return Err(AcmeError::OrderGone);
     };
-    let chain = session.step(async || order.certificate().await).await?.unwrap_or_default();
+    let chain = step!(session, order.certificate())?.unwrap_or_default();
     match check(&chain, &key, journal.host(), journal.now()) {
         Ok(inspected) => Ok(inspected),
         Err(error) => {
@@ -195,23 +201,22 @@ fn check(chain: &str, key: &Zeroizing<Vec<u8>>, host: &Host, now: Timestamp) -> 
 
 /// The reason may stand in the order, in an authorization or in its challenge, depending on the authority.
 async fn why_invalid(session: &Session, host: &Host, order: &mut Order) -> Result<AcmeError, AcmeError> {
-    let mut reason = order.state().error.as_ref().map(reason_of);
-    if reason.is_none() {
-        reason = session
-            .step(async || {
-                let mut authorizations = order.authorizations();
-                while let Some(authorization) = authorizations.next().await {
-                    let mut authorization = authorization?;
-                    let state = authorization.refresh().await?;
-                    let found = state.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-                    if let Some(problem) = found {
-                        return Ok(Some(reason_of(problem)));
-                    }
-                }
-                Ok(None)
-            })
-            .await?;
-    }
+    let reason = match order.state().error.as_ref().map(reason_of) {
+        Some(reason) => Some(reason),
+        None => step!(session, reason_in_challenges(order))?,
+    };
     let reason = reason.unwrap_or_else(|| "it gives no reason".to_owned());
     Ok(AcmeError::Validation { host: host.to_string(), reason })
+}
+
+async fn reason_in_challenges(order: &mut Order) -> Result<Option<String>, Error> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        let state = authorization.refresh().await?;
+        if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
+            return Ok(Some(reason_of(problem)));
+        }
+    }
+    Ok(None)
 }

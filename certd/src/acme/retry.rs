@@ -12,16 +12,28 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// The authority is away: often a matter of seconds, sometimes of hours. Let's Encrypt asks for back-off up
 /// to a day; six hours keep a renewal (15 days of cover and more) safe.
-const AUTHORITY: [Duration; 7] =
-    [Duration::from_secs(30), MINUTE.saturating_mul(2), MINUTE.saturating_mul(10), MINUTE.saturating_mul(30), HOUR, HOUR.saturating_mul(2), HOUR.saturating_mul(6)];
+const AUTHORITY: [Duration; 7] = [
+    Duration::from_secs(30),
+    MINUTE.saturating_mul(2),
+    MINUTE.saturating_mul(10),
+    MINUTE.saturating_mul(30),
+    HOUR,
+    HOUR.saturating_mul(2),
+    HOUR.saturating_mul(6),
+];
 /// The proof was not seen: Let's Encrypt allows five failures an hour for a name.
 const VALIDATION: [Duration; 5] =
     [MINUTE, MINUTE.saturating_mul(10), HOUR, HOUR.saturating_mul(6), HOUR.saturating_mul(24)];
 /// Refused for good: an operator must act; a look a day shows whether somebody did.
 const REFUSED: [Duration; 2] = [HOUR.saturating_mul(6), HOUR.saturating_mul(24)];
 /// Our own store, a lost order, a lost account.
-const OURS: [Duration; 5] =
-    [Duration::from_secs(2), Duration::from_secs(15), MINUTE.saturating_mul(2), MINUTE.saturating_mul(10), HOUR];
+const OURS: [Duration; 5] = [
+    Duration::from_secs(2),
+    Duration::from_secs(15),
+    MINUTE.saturating_mul(2),
+    MINUTE.saturating_mul(10),
+    HOUR,
+];
 /// The wait when a limit is reached and the authority does not say for how long.
 const LIMITED: Duration = HOUR;
 /// The least wait, even if the authority asks to come back at once.
@@ -35,7 +47,9 @@ pub fn next_at(error: &AcmeError, attempts: u32, now: Timestamp, jitter: f64) ->
     let jitter = jitter.clamp(0.0, 1.0);
     let asked = |at: Timestamp| now.plus(at.since(now).max(LEAST).mul_f64(1.0 + 0.1 * jitter));
     match error {
-        AcmeError::Busy { retry_at: Some(at), .. } | AcmeError::Limited { retry_at: Some(at), .. } => asked(*at),
+        AcmeError::Busy { retry_at: Some(at), .. } | AcmeError::Limited { retry_at: Some(at), .. } => {
+            asked(*at)
+        }
         AcmeError::Limited { retry_at: None, .. } => asked(now.plus(LIMITED)),
         _ => now.plus(row(table(error), attempts).mul_f64(0.8 + 0.4 * jitter)),
     }

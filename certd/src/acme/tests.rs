@@ -14,7 +14,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::time::Instant;
 
 use super::AcmeError;
-use super::account::step;
+use super::account::Line;
 use super::transport::Recorder;
 
 /// What the authority does with one POST.
@@ -54,7 +54,9 @@ impl HttpClient for Ca {
                     for (name, value) in headers {
                         answer = answer.header(name, value);
                     }
-                    Ok(BytesResponse::from(answer.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()))
+                    Ok(BytesResponse::from(
+                        answer.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap(),
+                    ))
                 }
             }
         })
@@ -71,10 +73,12 @@ async fn asked(acts: impl IntoIterator<Item = Act>) -> Result<String, AcmeError>
     let (_, key) = Key::generate_pkcs8().unwrap();
     let builder = Account::builder_with_http(Box::new(recorder.clone()));
     let key = PrivatePkcs8KeyDer::from(key.secret_pkcs8_der());
-    let account =
-        builder.from_parts("https://ca.test/me".to_owned(), key, "https://ca.test/dir".to_owned()).await.unwrap();
-    let clock = || now();
-    let order = step(&recorder, &clock, async || account.new_order(&NewOrder::new(&[])).await).await;
+    let account = builder
+        .from_parts("https://ca.test/me".to_owned(), key, "https://ca.test/dir".to_owned())
+        .await
+        .unwrap();
+    let line = Line { recorder, clock: Arc::new(now) };
+    let order = step!(line, account.new_order(&NewOrder::new(&[])));
     order.map(|order| order.url().to_owned())
 }
 
@@ -138,7 +142,10 @@ async fn a_senseless_retry_after_is_ignored_or_bounded() {
     let past = "Sun, 22 Nov 2020 18:01:00 GMT";
     for (text, at) in [("99999999999999", week), (past, now())] {
         let error = asked([waiting(429, text, LIMITED)]).await.unwrap_err();
-        assert!(matches!(&error, AcmeError::Limited { retry_at: Some(found), .. } if *found == at), "{error:?}");
+        assert!(
+            matches!(&error, AcmeError::Limited { retry_at: Some(found), .. } if *found == at),
+            "{error:?}"
+        );
     }
 }
 
@@ -173,7 +180,10 @@ async fn an_authority_out_of_reach_is_busy_not_final() {
 async fn refusals_are_final_and_tell_the_reason() {
     let refusal = r#"{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"policy forbids it"}"#;
     let error = asked([answer(403, refusal)]).await.unwrap_err();
-    assert_eq!(error.to_string(), "the certificate authority refuses: policy forbids it (rejectedIdentifier)");
+    assert_eq!(
+        error.to_string(),
+        "the certificate authority refuses: policy forbids it (rejectedIdentifier)"
+    );
     let unknown = r#"{"type":"urn:ietf:params:acme:error:accountDoesNotExist","detail":"who"}"#;
     assert!(matches!(asked([answer(400, unknown)]).await, Err(AcmeError::UnknownAccount(_))));
     let internal = r#"{"type":"urn:ietf:params:acme:error:serverInternal"}"#;

@@ -64,7 +64,11 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, CertdError> {
         roots.add(der).map_err(|error| unusable(error.to_string()))?;
         count += 1;
     }
-    if count == 0 { Err(unusable("holds no certificate, write the authority's root there as PEM".to_owned())) } else { Ok(roots) }
+    if count == 0 {
+        Err(unusable("holds no certificate, write the authority's root there as PEM".to_owned()))
+    } else {
+        Ok(roots)
+    }
 }
 
 impl HttpClient for Transport {

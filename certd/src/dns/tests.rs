@@ -82,7 +82,8 @@ async fn no_record_at_all_is_absent() {
 async fn the_unique_alias_proves_claim_and_way() {
     let direct = script().alias("shop.example.com", "d-1.cname.apps.test");
     assert_eq!(direct.judged().await, (Claim::Proved, Routing::Here));
-    let chained = script().alias("shop.example.com", "www.example.com").alias("www.example.com", "d-1.cname.apps.test");
+    let chained =
+        script().alias("shop.example.com", "www.example.com").alias("www.example.com", "d-1.cname.apps.test");
     assert_eq!(chained.judged().await, (Claim::Proved, Routing::Here));
 }
 
@@ -90,7 +91,8 @@ async fn the_unique_alias_proves_claim_and_way() {
 async fn the_unique_alias_counts_whatever_addresses_or_failures_come_with_it() {
     let invented = script().alias("shop.example.com", "d-1.cname.apps.test").a(&["127.0.0.1"]);
     assert_eq!(invented.judged().await, (Claim::Proved, Routing::Here));
-    let failing = script().alias("shop.example.com", "d-1.cname.apps.test").failing(Kind::A).failing(Kind::Txt);
+    let failing =
+        script().alias("shop.example.com", "d-1.cname.apps.test").failing(Kind::A).failing(Kind::Txt);
     assert_eq!(failing.judged().await, (Claim::Proved, Routing::Here));
     let target_circle = script()
         .alias("shop.example.com", "d-1.cname.apps.test")
@@ -173,7 +175,8 @@ async fn servers_that_hang_are_given_up_after_the_bound() {
 
 #[tokio::test]
 async fn aliases_in_a_circle_end() {
-    let circle = script().alias("shop.example.com", "a.example.com").alias("a.example.com", "shop.example.com");
+    let circle =
+        script().alias("shop.example.com", "a.example.com").alias("a.example.com", "shop.example.com");
     let reason = "the aliases of `shop.example.com` lead in a circle".to_owned();
     assert_eq!(circle.judged().await.1, Routing::Broken { reason });
 }

@@ -6,11 +6,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Bad checks in a row until a backend is down: one may be a lost packet or a garbage collection, and with
-/// two a killed backend is out within twice the interval even if nobody asks it.
+/// Bad checks in a row until a backend is down: one may be a lost packet or a garbage collection. The second
+/// follows the first after a quarter of the interval (see [`Health::is_suspected`]).
 const BAD_CHECKS: u32 = 2;
-/// Failed requests in a row until a backend is ejected: each was the whole of what it was asked in between,
-/// and each was retried elsewhere, so three cost no visitor more than a little time.
+/// Failed requests in a row until a backend is ejected: with one or two, a single restart or a lost packet would
+/// move its whole load to the others.
 pub(super) const FAILURES: u32 = 3;
 /// Longest ejection in milliseconds: what a backend that came back may have to wait for traffic.
 const LONGEST_EJECTION_MS: u64 = 30_000;
@@ -67,6 +67,11 @@ impl Health {
         self.failures.load(Relaxed) >= FAILURES
     }
 
+    /// Whether its last check was bad and it is not down yet: to be checked again soon.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.bad_checks.load(Relaxed) > 0 && !self.down.load(Relaxed)
+    }
+
     /// Takes the result of an active check. Called by one task at a time.
     pub(super) fn note_check(&self, is_good: bool) -> Option<Turn> {
         if is_good {
@@ -117,8 +122,9 @@ mod tests {
     fn two_bad_checks_take_it_down_and_one_good_brings_it_up() {
         let health = Health::default();
         assert_eq!(health.note_check(false), None);
-        assert_eq!(health.fitness(1), Fitness::Fit);
+        assert!(health.fitness(1) == Fitness::Fit && health.is_suspected());
         assert_eq!(health.note_check(false), Some(Turn::Down));
+        assert!(!health.is_suspected());
         assert_eq!(health.note_check(false), None);
         assert_eq!(health.fitness(1), Fitness::Doubtful);
         assert_eq!(health.note_check(true), Some(Turn::Up));

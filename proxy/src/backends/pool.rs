@@ -21,11 +21,14 @@ use super::uptime::Uptime;
 /// While requests to a backend fail and no other is left, so many at a time are still sent to try it and the
 /// rest is refused at once: else a backend that swallows connections would make every visitor wait.
 const TRIALS_IN_FLIGHT: u32 = 64;
-/// How long an unused connection to a backend is kept: half of what common servers keep it (nginx 75 s, Go
-/// and Apache vary), so that we rather than they close it.
+/// How long an unused connection to a backend is kept: long enough to be used again by a page's next requests,
+/// and bounded, because every app has connections of its own.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one write to a backend may take: one that reads nothing for so long is stuck.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A suspected backend is checked again after this part of the interval, and so is one whose request failed:
+/// two bad checks then follow the first failure within half an interval.
+pub(super) const SUSPICION: u32 = 4;
 /// Probes of a silent connection, so that a WebSocket to a dead machine ends after two minutes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -208,6 +211,7 @@ impl Lease {
     /// No connection, or no first byte. A visitor who went away is no failure of the backend.
     pub(crate) fn failed(&self) {
         self.endpoint.note_failure(self.pool.uptime.millis());
+        self.pool.checks.hasten(&self.endpoint, self.pool.settings.health_interval() / SUSPICION);
     }
 }
 

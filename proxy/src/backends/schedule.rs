@@ -53,6 +53,15 @@ impl Schedule {
         self.changed.notify_one();
     }
 
+    /// Moves the turn of `endpoint` to at most `delay` from now; one that comes sooner stays, and so does one that
+    /// is being taken.
+    pub(super) fn hasten(&self, endpoint: &Arc<Endpoint>, delay: Duration) {
+        let latest = self.uptime.millis().saturating_add(as_millis(delay));
+        if (self.due_of)(endpoint).load(Relaxed) > latest {
+            self.put(endpoint, delay);
+        }
+    }
+
     /// Works off the turns for ever, at most `limit` at once. `job` returns the time until the next turn.
     pub(super) async fn work<F>(self: &Arc<Self>, limit: usize, job: impl Fn(Arc<Endpoint>) -> F)
     where

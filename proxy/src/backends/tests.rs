@@ -247,6 +247,34 @@ async fn a_killed_backend_goes_down_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_request_that_fails_brings_the_next_check_forward_and_no_more_than_once() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let settings = Settings { health_interval_ms: 400_000, ..Settings::default() };
+    let pool = pools().replace(app(), &[backend(ONE, 1)], &settings);
+    let lease = pool.pick(&[]).unwrap();
+    let member = &pool.members[0].endpoint;
+    pool.checks.put(member, Duration::from_secs(400));
+    lease.failed();
+    let due = member.check_due.load(Relaxed);
+    assert!((100_000..200_000).contains(&due), "a quarter of the interval: {due}");
+    lease.failed();
+    assert_eq!(member.check_due.load(Relaxed), due);
+}
+
+#[tokio::test]
+async fn an_app_without_traffic_learns_of_a_dead_backend_by_the_second_check_soon_after_the_first() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let pools = pools();
+    let pool = pools.replace(app(), &[backend(&format!("http://{closed}"), 1)], &quick());
+    let member = &pool.members[0].endpoint;
+    let next = check(Arc::clone(member), Arc::clone(&pools.checker), pools.uptime).await;
+    assert!(next < Duration::from_millis(60), "{next:?}");
+    let next = check(Arc::clone(member), Arc::clone(&pools.checker), pools.uptime).await;
+    assert!(next > Duration::from_secs(50), "down and idle: {next:?}");
+    assert_eq!(pools.counts(), (0, 1));
+}
+
+#[tokio::test]
 async fn a_name_is_resolved_off_the_requests_way() {
     let (pools, (_stop, stopped)) = (pools(), watch::channel(false));
     let pool = pools.replace(app(), &[backend("http://localhost:3000", 1)], &quick());

@@ -1,17 +1,17 @@
 //! Which certificate serves a name now, which must be renewed, which have ended.
 
-use model::certificate::CertificateName;
+use model::certificate::{CertificateName, CertificateSource, CertificateStatus};
 use model::change::ObjectId;
 use model::id::CertificateId;
 use model::{Host, Timestamp};
 use serde_json::json;
 
 use super::{CertificateRecord, read};
-use crate::Store;
-use crate::caller::Actor;
-use crate::error::Result;
-use crate::row::Columns as _;
+use crate::caller::{Access, Actor};
+use crate::error::{Result, StoreError};
+use crate::row::{Columns as _, to_word};
 use crate::write::{Event, Shape};
+use crate::{App, Store};
 
 /// When renewal begins: at a third of the lifetime left.
 pub(super) fn renew_at(certificate: &CertificateRecord) -> Timestamp {
@@ -40,7 +40,40 @@ impl Store {
         rows.iter().map(|row| read(row, now)).collect()
     }
 
-    /// The certificate that serves `host` now, exactly or by a wildcard: of several the one that ends last.
+    /// Puts a certificate of ours first in line to be renewed. It is served until the new one is there.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Invalid`] if it is uploaded, superseded or has ended.
+    pub async fn request_renewal(
+        &self,
+        actor: &Actor,
+        access: Access,
+        id: CertificateId,
+    ) -> Result<CertificateRecord> {
+        let mut write = self.write(actor).await?;
+        let row = sqlx::query("SELECT * FROM certificates WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(write.connection())
+            .await?;
+        let certificate = match row.map(|row| read(&row, write.now())).transpose()? {
+            Some(certificate) if access.allows(certificate.tenant) => certificate,
+            _ => return Err(StoreError::not_found("certificate", id)),
+        };
+        check_renewable(&certificate)?;
+        sqlx::query("UPDATE certificates SET renew_at = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(write.now_millis())
+            .execute(write.connection())
+            .await?;
+        let details = json!({ "names": certificate.names });
+        let (tenant, target) = (certificate.tenant, id.to_string());
+        write.audit(Event { tenant, action: "certificate.renew", target, details }).await?;
+        write.commit().await?;
+        Ok(certificate)
+    }
+
+    /// The certificate that serves `host` now, exactly or by a wildcard: of several the one that ends last,
+    /// the local authority's only if there is no other.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -51,7 +84,7 @@ impl Store {
         let row = sqlx::query(
             "SELECT * FROM certificates WHERE status = 'active' AND not_after > $1 AND id IN
              (SELECT certificate_id FROM certificate_names WHERE name = $2 OR name = $3)
-             ORDER BY not_after DESC LIMIT 1",
+             ORDER BY CASE source WHEN 'local_ca' THEN 1 ELSE 0 END, not_after DESC LIMIT 1",
         )
         .bind(now.unix_millis())
         .bind(host.as_str())
@@ -61,6 +94,32 @@ impl Store {
         row.map(|row| read(&row, now)).transpose()
     }
 
+    /// Apps whose name in `zone` needs an order at `now`: no certificate of a public authority covers it,
+    /// or that certificate (unless it was uploaded) has at most a third of its lifetime left, and no order
+    /// for it is open. The oldest first. Costs a walk over all apps.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn uncertified_apps(&self, zone: &Host, now: Timestamp, limit: u32) -> Result<Vec<App>> {
+        let rows = sqlx::query(
+            "SELECT * FROM apps WHERE NOT EXISTS (SELECT 1 FROM certificate_names, certificates
+                 WHERE certificates.id = certificate_names.certificate_id AND certificates.status = 'active'
+                 AND certificates.source <> 'local_ca' AND certificates.not_after > $1
+                 AND (certificates.renew_at > $1 OR certificates.source = 'upload')
+                 AND (certificate_names.name = apps.name || CAST($2 AS TEXT) OR certificate_names.name = $3))
+             AND NOT EXISTS (SELECT 1 FROM orders
+                 WHERE orders.host = apps.name || CAST($2 AS TEXT) AND orders.state = 'open')
+             ORDER BY apps.id LIMIT $4",
+        )
+        .bind(now.unix_millis())
+        .bind(format!(".{zone}"))
+        .bind(CertificateName::Wildcard(zone.clone()).to_string())
+        .bind(i64::from(limit))
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| self.read_app(row)).collect()
+    }
+
     /// Writes down which certificates have ended and takes them off the edges; at most 1,000 a call. Gives
     /// how many; 0: nothing is left to do.
     ///
@@ -68,10 +127,11 @@ impl Store {
     /// If the database does not answer.
     pub async fn expire_certificates(&self) -> Result<usize> {
         let now = self.now();
-        let any = sqlx::query("SELECT id FROM certificates WHERE status = 'active' AND not_after <= $1 LIMIT 1")
-            .bind(now.unix_millis())
-            .fetch_optional(self.pool())
-            .await?;
+        let any =
+            sqlx::query("SELECT id FROM certificates WHERE status = 'active' AND not_after <= $1 LIMIT 1")
+                .bind(now.unix_millis())
+                .fetch_optional(self.pool())
+                .await?;
         if any.is_none() {
             return Ok(0);
         }
@@ -94,5 +154,21 @@ impl Store {
         }
         write.commit().await?;
         Ok(rows.len())
+    }
+}
+
+fn check_renewable(certificate: &CertificateRecord) -> Result<()> {
+    let id = certificate.id;
+    match (certificate.source, certificate.status) {
+        (CertificateSource::Upload, _) => {
+            let reason = format!("certificate `{id}` was uploaded: upload the new one instead");
+            Err(StoreError::invalid("source", reason))
+        }
+        (_, CertificateStatus::Active) => Ok(()),
+        (_, status) => {
+            let reason =
+                format!("certificate `{id}` is {}: only an active one is renewed", to_word(&status)?);
+            Err(StoreError::invalid("status", reason))
+        }
     }
 }

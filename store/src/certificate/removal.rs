@@ -66,6 +66,9 @@ async fn remove(write: &mut Write, id: CertificateId) -> Result<()> {
         .bind(id.to_string())
         .execute(write.connection())
         .await?;
-    sqlx::query("DELETE FROM certificates WHERE id = $1").bind(id.to_string()).execute(write.connection()).await?;
+    sqlx::query("DELETE FROM certificates WHERE id = $1")
+        .bind(id.to_string())
+        .execute(write.connection())
+        .await?;
     write.point(&ObjectId::Certificate(id), Shape::Gone).await
 }

@@ -47,11 +47,12 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn due_domains(&self, now: Timestamp, limit: u32) -> Result<Vec<DomainRecord>> {
-        let rows = sqlx::query("SELECT * FROM domains WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2")
-            .bind(now.unix_millis())
-            .bind(i64::from(limit))
-            .fetch_all(self.pool())
-            .await?;
+        let rows =
+            sqlx::query("SELECT * FROM domains WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2")
+                .bind(now.unix_millis())
+                .bind(i64::from(limit))
+                .fetch_all(self.pool())
+                .await?;
         rows.iter().map(|row| self.read_domain(row)).collect()
     }
 

@@ -174,6 +174,7 @@ CREATE TABLE keys (
     lookup TEXT NOT NULL UNIQUE,
     tenant_id TEXT REFERENCES tenants (id),
     scope TEXT NOT NULL,
+    name TEXT,
     secret_hash TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     last_used_at BIGINT

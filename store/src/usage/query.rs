@@ -93,7 +93,10 @@ impl Store {
             }
         }
         if lines.len() >= MAX_LINES {
-            return Err(StoreError::invalid("from", format!("more than {MAX_LINES} lines: ask for a shorter time")));
+            return Err(StoreError::invalid(
+                "from",
+                format!("more than {MAX_LINES} lines: ask for a shorter time"),
+            ));
         }
         if lines.is_empty() && group_by == UsageGroup::None {
             lines.push(UsageLine::default());

@@ -1,0 +1,78 @@
+//! The store as edges follow it: [`feed::Origin`] in process, and the same behind the edges' endpoints.
+//!
+//! Waiting costs no query: the store tells when its revision moves.
+
+pub(crate) mod reseal;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feed::{Origin, OriginError};
+use model::change::{Batch, Lineage, Revision};
+use model::edge::EdgeReport;
+use model::usage::UsageBatch;
+use store::{Store, StoreError};
+use tokio::time::Instant;
+
+/// Changes in one answer: certificates are some kilobytes each, so an answer stays below a few megabytes.
+const PAGE: u32 = 500;
+
+/// The control plane of an edge in the same process.
+#[derive(Debug, Clone)]
+pub struct StoreOrigin {
+    store: Store,
+}
+
+impl StoreOrigin {
+    /// The log of `store`. Certificates' keys come as they are stored: sealed with the master key.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The changes after `after`; if there are none, waits up to `wait` for one.
+    pub(crate) async fn follow(
+        &self,
+        lineage: &Lineage,
+        after: Revision,
+        wait: Duration,
+    ) -> Result<Batch, StoreError> {
+        let deadline = Instant::now() + wait;
+        // Subscribed before the first look: what is committed between the two is not slept through.
+        let mut head = self.store.watch();
+        loop {
+            head.borrow_and_update();
+            let batch = self.store.changes(lineage, after, PAGE).await?;
+            if batch.reset || !batch.changes.is_empty() || batch.more {
+                return Ok(batch);
+            }
+            match tokio::time::timeout_at(deadline, head.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Ok(batch),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Origin for StoreOrigin {
+    async fn changes(&self, lineage: &Lineage, after: Revision, wait: Duration) -> Result<Batch, OriginError> {
+        self.follow(lineage, after, wait).await.map_err(refusal)
+    }
+
+    async fn usage(&self, batch: &UsageBatch) -> Result<(), OriginError> {
+        self.store.ingest_usage(batch).await.map(drop).map_err(refusal)
+    }
+
+    async fn report(&self, report: &EdgeReport) -> Result<(), OriginError> {
+        self.store.report_edge(report).await.map_err(refusal)
+    }
+}
+
+/// Only a message that can never be taken is refused; everything else is tried again.
+fn refusal(error: StoreError) -> OriginError {
+    match error {
+        StoreError::Invalid { .. } => OriginError::Refused(error.to_string()),
+        _ => OriginError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,60 @@
+//! What handlers share: the store, the key that seals, the settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Timestamp;
+use model::seal::SealingKey;
+use store::Store;
+
+/// Bounds of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Longest time until an answer begins; waiting for changes has its own bound beside it.
+    pub request_timeout: Duration,
+}
+
+/// 20 seconds: below the half minute that clients commonly wait.
+impl Default for Settings {
+    fn default() -> Self {
+        Self { request_timeout: Duration::from_secs(20) }
+    }
+}
+
+/// What handlers share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct State {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    master: SealingKey,
+    settings: Settings,
+}
+
+impl State {
+    /// `master` is the key that certificates' private keys are sealed with in the store. The present is
+    /// the store's.
+    #[must_use]
+    pub fn new(store: Store, master: SealingKey, settings: Settings) -> Self {
+        Self { inner: Arc::new(Inner { store, master, settings }) }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn master(&self) -> &SealingKey {
+        &self.inner.master
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.inner.settings
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.store.now()
+    }
+}

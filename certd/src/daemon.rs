@@ -1,0 +1,294 @@
+//! The loop: looks for what is due, hands it to tasks, and never waits for any of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Timestamp;
+use model::certificate::CertificateName;
+use model::id::{CertificateId, DomainId, OrderId};
+use model::seal::SealingKey;
+use store::{CertificateRecord, Store, StoreError};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::dns::{Lookup, Resolver};
+use crate::domains::Renewal;
+use crate::work::Work;
+use crate::{CertdError, Settings};
+
+/// Most domains that are looked at at a time.
+const CHECKS: usize = 32;
+/// Most orders that are worked on at a time; what one account of a public authority bears.
+const ORDERS: usize = 8;
+/// Longest wait between two rounds: not everything that becomes due moves the store's revision.
+const TICK: Duration = Duration::from_millis(500);
+/// Shortest wait between two rounds, however fast the store changes.
+const BREATH: Duration = Duration::from_millis(20);
+/// Wait after a round that the store did not bear.
+const STORE_AWAY: Duration = Duration::from_secs(1);
+/// How often what costs a walk is done.
+const WALK: Duration = Duration::from_secs(5);
+/// How often ended certificates are written off.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long a certificate is left alone after its renewal was set going, at most.
+const SET_GOING: Duration = Duration::from_secs(60);
+/// Most certificates whose renewal is set going in one round, and that are remembered as such.
+const RENEWALS: u32 = 1_000;
+/// How long tasks may take to end when the process ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Domains and certificates of one installation.
+pub struct Certd {
+    work: Arc<Work>,
+}
+
+impl std::fmt::Debug for Certd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certd").field("settings", &self.work.settings).finish_non_exhaustive()
+    }
+}
+
+impl Certd {
+    /// Prepares: the local authority and the certificates of local zones are there when this returns.
+    ///
+    /// # Errors
+    /// [`CertdError`] names the setting, the key or the store that cannot be used.
+    pub async fn start(settings: Settings, store: Store, sealing: SealingKey) -> Result<Self, CertdError> {
+        let lookup = Arc::new(Resolver::new(&settings.resolvers)?);
+        Self::start_with(settings, store, sealing, lookup).await
+    }
+
+    /// As [`Certd::start`], with another way to look names up.
+    ///
+    /// # Errors
+    /// As [`Certd::start`].
+    pub async fn start_with(
+        settings: Settings,
+        store: Store,
+        sealing: SealingKey,
+        lookup: Arc<dyn Lookup>,
+    ) -> Result<Self, CertdError> {
+        let work = Arc::new(Work::new(settings, store, sealing, lookup).await?);
+        work.certify_zones().await?;
+        Ok(Self { work })
+    }
+
+    /// The root of the local authority, PEM, for whoever is to trust it.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        self.work.local.pem()
+    }
+
+    /// Works until `shutdown` says true or its sender is gone; orders under way are left for whoever comes
+    /// next.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let mut revision = self.work.store.watch();
+        let mut rounds = Rounds::new(self.work, shutdown.clone());
+        loop {
+            let wait = match rounds.go().await {
+                Ok(()) => TICK,
+                Err(error) => {
+                    tracing::warn!(%error, "certd could not look for work");
+                    STORE_AWAY
+                }
+            };
+            let until = Instant::now() + wait;
+            sleep(BREATH).await;
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                () = sleep_until(until) => {}
+                Ok(()) = revision.changed(), if wait == TICK => {}
+                Some(ended) = rounds.tasks.join_next_with_id() => rounds.note(ended),
+            }
+        }
+        rounds.end().await;
+    }
+}
+
+/// What a task works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Job {
+    Check(DomainId),
+    Order(OrderId),
+    /// Walks over zones and apps.
+    Walk,
+}
+
+/// The tasks under way, and when the slower things are next.
+struct Rounds {
+    work: Arc<Work>,
+    shutdown: watch::Receiver<bool>,
+    tasks: JoinSet<()>,
+    jobs: HashMap<Id, Job>,
+    zones_at: Timestamp,
+    walk_at: Timestamp,
+    sweep_at: Timestamp,
+    /// Renewals that were set going, and until when they are left alone.
+    set_going: HashMap<CertificateId, Timestamp>,
+}
+
+impl Rounds {
+    fn new(work: Arc<Work>, shutdown: watch::Receiver<bool>) -> Self {
+        let at_once = Timestamp::default();
+        Self {
+            work,
+            shutdown,
+            tasks: JoinSet::new(),
+            jobs: HashMap::new(),
+            zones_at: at_once,
+            walk_at: at_once,
+            sweep_at: at_once,
+            set_going: HashMap::new(),
+        }
+    }
+
+    /// Looks for everything that is due and begins it.
+    async fn go(&mut self) -> Result<(), CertdError> {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.note(ended);
+        }
+        let now = self.work.store.now();
+        self.check_domains(now).await?;
+        self.set_renewals_going(now).await?;
+        self.walk(now).await?;
+        self.work_off_orders().await?;
+        if self.sweep_at <= now {
+            self.work.store.expire_certificates().await?;
+            self.sweep_at = now.plus(SWEEP);
+        }
+        Ok(())
+    }
+
+    async fn check_domains(&mut self, now: Timestamp) -> Result<(), CertdError> {
+        let under_way = self.count(|job| matches!(job, Job::Check(_)));
+        let free = CHECKS.saturating_sub(under_way);
+        if free == 0 {
+            return Ok(());
+        }
+        // Those under way are still due: they stand at the front of the list.
+        let due = self.work.store.due_domains(now, limit(CHECKS + under_way)).await?;
+        let new = due.into_iter().filter(|domain| !self.has(Job::Check(domain.id))).take(free);
+        for domain in new.collect::<Vec<_>>() {
+            let work = Arc::clone(&self.work);
+            self.begin(Job::Check(domain.id), async move {
+                match work.check(&domain, Renewal::WhenDue).await {
+                    Ok(())
+                    | Err(CertdError::Store(StoreError::Stale { .. } | StoreError::NotFound { .. })) => {}
+                    Err(error) => tracing::warn!(host = %domain.host, %error, "domain could not be checked"),
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn work_off_orders(&mut self) -> Result<(), CertdError> {
+        let under_way = self.count(|job| matches!(job, Job::Order(_)));
+        let free = ORDERS.saturating_sub(under_way);
+        if free == 0 || self.work.authority.is_none() {
+            return Ok(());
+        }
+        let due = self.work.store.due_orders(self.work.store.now(), limit(ORDERS + under_way)).await?;
+        let new = due.into_iter().filter(|order| !self.has(Job::Order(order.id))).take(free);
+        for order in new.collect::<Vec<_>>() {
+            let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
+            self.begin(Job::Order(order.id), async move { work.work_off(order, shutdown).await });
+        }
+        Ok(())
+    }
+
+    /// Renewals that somebody asked for, and those of certificates that no domain's own check looks after.
+    async fn set_renewals_going(&mut self, now: Timestamp) -> Result<(), CertdError> {
+        self.set_going.retain(|_, until| *until > now);
+        for due in self.work.store.certificates_due(now, RENEWALS).await? {
+            if self.set_going.contains_key(&due.id) {
+                continue;
+            }
+            let left_alone = SET_GOING.min(due.not_after.since(now) / 10);
+            self.set_going.insert(due.id, now.plus(left_alone));
+            self.renew(due).await?;
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self, due: CertificateRecord) -> Result<(), CertdError> {
+        let Some(name) = due.names.first().cloned() else { return Ok(()) };
+        let host = match name {
+            CertificateName::Wildcard(zone) if self.work.store.zones().contains(&zone) => {
+                return self.work.renew_zone(&zone).await;
+            }
+            CertificateName::Exact(zone) if self.work.store.zones().contains(&zone) => {
+                return self.work.renew_zone(&zone).await;
+            }
+            CertificateName::Wildcard(_) => return Ok(()),
+            CertificateName::Exact(host) => host,
+        };
+        let Some(domain) = self.work.store.domain_by_host(&host).await? else {
+            self.walk_at = Timestamp::default();
+            return Ok(());
+        };
+        if self.has(Job::Check(domain.id)) || self.count(|job| matches!(job, Job::Check(_))) >= CHECKS {
+            self.set_going.remove(&due.id);
+            return Ok(());
+        }
+        let work = Arc::clone(&self.work);
+        self.begin(Job::Check(domain.id), async move {
+            if let Err(error) = work.check(&domain, Renewal::Now).await {
+                tracing::debug!(host = %domain.host, %error, "renewal was not set going");
+            }
+        });
+        Ok(())
+    }
+
+    /// Zones and apps, when their time has come.
+    async fn walk(&mut self, now: Timestamp) -> Result<(), CertdError> {
+        if self.zones_at <= now {
+            self.zones_at = self.work.certify_zones().await?;
+        }
+        if self.walk_at <= now && self.work.authority.is_some() && !self.has(Job::Walk) {
+            self.walk_at = now.plus(WALK);
+            let work = Arc::clone(&self.work);
+            self.begin(Job::Walk, async move {
+                if let Err(error) = work.order_apps().await {
+                    tracing::warn!(%error, "apps without a certificate could not be looked for");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, job: Job, task: impl Future<Output = ()> + Send + 'static) {
+        let id = self.tasks.spawn(task).id();
+        self.jobs.insert(id, job);
+    }
+
+    fn has(&self, job: Job) -> bool {
+        self.jobs.values().any(|under_way| *under_way == job)
+    }
+
+    fn count(&self, of: impl Fn(&Job) -> bool) -> usize {
+        self.jobs.values().filter(|job| of(job)).count()
+    }
+
+    fn note(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "a task of certd broke off");
+                error.id()
+            }
+        };
+        self.jobs.remove(&id);
+    }
+
+    /// Lets the tasks end; those that do not are cut off, which the journal bears.
+    async fn end(mut self) {
+        let until = Instant::now() + FAREWELL;
+        while let Ok(Some(_)) = timeout_at(until, self.tasks.join_next()).await {}
+    }
+}
+
+fn limit(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

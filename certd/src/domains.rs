@@ -1,0 +1,225 @@
+//! One look at one domain: records, certificate, edges; then the facts and the time of the next look.
+
+use std::time::Duration;
+
+use model::Timestamp;
+use model::certificate::{CertificateName, CertificateSource};
+use model::domain::{Certification, Claim, Facts, Presence, Routing};
+use model::id::{AppId, CertificateId, DomainId, TenantId};
+use store::{
+    Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, OrderState, StoreError,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::facts::Look;
+use crate::work::Work;
+use crate::{CertdError, dns, edges, facts, renewal, rhythm};
+
+/// How long a look waits for the edges to show a certificate that was just made.
+const SHOW: Duration = Duration::from_secs(1);
+/// Time between two handshakes while waiting.
+const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+/// How long before its end an uploaded certificate is covered by one of ours, at most: its owner had time.
+const UPLOAD_COVER: Duration = Duration::from_secs(3 * 24 * 3600);
+/// The longest wait for the next look while a certificate is wanted.
+const WANTED: Duration = Duration::from_secs(15);
+/// How often a look that somebody else overtook is taken again at once.
+const TRIES: u32 = 5;
+
+/// Whether a certificate is renewed that is not due yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    WhenDue,
+    Now,
+}
+
+/// Whom a certificate is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) app: Option<AppId>,
+}
+
+impl Work {
+    /// Looks at a domain and writes down what was found.
+    pub(crate) async fn check(&self, domain: &DomainRecord, renewal: Renewal) -> Result<(), CertdError> {
+        let seen = dns::observe(self.lookup.as_ref(), &domain.target).await;
+        let (claim, routing) = dns::judge(&seen, &domain.target);
+        let here = (claim, &routing) == (Claim::Proved, &Routing::Here);
+        let mut held = self.store.active_certificate_for(&domain.host).await?;
+        if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
+            self.begin(domain).await?;
+            held = self.store.active_certificate_for(&domain.host).await?;
+        }
+        let certification = self.certification(domain, held.as_ref()).await?;
+        let look = Look { claim, routing, certification, presence: None };
+        let found = facts::after(&domain.facts, look.clone(), self.store.now());
+        let domain = self.record(domain, found, held.as_ref()).await?;
+        match held {
+            Some(held) if here && domain.facts.presence == Presence::Absent => {
+                let presence = Some(self.presence(&domain, &held).await?);
+                let found = facts::after(&domain.facts, Look { presence, ..look }, self.store.now());
+                self.record(&domain, found, Some(&held)).await?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at a domain after something changed, even if another look is under way.
+    pub(crate) async fn check_again(&self, id: DomainId) {
+        for _ in 0..TRIES {
+            let checked = match self.store.domain(Access::Platform, id).await {
+                Ok(domain) => self.check(&domain, Renewal::WhenDue).await,
+                Err(error) => Err(error.into()),
+            };
+            match checked {
+                Err(CertdError::Store(StoreError::Stale { .. })) => {}
+                Ok(()) | Err(CertdError::Store(StoreError::NotFound { .. })) => return,
+                Err(error) => return tracing::warn!(domain = %id, %error, "domain could not be checked"),
+            }
+        }
+    }
+
+    async fn record(
+        &self,
+        domain: &DomainRecord,
+        found: Facts,
+        held: Option<&CertificateRecord>,
+    ) -> Result<DomainRecord, StoreError> {
+        let next = self.next_check_at(domain, &found, held);
+        let recorded = self.store.record_domain_check(domain.id, domain.version, found, next).await?;
+        if recorded.status != domain.status {
+            let (from, to) = (domain.status.as_str(), recorded.status.as_str());
+            tracing::info!(host = %domain.host, domain = %domain.id, from, to, "domain changed");
+        }
+        Ok(recorded)
+    }
+
+    fn next_check_at(
+        &self,
+        domain: &DomainRecord,
+        found: &Facts,
+        held: Option<&CertificateRecord>,
+    ) -> Timestamp {
+        let now = self.store.now();
+        let deploying = held.filter(|_| found.presence == Presence::Absent).map(|held| held.created_at);
+        let since = found.away_since.or(deploying).unwrap_or(domain.created_at);
+        let next = rhythm::next_check_at(found, since, now, rand::random());
+        match held {
+            _ if found.routing != Routing::Here => next,
+            Some(held) if !self.wants(Some(held)) => next.min(self.due_at(held)),
+            _ => next.min(now.plus(WANTED)),
+        }
+    }
+
+    /// Whether a name that is held by `held` needs another certificate now.
+    pub(crate) fn wants(&self, held: Option<&CertificateRecord>) -> bool {
+        held.is_none_or(|held| {
+            let private = held.source == CertificateSource::LocalCa && held.tenant.is_some();
+            (private && self.authority.is_some()) || self.due_at(held) <= self.store.now()
+        })
+    }
+
+    pub(crate) fn due_at(&self, held: &CertificateRecord) -> Timestamp {
+        match held.source {
+            CertificateSource::Upload => {
+                let lifetime = held.not_after.since(held.not_before);
+                held.not_after.minus(UPLOAD_COVER.min(lifetime / 10))
+            }
+            CertificateSource::LocalCa | CertificateSource::Acme => {
+                renewal::due_at(held.not_before, held.not_after)
+            }
+        }
+    }
+
+    /// Begins an order, or lets the local authority sign where no other is configured.
+    async fn begin(&self, domain: &DomainRecord) -> Result<(), CertdError> {
+        let names = vec![CertificateName::Exact(domain.host.clone())];
+        if self.authority.is_none() {
+            let owner = Owner { tenant: Some(domain.tenant), app: Some(domain.app) };
+            return self.sign_locally(&names, owner).await;
+        }
+        let order = NewOrder {
+            host: domain.host.clone(),
+            names,
+            tenant: Some(domain.tenant),
+            app: Some(domain.app),
+            domain: Some(domain.id),
+        };
+        if self.store.begin_order(order).await?.is_some() {
+            tracing::info!(host = %domain.host, domain = %domain.id, "order was begun");
+        }
+        Ok(())
+    }
+
+    /// A new certificate of the local authority, in the store when this returns.
+    pub(crate) async fn sign_locally(
+        &self,
+        names: &[CertificateName],
+        owner: Owner,
+    ) -> Result<(), CertdError> {
+        let now = self.store.now();
+        let found = self.local.issue(names, self.settings.local_lifetime, now)?;
+        let id = CertificateId::generate(now);
+        let key = self.sealed(id, &found)?;
+        let new = NewCertificate {
+            id,
+            tenant: owner.tenant,
+            app: owner.app,
+            source: CertificateSource::LocalCa,
+            issuer: found.issuer,
+            serial: found.serial,
+            names: found.names,
+            chain_pem: found.chain_pem,
+            key,
+            not_before: found.not_before,
+            not_after: found.not_after,
+        };
+        self.store.insert_certificate(&Actor::system("certd"), new).await?;
+        Ok(())
+    }
+
+    /// A valid certificate counts, whatever becomes of its renewal.
+    async fn certification(
+        &self,
+        domain: &DomainRecord,
+        held: Option<&CertificateRecord>,
+    ) -> Result<Certification, StoreError> {
+        if let Some(held) = held {
+            return Ok(Certification::Ready { not_after: held.not_after });
+        }
+        let order = self.store.latest_order(&domain.host).await?;
+        Ok(match order.filter(|order| order.state == OrderState::Open) {
+            None => Certification::None,
+            Some(order) => match order.error {
+                Some(reason) if order.attempts > 0 => {
+                    Certification::Failing { reason, retry_at: order.next_at }
+                }
+                _ => Certification::Ordering,
+            },
+        })
+    }
+
+    /// Whether the edges show `held`. Without an address to shake hands with, their word is taken for it.
+    async fn presence(
+        &self,
+        domain: &DomainRecord,
+        held: &CertificateRecord,
+    ) -> Result<Presence, StoreError> {
+        let end = Instant::now() + SHOW;
+        let told = edges::wait(&self.store, self.store.head().await?, SHOW).await?;
+        let Some(probe) = &self.probe else {
+            return Ok(if told { Presence::Verified } else { Presence::Absent });
+        };
+        loop {
+            if probe.serial(&domain.host).await.as_deref() == Some(held.serial.as_str()) {
+                return Ok(Presence::Verified);
+            }
+            if Instant::now() >= end {
+                return Ok(Presence::Absent);
+            }
+            sleep(SHOW_INTERVAL).await;
+        }
+    }
+}

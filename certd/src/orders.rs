@@ -1,0 +1,260 @@
+//! Working off one order: lease, protocol, certificate into the store, and what becomes of a failure.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::acme::HttpChallenge;
+use model::certificate::{Certificate, CertificateSource};
+use model::chain::Inspected;
+use model::domain::{Claim, Routing};
+use model::id::CertificateId;
+use model::{Host, Timestamp};
+use store::{Access, Actor, NewCertificate, Order, OrderPatch, OrderState, StoreError};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::acme::{self, AcmeError, Authority, Journal};
+use crate::work::Work;
+use crate::{dns, edges};
+
+/// How long an order is ours without a sign of life: renewed with every step, so that after a crash another
+/// process, or the next start, goes on soon.
+const LEASE: Duration = Duration::from_secs(15);
+/// How long one attempt may take in all.
+const ATTEMPT: Duration = Duration::from_secs(240);
+
+impl Work {
+    /// Makes one attempt at an order. Gives the order up for now when `shutdown` becomes true.
+    pub(crate) async fn work_off(&self, order: Order, mut shutdown: watch::Receiver<bool>) {
+        let Some(authority) = &self.authority else { return };
+        let mut memory = match self.lease(&order).await {
+            Ok(memory) => memory,
+            // Somebody else was quicker, or the store is away: it stays due.
+            Err(error) => return tracing::debug!(order = %order.id, %error, "order is not ours"),
+        };
+        let attempt = tokio::time::timeout(ATTEMPT, self.certify_by(authority, &mut memory));
+        let outcome = tokio::select! {
+            outcome = attempt => outcome.unwrap_or_else(|_| Err(too_slow())),
+            () = told(&mut shutdown) => return memory.release().await,
+        };
+        self.conclude(authority, memory, outcome).await;
+        if let Some(domain) = order.domain {
+            self.check_again(domain).await;
+        }
+    }
+
+    async fn lease(&self, order: &Order) -> Result<Memory<'_>, StoreError> {
+        let order = self.store.lease_order(order.id, &self.owner, LEASE).await?;
+        Ok(Memory { work: self, order, put: Vec::new() })
+    }
+
+    /// The certificate of the order, in the store when this returns.
+    async fn certify_by(&self, authority: &Authority, memory: &mut Memory<'_>) -> Result<(), AcmeError> {
+        match self.store.certificate(Access::Platform, memory.order.certificate).await {
+            // A crash came between keeping the certificate and writing down that it is kept.
+            Ok(_) => return Ok(()),
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let found = acme::complete(authority, memory).await?;
+        let order = &memory.order;
+        let key = self.sealed(order.certificate, &found)?;
+        let new = NewCertificate {
+            id: order.certificate,
+            tenant: order.tenant,
+            app: order.app,
+            source: CertificateSource::Acme,
+            issuer: found.issuer,
+            serial: found.serial,
+            names: found.names,
+            chain_pem: found.chain_pem,
+            key,
+            not_before: found.not_before,
+            not_after: found.not_after,
+        };
+        self.store.insert_certificate(&Actor::system("certd"), new).await?;
+        Ok(())
+    }
+
+    pub(crate) fn sealed(
+        &self,
+        id: CertificateId,
+        found: &Inspected,
+    ) -> Result<model::seal::Sealed, model::seal::SealError> {
+        self.sealing.seal(&Certificate::key_context(id), &found.key_der)
+    }
+
+    /// Writes down how the attempt ended. What cannot be written down is tried again when the lease is over.
+    async fn conclude(&self, authority: &Authority, mut memory: Memory<'_>, outcome: Result<(), AcmeError>) {
+        let host = memory.order.host.clone();
+        let written = match outcome {
+            Ok(()) => {
+                tracing::info!(%host, order = %memory.order.id, "certificate is in the store");
+                memory.end(OrderState::Done, None).await
+            }
+            Err(AcmeError::Fenced) => return tracing::info!(%host, "order was taken over or taken away"),
+            Err(error @ (AcmeError::NotHere { .. } | AcmeError::Store(StoreError::NotFound { .. }))) => {
+                tracing::info!(%host, %error, "order was given up");
+                memory.end(OrderState::Failed, Some(error.to_string())).await
+            }
+            Err(error) => self.postpone(authority, &mut memory, error).await,
+        };
+        if let Err(error) = written {
+            tracing::warn!(%host, %error, "the end of an attempt was not written down");
+        }
+    }
+
+    async fn postpone(
+        &self,
+        authority: &Authority,
+        memory: &mut Memory<'_>,
+        error: AcmeError,
+    ) -> Result<(), AcmeError> {
+        if matches!(error, AcmeError::UnknownAccount(_)) {
+            authority.forget().await?;
+            memory.forget().await?;
+        }
+        // An authority that is away may still come for the answers that it was promised.
+        if !matches!(error, AcmeError::Busy { .. } | AcmeError::Limited { .. }) {
+            memory.drop_challenges().await?;
+        }
+        let attempts = memory.order.attempts.saturating_add(1);
+        let retry_at = acme::next_at(&error, attempts, self.store.now(), rand::random());
+        tracing::warn!(host = %memory.order.host, %error, attempts, %retry_at, "order failed");
+        memory
+            .patch(OrderPatch {
+                attempts: Some(attempts),
+                next_at: Some(retry_at),
+                error: Some(Some(error.to_string())),
+                ..OrderPatch::default()
+            })
+            .await
+    }
+}
+
+async fn told(shutdown: &mut watch::Receiver<bool>) {
+    let _ended = shutdown.wait_for(|stop| *stop).await;
+}
+
+fn too_slow() -> AcmeError {
+    AcmeError::Busy { reason: format!("no certificate within {} s", ATTEMPT.as_secs()), retry_at: None }
+}
+
+/// The memory of an order in the store, held by a lease.
+struct Memory<'a> {
+    work: &'a Work,
+    order: Order,
+    /// Answers that were given to the edges in this attempt.
+    put: Vec<model::acme::Token>,
+}
+
+impl Memory<'_> {
+    async fn patch(&mut self, patch: OrderPatch) -> Result<(), AcmeError> {
+        self.order = self.work.store.update_order(self.order.id, self.order.fence, patch).await?;
+        Ok(())
+    }
+
+    async fn end(&mut self, state: OrderState, error: Option<String>) -> Result<(), AcmeError> {
+        self.drop_challenges().await?;
+        // The key stays with the certificate only.
+        self.patch(OrderPatch {
+            state: Some(state),
+            key: Some(None),
+            error: Some(error),
+            ..OrderPatch::default()
+        })
+        .await
+    }
+
+    async fn drop_challenges(&mut self) -> Result<(), AcmeError> {
+        for token in std::mem::take(&mut self.put) {
+            self.work.store.drop_challenge(&token).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets others, or the next start, go on at once.
+    async fn release(mut self) {
+        let now = self.work.store.now();
+        let released = self.patch(OrderPatch { next_at: Some(now), ..OrderPatch::default() }).await;
+        if let Err(error) = released {
+            tracing::debug!(order = %self.order.id, %error, "lease was left to run out");
+        }
+    }
+
+    /// Looks at the records anew: what was true when the order was begun may not be any more.
+    async fn look(&self) -> Result<(), AcmeError> {
+        // The names of our own zones are ours; there is nothing to prove.
+        let Some(id) = self.order.domain else { return Ok(()) };
+        let domain = self.work.store.domain(Access::Platform, id).await?;
+        let seen = dns::observe(self.work.lookup.as_ref(), &domain.target).await;
+        let reason = match dns::judge(&seen, &domain.target) {
+            (Claim::Proved, Routing::Here) => return Ok(()),
+            (Claim::Unproved, Routing::Here) => "the proof of ownership is missing".to_owned(),
+            (_, Routing::Absent | Routing::Unknown) => "it has no records".to_owned(),
+            (_, Routing::Elsewhere { found }) => format!("it points to {found}"),
+            // Silence proves nothing either way: try again later.
+            (_, Routing::Broken { reason }) => {
+                return Err(AcmeError::Validation { host: domain.host.to_string(), reason });
+            }
+        };
+        Err(AcmeError::NotHere { host: domain.host.to_string(), reason })
+    }
+}
+
+#[async_trait]
+impl Journal for Memory<'_> {
+    fn host(&self) -> &Host {
+        &self.order.host
+    }
+
+    fn now(&self) -> Timestamp {
+        self.work.store.now()
+    }
+
+    fn url(&self) -> Option<String> {
+        self.order.order_url.clone()
+    }
+
+    fn key(&self) -> Result<Option<Zeroizing<Vec<u8>>>, AcmeError> {
+        let context = Certificate::key_context(self.order.certificate);
+        let open = |sealed| self.work.sealing.open(&context, sealed);
+        Ok(self.order.key.as_ref().map(open).transpose()?)
+    }
+
+    async fn alive(&mut self) -> Result<(), AcmeError> {
+        self.order = self.work.store.lease_order(self.order.id, &self.work.owner, LEASE).await?;
+        Ok(())
+    }
+
+    async fn confirm_here(&mut self) -> Result<(), AcmeError> {
+        self.look().await
+    }
+
+    async fn opened(&mut self, url: &str) -> Result<(), AcmeError> {
+        self.patch(OrderPatch { order_url: Some(Some(url.to_owned())), ..OrderPatch::default() }).await
+    }
+
+    async fn keep_key(&mut self, der: &[u8]) -> Result<(), AcmeError> {
+        let key = self.work.sealing.seal(&Certificate::key_context(self.order.certificate), der)?;
+        self.patch(OrderPatch { key: Some(Some(key)), ..OrderPatch::default() }).await
+    }
+
+    async fn forget(&mut self) -> Result<(), AcmeError> {
+        self.patch(OrderPatch { order_url: Some(None), key: Some(None), ..OrderPatch::default() }).await
+    }
+
+    async fn put_challenge(&mut self, challenge: &HttpChallenge) -> Result<(), AcmeError> {
+        self.put.push(challenge.token.clone());
+        Ok(self.work.store.put_challenge(challenge).await?)
+    }
+
+    async fn wait_for_edges(&mut self) -> Result<(), AcmeError> {
+        let revision = self.work.store.head().await?;
+        let bound = self.work.settings.edge_wait;
+        if !edges::wait(&self.work.store, revision, bound).await? {
+            tracing::warn!(host = %self.order.host, "not every edge holds the answer to the challenge yet");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! A visitor's connection as pingora sees it, and what the hooks read of it in HTTP/1 and HTTP/2 alike.
+//!
+//! The [`Carrier`] travels in the digest that pingora hands to every request of a connection. TLS is our
+//! own tokio-rustls stream, so that the handshake, its alerts and its configuration are ours too.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use model::Host;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+pub(crate) use wire::{Gauge, Wire};
+
+mod wire;
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub(crate) struct Carrier {
+    /// Counted from 1 in this process.
+    pub(crate) id: u64,
+    /// The visitor's address.
+    pub(crate) client: SocketAddr,
+    /// What TLS settled; none on a cleartext listener.
+    pub(crate) tls: Option<Settled>,
+    /// Its byte counts and whether a header section is awaited.
+    pub(crate) gauge: Arc<Gauge>,
+}
+
+/// What a handshake settled.
+#[derive(Debug, Clone)]
+pub(crate) struct Settled {
+    /// The name that the visitor asked for.
+    pub(crate) sni: Host,
+    /// E.g. `TLSv1_3`.
+    pub(crate) version: &'static str,
+}
+
+impl Carrier {
+    /// The carrier of the connection that `session` came over; none for a session that is not from our
+    /// listeners, which there are none of.
+    pub(crate) fn of(session: &Session) -> Option<&Arc<Self>> {
+        let digest = session.digest()?.proxy_digest.as_ref()?;
+        digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>()
+    }
+
+    /// Whether it is TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The visitor's address; an IPv4 address in an IPv6 one counts as what it is.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.client.ip().to_canonical()
+    }
+}
+
+/// A connection in the shape that pingora takes.
+pub(crate) struct Connection {
+    transport: Transport,
+    digest: Arc<ProxyDigest>,
+    fd: UniqueIDType,
+}
+
+/// The bytes' way.
+pub(crate) enum Transport {
+    /// In the clear.
+    Plain(Wire),
+    /// Over TLS.
+    Tls(Box<TlsStream<Wire>>),
+}
+
+impl Connection {
+    /// Joins the bytes and what is known of them. `empty` is a response that stands for none.
+    pub(crate) fn new(transport: Transport, carrier: Arc<Carrier>, empty: ResponseHeader) -> Self {
+        let fd = transport.wire().as_raw_fd();
+        let digest = Arc::new(ProxyDigest::new(Box::new(empty), Some(Box::new(carrier))));
+        Self { transport, digest, fd }
+    }
+}
+
+impl Transport {
+    fn wire(&self) -> &Wire {
+        match self {
+            Self::Plain(wire) => wire,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(wire) => Pin::new(wire).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        match &mut self.transport {
+            Transport::Plain(wire) => Pin::new(wire).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        match &mut self.transport {
+            Transport::Plain(wire) => Pin::new(wire).poll_write_vectored(cx, pieces),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(wire) => Pin::new(wire).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(wire) => Pin::new(wire).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[async_trait]
+impl Shutdown for Connection {
+    async fn shutdown(&mut self) {
+        // The visitor may be gone already; nobody is left to tell.
+        let _ended = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Connection {
+    fn id(&self) -> UniqueIDType {
+        self.fd
+    }
+}
+
+/// pingora's own digest of TLS can only be made by its own stream; the [`Carrier`] says more.
+impl Ssl for Connection {
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Some(ALPN::H2),
+                _ => Some(ALPN::H1),
+            },
+        }
+    }
+}
+
+impl GetTimingDigest for Connection {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Connection {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.digest))
+    }
+}
+
+/// The [`Carrier`] knows the addresses; pingora's digest would ask the kernel for them on each request.
+impl GetSocketDigest for Connection {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
+
+impl Peek for Connection {}

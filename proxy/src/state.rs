@@ -1,0 +1,304 @@
+//! The memory of an edge: everything that a request is answered from, filled by the feed.
+//!
+//! Concurrent maps of immutable values; a site is replaced whole. A tenant is one entry that its sites share,
+//! so that its standing and its limit survive their replacement, and a site may come before its tenant: until
+//! the tenant is there, it is not served. The maps are as large as the feed makes them; no visitor adds to
+//! them. Serves until told otherwise, so it fails open when the control plane is away.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use dashmap::DashMap;
+use feed::{ApplyError, Sink};
+use foldhash::fast::RandomState;
+use model::acme::{HttpChallenge, Token};
+use model::change::{Change, Object, ObjectId};
+use model::id::{AppId, TenantId};
+use model::seal::SealingKey;
+use model::site::{HostOrigin, Site, SiteHost};
+use model::tenant::Tenant;
+use model::{Clock, Host};
+use ratelimit::{Gcra, Stopwatch, VisitorTable};
+
+use crate::backends::{Pool, PoolSettings, Pools};
+use crate::drain::{Course, Phase};
+use crate::edge::EdgeError;
+use crate::headers::{Hsts, PreparedPolicy};
+use crate::metrics::{Metrics, Series};
+use crate::settings::Settings;
+use crate::sni::{Certificates, Served};
+use crate::usage::{Ledger, Meter};
+
+/// The memory of one edge.
+pub struct State {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stopwatch: Stopwatch,
+    pub(crate) zones: Vec<Host>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) pools: Arc<Pools>,
+    pub(crate) visitors: VisitorTable,
+    pub(crate) metrics: Metrics,
+    pub(crate) ledger: Ledger,
+    pub(crate) course: Course,
+    /// The port in redirects to https.
+    pub(crate) https_port: AtomicU16,
+    sealing_key: SealingKey,
+    hosts: DashMap<Host, Route, RandomState>,
+    apps: DashMap<AppId, Arc<SiteEntry>, RandomState>,
+    tenants: DashMap<TenantId, Arc<TenantEntry>, RandomState>,
+    challenges: DashMap<Token, Arc<HttpChallenge>, RandomState>,
+    revision: AtomicU64,
+    /// Changes are taken one at a time.
+    applying: Mutex<()>,
+}
+
+/// Where a host leads.
+#[derive(Clone)]
+pub(crate) struct Route {
+    /// The site.
+    pub(crate) site: Arc<SiteEntry>,
+    /// Which HSTS goes with the host, over TLS.
+    pub(crate) hsts: Hsts,
+}
+
+/// A site with what its requests need.
+pub(crate) struct SiteEntry {
+    /// As the feed gave it.
+    pub(crate) site: Site,
+    /// Whose it is.
+    pub(crate) tenant: Arc<TenantEntry>,
+    /// Its backends.
+    pub(crate) pool: Arc<Pool>,
+    /// Its headers, ready to send.
+    pub(crate) policy: PreparedPolicy,
+    /// Its meter.
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// A tenant: what the feed says of it, and what outlives each of these words.
+#[derive(Default)]
+pub(crate) struct TenantEntry {
+    /// None until it came, and after it went.
+    pub(crate) tenant: ArcSwapOption<Tenant>,
+    /// How much of its limit is used.
+    pub(crate) bucket: Gcra,
+    /// Its metrics.
+    pub(crate) series: Series,
+}
+
+impl State {
+    /// An empty memory whose certificates' keys open with `sealing_key`. Give it to the feed as its
+    /// [`Sink`] and to [`crate::Edge::start`].
+    ///
+    /// # Errors
+    /// [`EdgeError::BackendCa`] if the trust anchors for backends cannot be read.
+    pub fn new(
+        settings: &Settings,
+        sealing_key: SealingKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, EdgeError> {
+        let forbidden = [&settings.http, &settings.https, &settings.forbidden_backends].into_iter().flatten();
+        let pool_settings = PoolSettings {
+            forbidden: forbidden.chain(&settings.metrics).copied().collect(),
+            roots: settings.backend_ca_file.as_deref().map(crate::edge::read_roots).transpose()?,
+        };
+        Ok(Arc::new(Self {
+            stopwatch: Stopwatch::start(),
+            zones: settings.zones.clone(),
+            certificates: Arc::new(Certificates::new(Arc::clone(&clock))),
+            pools: Pools::new(pool_settings),
+            visitors: VisitorTable::with_bytes(settings.visitor_table_bytes),
+            metrics: Metrics::new(),
+            ledger: Ledger::default(),
+            course: Course::default(),
+            https_port: AtomicU16::new(settings.public_https_port.unwrap_or(443)),
+            sealing_key,
+            hosts: DashMap::default(),
+            apps: DashMap::default(),
+            tenants: DashMap::default(),
+            challenges: DashMap::default(),
+            revision: AtomicU64::new(0),
+            applying: Mutex::new(()),
+            clock,
+        }))
+    }
+
+    /// Says that the first state is in memory, from the replica or from the feed: `/readyz` answers 200 from
+    /// now on. [`Sink::retain`] says it too.
+    pub fn set_ready(&self) {
+        self.course.advance(Phase::Serving);
+    }
+
+    /// Whether the first state is in memory and the edge is not about to end.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.course.phase() == Phase::Serving
+    }
+
+    /// Sites in memory.
+    #[must_use]
+    pub fn sites(&self) -> usize {
+        self.apps.len()
+    }
+
+    /// Certificates in memory.
+    #[must_use]
+    pub fn certificates(&self) -> usize {
+        self.certificates.len()
+    }
+
+    /// The highest revision that was taken.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Relaxed)
+    }
+
+    /// Where `host` leads.
+    pub(crate) fn route(&self, host: &str) -> Option<Route> {
+        self.hosts.get(host).map(|route| route.clone())
+    }
+
+    /// Whether a site answers at `host`.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
+    /// The http-01 answer for `token`.
+    pub(crate) fn challenge(&self, token: &str) -> Option<Arc<HttpChallenge>> {
+        self.challenges.get(token).map(|challenge| Arc::clone(&challenge))
+    }
+
+    /// Forgets http-01 answers that are past their end, in case the feed never takes them away.
+    pub(crate) fn drop_expired_challenges(&self) {
+        let now = self.clock.now();
+        self.challenges.retain(|_, challenge| challenge.expires_at > now);
+    }
+
+    fn put(&self, object: &Object) -> Result<(), String> {
+        match object {
+            Object::Tenant(tenant) => {
+                self.tenant_entry(tenant.id).tenant.store(Some(Arc::new(tenant.clone())));
+            }
+            Object::Site(site) => self.put_site(site),
+            Object::Certificate(certificate) => {
+                let served =
+                    Served::prepare(certificate, &self.sealing_key).map_err(|error| error.to_string())?;
+                self.certificates.put(served);
+            }
+            Object::Challenge(challenge) => {
+                self.challenges.insert(challenge.token.clone(), Arc::new(challenge.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn put_site(&self, site: &Site) {
+        let old = self.apps.get(&site.app).map(|entry| Arc::clone(&entry));
+        let meter = old.as_ref().map(|old| &old.meter).filter(|meter| meter.is_of(site.tenant)).cloned();
+        let entry = Arc::new(SiteEntry {
+            site: site.clone(),
+            tenant: self.tenant_entry(site.tenant),
+            pool: self.pools.replace(site.app, &site.backends, &site.settings),
+            policy: PreparedPolicy::new(&site.headers),
+            meter: meter.unwrap_or_else(|| Arc::new(Meter::new(site.tenant, site.app))),
+        });
+        for host in &site.hosts {
+            let route = Route { site: Arc::clone(&entry), hsts: hsts(host) };
+            self.hosts.insert(host.host.clone(), route);
+        }
+        self.apps.insert(site.app, entry);
+        let is_kept = |host: &SiteHost| site.hosts.iter().any(|kept| kept.host == host.host);
+        let lost = old.iter().flat_map(|old| &old.site.hosts).filter(|host| !is_kept(host));
+        lost.for_each(|host| self.take_host(site.app, host));
+    }
+
+    fn remove(&self, id: &ObjectId) {
+        match id {
+            ObjectId::Tenant(id) => self.remove_tenant(*id),
+            ObjectId::Site(app) => self.remove_site(*app),
+            ObjectId::Certificate(id) => self.certificates.remove(*id),
+            ObjectId::Challenge(token) => drop(self.challenges.remove(token)),
+        }
+    }
+
+    fn remove_site(&self, app: AppId) {
+        if let Some((_, entry)) = self.apps.remove(&app) {
+            entry.site.hosts.iter().for_each(|host| self.take_host(app, host));
+            self.pools.remove(app);
+        }
+    }
+
+    /// An entry that sites share stays, so that it is the same when the tenant comes back.
+    fn remove_tenant(&self, id: TenantId) {
+        self.tenants.remove_if(&id, |_, entry| {
+            entry.tenant.store(None);
+            Arc::strong_count(entry) == 1
+        });
+    }
+
+    /// Takes the host out, unless it is another app's by now.
+    fn take_host(&self, app: AppId, host: &SiteHost) {
+        self.hosts.remove_if(&host.host, |_, route| route.site.site.app == app);
+    }
+
+    fn tenant_entry(&self, id: TenantId) -> Arc<TenantEntry> {
+        Arc::clone(&self.tenants.entry(id).or_default())
+    }
+
+    fn ids(&self) -> BTreeSet<ObjectId> {
+        let tenants = self.tenants.iter().map(|entry| ObjectId::Tenant(*entry.key()));
+        let sites = self.apps.iter().map(|entry| ObjectId::Site(*entry.key()));
+        let challenges = self.challenges.iter().map(|entry| ObjectId::Challenge(entry.key().clone()));
+        tenants.chain(sites).chain(challenges).collect()
+    }
+}
+
+/// HSTS on our zones and on domains that have been live; never where a developer could lock himself out.
+fn hsts(host: &SiteHost) -> Hsts {
+    match host.origin {
+        _ if host.host.is_development() => Hsts::Off,
+        HostOrigin::Zone => Hsts::Zone,
+        HostOrigin::Domain { live: true, .. } => Hsts::Domain,
+        HostOrigin::Domain { live: false, .. } => Hsts::Off,
+    }
+}
+
+impl Sink for State {
+    fn apply(&self, change: &Change) -> Result<(), ApplyError> {
+        let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.revision.fetch_max(change.revision.0, Relaxed);
+        match &change.object {
+            Some(object) => self.put(object).map_err(|reason| ApplyError {
+                id: change.id.clone(),
+                revision: change.revision,
+                reason,
+            }),
+            None => {
+                self.remove(&change.id);
+                Ok(())
+            }
+        }
+    }
+
+    fn retain(&self, known: &BTreeSet<ObjectId>) {
+        let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ids().difference(known).for_each(|id| self.remove(id));
+        self.certificates.retain(|id| known.contains(&ObjectId::Certificate(id)));
+        self.set_ready();
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("sites", &self.sites())
+            .field("certificates", &self.certificates())
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,120 @@
+//! The control plane as a part of a process: store, local authority, first key, certificates, API.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use certd::Certd;
+use certd::local_ca::LocalAuthority;
+use config::Settings;
+use model::seal::SealingKey;
+use model::{Clock, Timestamp};
+use store::{Access, Actor, Scope, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::data::{self, DataDirectory};
+
+/// An open store with what must be there before anything runs.
+pub(crate) struct Control {
+    /// The store.
+    pub(crate) store: Store,
+    master: SealingKey,
+    clock: Arc<dyn Clock>,
+    listener: TcpListener,
+}
+
+/// A running control plane.
+pub(crate) struct RunningControl {
+    store: Store,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Opens the store, writes `ca.pem`, makes the first key, and takes the API's address.
+///
+/// # Errors
+/// The store cannot be opened, the master key is another one, or the address is taken.
+pub(crate) async fn open(
+    settings: &Settings,
+    data: &DataDirectory,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Control> {
+    let address = settings.api.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for the API: is another stoa running? else set `api.listen`")
+    })?;
+    let master = data.master_key(config::environment::master_key())?;
+    let store = Store::open(crate::settings::store(settings), Arc::clone(&clock)).await?;
+    let authority = LocalAuthority::open(&store, &master).await?;
+    keep_authority(&data.file("ca.pem"), authority.pem())?;
+    keep_platform_key(&data.file("platform-key"), &store, clock.now()).await?;
+    Ok(Control { store, master, clock, listener })
+}
+
+fn keep_authority(path: &Path, pem: &str) -> anyhow::Result<()> {
+    match std::fs::read_to_string(path) {
+        Ok(there) if there == pem => Ok(()),
+        _ => data::write_public(path, pem),
+    }
+}
+
+/// The first operator's key. A file that is there is left alone; without one, a new key is made: whoever may
+/// write the data directory is an operator.
+async fn keep_platform_key(path: &Path, store: &Store, _now: Timestamp) -> anyhow::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let (secret, new) = api::keys::mint(Scope::Platform, None);
+    store.create_key(&Actor::system("stoa"), Access::Platform, new).await?;
+    data::write_private(path, &format!("{}\n", secret.reveal()))
+}
+
+impl Control {
+    /// The key that seals every secret.
+    pub(crate) fn master(&self) -> &SealingKey {
+        &self.master
+    }
+
+    /// Where the API listens.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub(crate) fn api_address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Starts certificates and API.
+    ///
+    /// # Errors
+    /// The settings of the certificate authority cannot be used.
+    pub(crate) fn start(self, certd: certd::Settings) -> anyhow::Result<RunningControl> {
+        let (stop, stopped) = watch::channel(false);
+        let daemon = Certd::new(certd, self.store.clone(), self.master.clone(), Arc::clone(&self.clock))?;
+        let state = api::State::new(self.store.clone(), self.master, self.clock);
+        let router = api::router(state);
+        let (listener, stopping) = (self.listener, stopped.clone());
+        let serve = async move {
+            if let Err(error) = api::serve(listener, router, stopping).await {
+                tracing::error!(%error, "the API stopped");
+            }
+        };
+        let tasks = vec![tokio::spawn(daemon.run(stopped)), tokio::spawn(serve)];
+        Ok(RunningControl { store: self.store, stop, tasks })
+    }
+}
+
+impl RunningControl {
+    /// Lets what is under way end, and closes the store.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a part of the control plane ended by itself");
+            }
+        }
+        self.store.close().await;
+    }
+}

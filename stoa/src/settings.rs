@@ -1,0 +1,108 @@
+//! From the one configuration to the small settings that each part declares beside itself.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use config::{Overrides, Role, Settings};
+
+use crate::command::Place;
+use crate::trust as authority;
+
+/// The settings for `role`.
+///
+/// # Errors
+/// [`config::ConfigErrors`] tells everything that is wrong with them.
+pub(crate) fn load(place: &Place, role: Role) -> anyhow::Result<Settings> {
+    let settings = config::load(place.config.as_deref(), Overrides { data: place.data.clone() })?;
+    settings.for_role(role)?;
+    Ok(settings)
+}
+
+/// `stoa check`: says that a configuration is sound.
+///
+/// # Errors
+/// As [`load`], for whichever role the configuration is.
+pub(crate) fn check(place: &Place) -> anyhow::Result<()> {
+    let settings = config::load(place.config.as_deref(), Overrides { data: place.data.clone() })?;
+    let role = if settings.control.is_some() { Role::Edge } else { Role::Up };
+    settings.for_role(role)?;
+    let what = settings.file.as_ref().map_or("the defaults".to_owned(), |file| file.display().to_string());
+    println!("{what}: valid");
+    Ok(())
+}
+
+/// `stoa trust`.
+///
+/// # Errors
+/// The configuration is not valid, or nothing could be made to trust the authority.
+pub(crate) fn trust(place: &Place) -> anyhow::Result<()> {
+    let settings = config::load(place.config.as_deref(), Overrides { data: place.data.clone() })?;
+    authority::install(&settings.data.join("ca.pem"), std::env::home_dir().as_deref())
+}
+
+/// The store's.
+pub(crate) fn store(settings: &Settings) -> store::Options {
+    store::Options {
+        url: settings.store.url.reveal().to_owned(),
+        zones: settings.edge.zones.clone(),
+        edge_addresses: settings.edge.public.clone(),
+    }
+}
+
+/// certd's; `probe` is where an edge can be asked which certificate it shows.
+pub(crate) fn certd(settings: &Settings, probe: Option<SocketAddr>) -> certd::Settings {
+    certd::Settings {
+        acme: settings.acme.as_ref().map(|acme| certd::Acme {
+            directory: acme.directory.clone(),
+            ca_file: acme.ca_file.clone(),
+            contact: acme.contact.clone(),
+        }),
+        resolvers: settings.dns.resolvers.clone(),
+        probe,
+        local_lifetime: settings.local_ca.lifetime,
+        ..certd::Settings::default()
+    }
+}
+
+/// The edge's.
+pub(crate) fn proxy(settings: &Settings) -> proxy::Settings {
+    let edge = &settings.edge;
+    proxy::Settings {
+        http: edge.http.clone(),
+        https: edge.https.clone(),
+        metrics: Some(edge.metrics),
+        zones: edge.zones.clone(),
+        public_https_port: Some(edge.public_https_port),
+        workers: edge.workers,
+        max_connections: edge.max_connections,
+        drain_limit: edge.drain,
+        access_log: match &edge.access_log {
+            config::AccessLog::File(path) => proxy::AccessLog::File(path.clone()),
+            config::AccessLog::Stdout => proxy::AccessLog::Stdout,
+            config::AccessLog::Off => proxy::AccessLog::Off,
+        },
+        hsts: edge.hsts,
+        forbidden_backends: vec![settings.api.listen],
+        ..proxy::Settings::default()
+    }
+}
+
+/// Where this process can reach its own https listener: a listener on every address is reached on loopback.
+pub(crate) fn probe(https: &[SocketAddr]) -> Option<SocketAddr> {
+    let first = *https.first()?;
+    Some(match first.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => ([127, 0, 0, 1], first.port()).into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, first.port()).into(),
+        _ => first,
+    })
+}
+
+/// The files of an edge in the data directory.
+pub(crate) struct EdgeFiles {
+    /// The encrypted replica.
+    pub(crate) replica: PathBuf,
+    /// Usage that was not sent yet.
+    pub(crate) usage: PathBuf,
+    /// The edge's id.
+    pub(crate) id: PathBuf,
+}

@@ -1,0 +1,156 @@
+use model::certificate::{CertificateSource, CertificateStatus};
+use model::change::ObjectId;
+use model::id::CertificateId;
+use store::{Access, CertificateFilter, NewCertificate, NewOrder, Page, StoreError};
+
+use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host};
+use crate::on_both_engines;
+
+async fn served(bench: &Bench) -> Vec<CertificateId> {
+    let batch = bench.store.changes(&NO_LINEAGE, Default::default(), 1000).await.unwrap();
+    let there = batch.changes.into_iter().filter(|change| change.object.is_some());
+    let id = |id| if let ObjectId::Certificate(id) = id { Some(id) } else { None };
+    there.filter_map(|change| id(change.id)).collect()
+}
+
+async fn status(bench: &Bench, id: CertificateId) -> CertificateStatus {
+    bench.store.certificate(Access::Platform, id).await.unwrap().status
+}
+
+async fn a_newer_certificate_supersedes_the_older_of_the_same_names_at_once(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let old = bench.certificate(&app, &["b.example.com", "a.example.com"]).await;
+    let aside = bench.certificate(&app, &["a.example.com"]).await;
+    let head = bench.head().await;
+    let new = bench.certificate(&app, &["a.example.com", "b.example.com", "a.example.com"]).await;
+    assert_eq!(served(&bench).await, [aside.id, new.id]);
+    assert_eq!(bench.head().await.0, head.0 + 2, "the new one and the old one, in one transaction");
+    assert_eq!(status(&bench, old.id).await, CertificateStatus::Superseded);
+    assert_eq!(status(&bench, new.id).await, CertificateStatus::Active);
+    let upload = NewCertificate {
+        source: CertificateSource::Upload,
+        ..bench.new_certificate(&app, &["a.example.com"])
+    };
+    bench.store.insert_certificate(&actor(), upload).await.unwrap();
+    assert_eq!(status(&bench, aside.id).await, CertificateStatus::Active, "of another source");
+}
+
+async fn keeping_the_same_certificate_again_changes_nothing(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let new = bench.new_certificate(&app, &["a.example.com"]);
+    let first = bench.store.insert_certificate(&actor(), new.clone()).await.unwrap();
+    let (head, audited) = (bench.head().await, bench.audited().await);
+    assert_eq!(bench.store.insert_certificate(&actor(), new.clone()).await.unwrap(), first);
+    assert_eq!((bench.head().await, bench.audited().await), (head, audited));
+    let other = NewCertificate { chain_pem: "other".to_owned(), ..new };
+    let error = bench.store.insert_certificate(&actor(), other).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { code: "certificate_exists", .. }), "{error}");
+}
+
+async fn a_certificate_that_cannot_serve_is_refused(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let other = bench.app(bench.tenant("two").await.id, "other").await;
+    let keep = async |new| bench.store.insert_certificate(&actor(), new).await.unwrap_err();
+    let new = bench.new_certificate(&app, &["a.example.com"]);
+    let ended = NewCertificate { not_after: bench.now(), ..new.clone() };
+    assert!(matches!(keep(ended).await, StoreError::Invalid { field: "not_after", .. }));
+    let early = NewCertificate { not_before: bench.now().plus(HOUR), ..new.clone() };
+    assert!(matches!(keep(early).await, StoreError::Invalid { field: "not_before", .. }));
+    let nameless = NewCertificate { names: vec![], ..new.clone() };
+    assert!(matches!(keep(nameless).await, StoreError::Invalid { field: "names", .. }));
+    let foreign = NewCertificate { app: Some(other.id), ..new };
+    assert!(matches!(keep(foreign).await, StoreError::NotFound { what: "app", .. }));
+    assert!(served(&bench).await.is_empty());
+}
+
+async fn an_ended_certificate_is_served_no_more(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let certificate = bench.certificate(&app, &["a.example.com"]).await;
+    assert_eq!(bench.store.expire_certificates().await.unwrap(), 0);
+    bench.clock.advance(DAY * 90);
+    assert_eq!(status(&bench, certificate.id).await, CertificateStatus::Expired);
+    assert!(served(&bench).await.is_empty());
+    assert_eq!(bench.store.active_certificate_for(&host("a.example.com")).await.unwrap(), None);
+    let head = bench.head().await;
+    assert_eq!(bench.store.expire_certificates().await.unwrap(), 1);
+    assert_eq!(bench.head().await.0, head.0 + 1);
+    assert_eq!(bench.store.expire_certificates().await.unwrap(), 0);
+}
+
+async fn a_certificate_is_due_when_a_third_of_its_life_is_left(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let certificate = bench.certificate(&app, &["a.example.com"]).await;
+    let upload = NewCertificate {
+        source: CertificateSource::Upload,
+        ..bench.new_certificate(&app, &["b.example.com"])
+    };
+    bench.store.insert_certificate(&actor(), upload).await.unwrap();
+    let due = async |at| -> Vec<_> {
+        bench.store.certificates_due(at, 10).await.unwrap().iter().map(|found| found.id).collect()
+    };
+    let third = certificate.not_after.minus(DAY * 30);
+    assert!(due(third.minus(HOUR)).await.is_empty());
+    assert_eq!(due(third).await, [certificate.id]);
+    let new = NewOrder {
+        host: host("a.example.com"),
+        names: certificate.names.clone(),
+        tenant: certificate.tenant,
+        app: certificate.app,
+        domain: None,
+    };
+    bench.store.begin_order(new).await.unwrap().unwrap();
+    assert!(due(third).await.is_empty(), "an order is under way");
+}
+
+async fn a_name_is_served_exactly_or_by_a_wildcard_of_one_label(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let wildcard = bench.certificate(&app, &["*.example.com"]).await;
+    let found = async |name: &str| {
+        bench.store.active_certificate_for(&host(name)).await.unwrap().map(|certificate| certificate.id)
+    };
+    assert_eq!(found("a.example.com").await, Some(wildcard.id));
+    assert_eq!((found("example.com").await, found("x.a.example.com").await), (None, None));
+    let exact = bench.certificate(&app, &["a.example.com"]).await;
+    assert_eq!(found("a.example.com").await, Some(exact.id), "it ends later");
+}
+
+async fn a_certificate_goes_with_the_last_of_its_names(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let a = bench.proved_domain(app.id, "a.example.com").await;
+    let b = bench.proved_domain(app.id, "b.example.com").await;
+    let both = bench.certificate(&app, &["a.example.com", "b.example.com"]).await;
+    let only = bench.certificate(&app, &["a.example.com"]).await;
+    bench.store.delete_domain(&actor(), Access::Platform, a.id).await.unwrap();
+    assert_eq!(served(&bench).await, [both.id]);
+    let gone = bench.store.certificate(Access::Platform, only.id).await;
+    assert!(matches!(gone, Err(StoreError::NotFound { .. })));
+    bench.store.delete_domain(&actor(), Access::Platform, b.id).await.unwrap();
+    assert!(served(&bench).await.is_empty());
+}
+
+async fn certificates_are_found_by_app_and_name(bench: Bench) {
+    let tenant = bench.tenant("one").await.id;
+    let (one, two) = (bench.app(tenant, "one").await, bench.app(tenant, "two").await);
+    let first = bench.certificate(&one, &["a.example.com"]).await;
+    let second = bench.certificate(&two, &["b.example.com", "c.example.com"]).await;
+    let found = async |access, filter: CertificateFilter| {
+        bench.store.certificates(access, &filter, &Page::default()).await.unwrap().items
+    };
+    let all = found(Access::Tenant(tenant), CertificateFilter::default()).await;
+    assert_eq!(all, [first.clone(), second.clone()]);
+    let by_app = CertificateFilter { app: Some(one.id), name: None };
+    assert_eq!(found(Access::Platform, by_app).await, [first]);
+    let by_name = CertificateFilter { app: None, name: Some(host("c.example.com")) };
+    assert_eq!(found(Access::Platform, by_name).await, [second]);
+}
+
+on_both_engines! {
+    a_newer_certificate_supersedes_the_older_of_the_same_names_at_once,
+    keeping_the_same_certificate_again_changes_nothing,
+    a_certificate_that_cannot_serve_is_refused,
+    an_ended_certificate_is_served_no_more,
+    a_certificate_is_due_when_a_third_of_its_life_is_left,
+    a_name_is_served_exactly_or_by_a_wildcard_of_one_label,
+    a_certificate_goes_with_the_last_of_its_names,
+    certificates_are_found_by_app_and_name,
+}

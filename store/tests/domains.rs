@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use model::change::{Object, Revision};
+use model::domain::{DomainStatus, Facts, Routing};
+use model::id::AppId;
+use model::site::HostOrigin;
+use store::{Access, NewOrder, OrderState, Page, QUARANTINE, StoreError, Version};
+
+use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host, live, proved};
+use crate::on_both_engines;
+
+async fn own_hosts(bench: &Bench, app: AppId) -> Vec<(String, HostOrigin)> {
+    let batch = bench.store.changes(&NO_LINEAGE, Revision(0), 100).await.unwrap();
+    let site = batch.changes.into_iter().find_map(|change| match change.object {
+        Some(Object::Site(site)) if site.app == app => Some(site),
+        _ => None,
+    });
+    let own = |name: &model::site::SiteHost| name.origin != HostOrigin::Zone;
+    site.unwrap()
+        .hosts
+        .iter()
+        .filter(|name| own(name))
+        .map(|name| (name.host.to_string(), name.origin))
+        .collect()
+}
+
+async fn a_domain_has_its_own_target_and_waits_for_its_first_check(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let domain = bench.domain(app.id, "www.example.com").await;
+    let ulid = domain.id.to_string()["dom_".len()..].to_lowercase();
+    assert_eq!(domain.target.cname.as_str(), format!("{ulid}.cname.apps.test"));
+    assert_eq!(domain.target.proof.len(), "stoa-proof=".len() + 26);
+    assert_eq!(domain.target.addresses.len(), 1);
+    assert_eq!(domain.status, DomainStatus::NeedsDns);
+    assert_eq!(bench.store.due_domains(bench.now(), 10).await.unwrap(), [domain.clone()]);
+    assert_eq!(bench.store.domain_by_host(&domain.host).await.unwrap(), Some(domain));
+    assert!(own_hosts(&bench, app.id).await.is_empty());
+}
+
+async fn a_name_that_is_no_creators_own_is_refused(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    for name in ["apps.test", "x.alt.test", "example"] {
+        let error = bench.store.add_domain(&actor(), Access::Platform, app.id, host(name)).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Invalid { field: "hostname", reason } if reason.contains(name)),
+            "{error}"
+        );
+    }
+    assert!(bench.store.add_domain(&actor(), Access::Platform, app.id, host("myapps.test")).await.is_ok());
+}
+
+async fn a_host_is_given_once(bench: Bench) {
+    let tenant = bench.tenant("one").await.id;
+    let (one, two) = (bench.app(tenant, "one").await, bench.app(tenant, "two").await);
+    bench.domain(one.id, "www.example.com").await;
+    let error = bench.store.add_domain(&actor(), Access::Platform, two.id, host("www.example.com")).await;
+    assert!(matches!(error, Err(StoreError::Conflict { code: "domain_taken", .. })));
+}
+
+async fn an_app_has_a_hundred_domains_at_most(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    for number in 0..100 {
+        bench.domain(app.id, &format!("d{number}.example.com")).await;
+    }
+    let error = bench.store.add_domain(&actor(), Access::Platform, app.id, host("more.example.com")).await;
+    assert!(matches!(error, Err(StoreError::TooMany { limit: 100, .. })));
+    let page = bench.store.domains(Access::Platform, app.id, &Page::first(200)).await.unwrap();
+    assert_eq!((page.items.len(), page.next), (100, None));
+}
+
+async fn a_domain_is_served_from_its_proof_on_and_stays_live_once_it_was(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let domain = bench.proved_domain(app.id, "www.example.com").await;
+    let origin = |live| HostOrigin::Domain { id: domain.id, live };
+    assert_eq!(own_hosts(&bench, app.id).await, [("www.example.com".to_owned(), origin(false))]);
+    let domain = bench.check(&domain, live(bench.now().plus(DAY))).await;
+    assert_eq!(domain.status, DomainStatus::Live);
+    assert_eq!(own_hosts(&bench, app.id).await, [("www.example.com".to_owned(), origin(true))]);
+    let away =
+        Facts { routing: Routing::Absent, away_since: Some(bench.now()), ..live(bench.now().plus(DAY)) };
+    let domain = bench.check(&domain, away).await;
+    assert_eq!(domain.status, DomainStatus::AtRisk);
+    assert_eq!(own_hosts(&bench, app.id).await, [("www.example.com".to_owned(), origin(true))]);
+    let statuses: Vec<_> = domain.timeline.iter().map(|entry| entry.status).collect();
+    use model::domain::DomainStatus::{AtRisk, Issuing, Live, NeedsDns};
+    assert_eq!(statuses, [NeedsDns, Issuing, Live, AtRisk]);
+    assert_eq!(bench.store.domain(Access::Platform, domain.id).await.unwrap(), domain);
+}
+
+async fn a_check_without_news_costs_neither_audit_nor_revision(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let domain = bench.proved_domain(app.id, "www.example.com").await;
+    let (head, audited) = (bench.head().await, bench.audited().await);
+    let next = bench.now().plus(HOUR * 6);
+    let facts = Facts { checked_at: Some(bench.now()), ..proved() };
+    let checked =
+        bench.store.record_domain_check(domain.id, domain.version, facts.clone(), next).await.unwrap();
+    assert_eq!((checked.facts, checked.next_check_at), (facts, next));
+    assert_eq!(checked.version, Version(domain.version.0 + 1));
+    assert_eq!((bench.head().await, bench.audited().await), (head, audited));
+}
+
+async fn of_two_checks_the_later_one_is_stale(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let domain = bench.domain(app.id, "www.example.com").await;
+    bench.check(&domain, Facts::unknown()).await;
+    for facts in [Facts::unknown(), proved()] {
+        let late = bench.store.record_domain_check(domain.id, domain.version, facts, bench.now()).await;
+        assert!(matches!(late, Err(StoreError::Stale { current: Version(2), .. })), "{late:?}");
+    }
+}
+
+async fn domains_are_checked_in_the_order_in_which_they_wait(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let (one, two) =
+        (bench.domain(app.id, "one.example.com").await, bench.domain(app.id, "two.example.com").await);
+    let due = async || -> Vec<_> {
+        bench.store.due_domains(bench.now(), 10).await.unwrap().iter().map(|domain| domain.id).collect()
+    };
+    assert_eq!(due().await, [one.id, two.id]);
+    bench.check(&one, Facts::unknown()).await;
+    assert_eq!(due().await, [two.id]);
+    bench.tick();
+    let asked = bench.store.request_domain_check(&actor(), Access::Platform, one.id).await.unwrap();
+    assert_eq!((asked.next_check_at, due().await), (bench.now(), vec![two.id, one.id]));
+}
+
+async fn a_proved_name_is_kept_for_its_owner_and_an_unproved_one_is_not(bench: Bench) {
+    let (own, other) = (bench.tenant("own").await.id, bench.tenant("other").await.id);
+    let (own, other) = (bench.app(own, "own").await, bench.app(other, "other").await);
+    let claim =
+        async |app, name: &str| bench.store.add_domain(&actor(), Access::Platform, app, host(name)).await;
+    let delete = async |id| bench.store.delete_domain(&actor(), Access::Platform, id).await.unwrap();
+
+    delete(bench.domain(own.id, "squatted.example.com").await.id).await;
+    assert!(claim(other.id, "squatted.example.com").await.is_ok());
+
+    delete(bench.proved_domain(own.id, "www.example.com").await.id).await;
+    let error = claim(other.id, "www.example.com").await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { code: "domain_quarantined", .. }), "{error}");
+    delete(claim(own.id, "www.example.com").await.unwrap().id).await;
+
+    delete(bench.proved_domain(own.id, "late.example.com").await.id).await;
+    bench.clock.advance(QUARANTINE - Duration::from_millis(1));
+    assert!(claim(other.id, "late.example.com").await.is_err());
+    bench.tick();
+    assert!(claim(other.id, "late.example.com").await.is_ok());
+}
+
+async fn a_removed_domain_ends_its_order(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let domain = bench.proved_domain(app.id, "www.example.com").await;
+    let new = NewOrder {
+        host: domain.host.clone(),
+        names: vec!["www.example.com".parse().unwrap()],
+        tenant: Some(app.tenant),
+        app: Some(app.id),
+        domain: Some(domain.id),
+    };
+    let order = bench.store.begin_order(new).await.unwrap().unwrap();
+    let order = bench.store.lease_order(order.id, "me", HOUR).await.unwrap();
+    bench.store.delete_domain(&actor(), Access::Platform, domain.id).await.unwrap();
+    let late = bench.store.update_order(order.id, order.fence, Default::default()).await;
+    assert!(matches!(late, Err(StoreError::Fenced { .. })));
+    assert_eq!(bench.store.order(order.id).await.unwrap().state, OrderState::Failed);
+    assert!(own_hosts(&bench, app.id).await.is_empty());
+}
+
+on_both_engines! {
+    a_domain_has_its_own_target_and_waits_for_its_first_check,
+    a_name_that_is_no_creators_own_is_refused,
+    a_host_is_given_once,
+    an_app_has_a_hundred_domains_at_most,
+    a_domain_is_served_from_its_proof_on_and_stays_live_once_it_was,
+    a_check_without_news_costs_neither_audit_nor_revision,
+    of_two_checks_the_later_one_is_stale,
+    domains_are_checked_in_the_order_in_which_they_wait,
+    a_proved_name_is_kept_for_its_owner_and_an_unproved_one_is_not,
+    a_removed_domain_ends_its_order,
+}

@@ -1,0 +1,41 @@
+//! The promises of the store, each kept on SQLite and on Postgres.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failing set-up should stop the test")]
+
+mod apps;
+mod audit;
+mod bench;
+mod certificates;
+mod changes;
+mod domains;
+mod edges;
+mod idempotency;
+mod keys;
+mod mutations;
+mod opening;
+mod orders;
+mod random_changes;
+mod tenants;
+mod usage;
+
+/// Makes a test of each promise on each engine.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($promise:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                super::$promise($crate::bench::Bench::sqlite().await).await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                if let Some(bench) = $crate::bench::Bench::postgres().await {
+                    super::$promise(bench).await;
+                }
+            })*
+        }
+    };
+}

@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use store::{AccountRecord, LocalCa, NewOrder, Order, OrderPatch, OrderState, StoreError};
+
+use crate::bench::{Bench, HOUR, host, sealed};
+use crate::on_both_engines;
+
+const TTL: Duration = Duration::from_secs(60);
+
+fn new_order(name: &str) -> NewOrder {
+    NewOrder { host: host(name), names: vec![name.parse().unwrap()], tenant: None, app: None, domain: None }
+}
+
+async fn begun(bench: &Bench, name: &str) -> Order {
+    bench.tick();
+    bench.store.begin_order(new_order(name)).await.unwrap().unwrap()
+}
+
+async fn a_name_has_one_open_order_at_most(bench: Bench) {
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let store = bench.store.clone();
+            tokio::spawn(async move { store.begin_order(new_order("a.example.com")).await.unwrap() })
+        })
+        .collect();
+    let mut begun = Vec::new();
+    for task in tasks {
+        begun.extend(task.await.unwrap());
+    }
+    let [order] = begun.as_slice() else { panic!("{begun:?}") };
+    let order = bench.store.lease_order(order.id, "me", TTL).await.unwrap();
+    let done = OrderPatch { state: Some(OrderState::Done), ..OrderPatch::default() };
+    bench.store.update_order(order.id, order.fence, done).await.unwrap();
+    assert!(bench.store.begin_order(new_order("a.example.com")).await.unwrap().is_some());
+}
+
+async fn a_holder_that_slept_through_its_lease_writes_nothing(bench: Bench) {
+    let order = begun(&bench, "a.example.com").await;
+    let first = bench.store.lease_order(order.id, "one", TTL).await.unwrap();
+    assert!(bench.store.due_orders(bench.now(), 10).await.unwrap().is_empty());
+    let refused = bench.store.lease_order(order.id, "two", TTL).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })));
+    bench.clock.advance(TTL);
+    assert_eq!(bench.store.due_orders(bench.now(), 10).await.unwrap().len(), 1);
+    let second = bench.store.lease_order(order.id, "two", TTL).await.unwrap();
+    let patch = |url: &str| OrderPatch { order_url: Some(Some(url.to_owned())), ..OrderPatch::default() };
+    let late = bench.store.update_order(order.id, first.fence, patch("late")).await;
+    assert!(matches!(late, Err(StoreError::Fenced { .. })));
+    let written = bench.store.update_order(order.id, second.fence, patch("good")).await.unwrap();
+    assert_eq!(written.order_url.as_deref(), Some("good"));
+    assert_eq!(bench.store.order(order.id).await.unwrap(), written);
+}
+
+async fn a_failed_attempt_is_due_again_at_its_time(bench: Bench) {
+    let order = begun(&bench, "a.example.com").await;
+    let order = bench.store.lease_order(order.id, "me", HOUR).await.unwrap();
+    let patch = OrderPatch {
+        attempts: Some(1),
+        next_at: Some(bench.now().plus(TTL)),
+        error: Some(Some("x".repeat(5000))),
+        ..OrderPatch::default()
+    };
+    let order = bench.store.update_order(order.id, order.fence, patch).await.unwrap();
+    assert_eq!(order.error.as_deref().map(str::len), Some(1000));
+    assert!(bench.store.due_orders(bench.now(), 10).await.unwrap().is_empty());
+    bench.clock.advance(TTL);
+    assert_eq!(bench.store.due_orders(bench.now(), 10).await.unwrap(), [order]);
+}
+
+async fn what_an_order_must_remember_outlives_its_holder(bench: Bench) {
+    let order = begun(&bench, "a.example.com").await;
+    let order = bench.store.lease_order(order.id, "me", HOUR).await.unwrap();
+    let key = sealed();
+    let patch = OrderPatch {
+        key: Some(Some(key.clone())),
+        order_url: Some(Some("https://ca.test/order/1".to_owned())),
+        ..OrderPatch::default()
+    };
+    bench.store.update_order(order.id, order.fence, patch).await.unwrap();
+    let store = bench.reopened(&["apps.test", "alt.test"]).await;
+    let found = store.latest_order(&host("a.example.com")).await.unwrap().unwrap();
+    assert_eq!((found.key, found.certificate), (Some(key), order.certificate));
+    let forget = OrderPatch { key: Some(None), order_url: Some(None), ..OrderPatch::default() };
+    let order = store.update_order(order.id, order.fence, forget).await.unwrap();
+    assert_eq!((order.key, order.order_url), (None, None));
+}
+
+async fn an_ended_order_is_in_nobodys_hands(bench: Bench) {
+    let order = begun(&bench, "a.example.com").await;
+    let order = bench.store.lease_order(order.id, "me", HOUR).await.unwrap();
+    let failed = OrderPatch { state: Some(OrderState::Failed), ..OrderPatch::default() };
+    bench.store.update_order(order.id, order.fence, failed.clone()).await.unwrap();
+    assert!(matches!(bench.store.lease_order(order.id, "me", HOUR).await, Err(StoreError::Fenced { .. })));
+    assert!(matches!(
+        bench.store.update_order(order.id, order.fence, failed).await,
+        Err(StoreError::Fenced { .. })
+    ));
+    let unknown = model::id::OrderId::generate(bench.now());
+    assert!(matches!(bench.store.lease_order(unknown, "me", HOUR).await, Err(StoreError::NotFound { .. })));
+}
+
+async fn an_account_is_kept_for_each_directory(bench: Bench) {
+    let account =
+        AccountRecord { directory: "https://ca.test/dir".to_owned(), account_url: None, key: sealed() };
+    assert_eq!(bench.store.acme_account(&account.directory).await.unwrap(), None);
+    bench.store.put_acme_account(&account).await.unwrap();
+    let account = AccountRecord { account_url: Some("https://ca.test/1".to_owned()), ..account };
+    bench.store.put_acme_account(&account).await.unwrap();
+    assert_eq!(bench.store.acme_account(&account.directory).await.unwrap(), Some(account));
+    assert_eq!(bench.store.acme_account("https://other.test").await.unwrap(), None);
+}
+
+async fn the_first_local_authority_stays(bench: Bench) {
+    let other = bench.reopened(&["apps.test", "alt.test"]).await;
+    let new = |cert_pem: &str| LocalCa { cert_pem: cert_pem.to_owned(), key: sealed() };
+    let (one, two) = (new("one"), new("two"));
+    let (one, two) = tokio::join!(bench.store.put_local_ca(&one), other.put_local_ca(&two));
+    let kept = bench.store.local_ca().await.unwrap().unwrap();
+    assert_eq!((one.unwrap(), two.unwrap()), (kept.clone(), kept));
+}
+
+on_both_engines! {
+    a_name_has_one_open_order_at_most,
+    a_holder_that_slept_through_its_lease_writes_nothing,
+    a_failed_attempt_is_due_again_at_its_time,
+    what_an_order_must_remember_outlives_its_holder,
+    an_ended_order_is_in_nobodys_hands,
+    an_account_is_kept_for_each_directory,
+    the_first_local_authority_stays,
+}
