@@ -52,6 +52,11 @@ pub fn parse(text: &str) -> Option<Parsed> {
     ours.then(|| Parsed { lookup: lookup.to_owned(), hash: hash(text) })
 }
 
+/// How the text of the key with this lookup begins.
+pub(crate) fn prefix(lookup: &str) -> String {
+    format!("{PREFIX}{lookup}")
+}
+
 fn hash(text: &str) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());

@@ -17,9 +17,6 @@ use crate::acme::{self, AcmeError, Authority, Journal};
 use crate::work::Work;
 use crate::{dns, edges};
 
-/// How long an order is ours without a sign of life: renewed with every step, so that after a crash another
-/// process, or the next start, goes on soon.
-const LEASE: Duration = Duration::from_secs(15);
 /// How long one attempt may take in all.
 const ATTEMPT: Duration = Duration::from_secs(240);
 
@@ -44,7 +41,7 @@ impl Work {
     }
 
     async fn lease(&self, order: &Order) -> Result<Memory<'_>, StoreError> {
-        let order = self.store.lease_order(order.id, &self.owner, LEASE).await?;
+        let order = self.store.lease_order(order.id, &self.owner, self.settings.lease).await?;
         Ok(Memory { work: self, order, put: Vec::new() })
     }
 
@@ -223,7 +220,8 @@ impl Journal for Memory<'_> {
     }
 
     async fn alive(&mut self) -> Result<(), AcmeError> {
-        self.order = self.work.store.lease_order(self.order.id, &self.work.owner, LEASE).await?;
+        self.order =
+            self.work.store.lease_order(self.order.id, &self.work.owner, self.work.settings.lease).await?;
         Ok(())
     }
 

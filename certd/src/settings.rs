@@ -20,6 +20,9 @@ pub struct Settings {
     pub local_lifetime: Duration,
     /// How long an order waits for the edges to hold the answer to a challenge.
     pub edge_wait: Duration,
+    /// How long an order is in a process's hands without a sign of life; renewed with every step. After a
+    /// crash others go on when it is over.
+    pub lease: Duration,
 }
 
 impl Default for Settings {
@@ -30,6 +33,7 @@ impl Default for Settings {
             probe: None,
             local_lifetime: LEAF_LIFETIME,
             edge_wait: Duration::from_secs(3),
+            lease: Duration::from_secs(15),
         }
     }
 }

@@ -27,11 +27,11 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 /// A running edge, ended when dropped.
-pub struct Edge {
-    pub http: SocketAddr,
-    pub https: SocketAddr,
+pub(crate) struct Edge {
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
     memory: Arc<Memory>,
-    _tasks: JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
@@ -39,34 +39,31 @@ struct Memory {
     sealing: SealingKey,
     answers: Mutex<HashMap<String, String>>,
     certificates: Mutex<HashMap<CertificateId, (Certificate, Arc<CertifiedKey>)>>,
-    fetched: Mutex<Vec<String>>,
 }
 
 impl Edge {
-    pub async fn start(store: &Store, sealing: &SealingKey) -> Result<Self> {
+    pub(crate) async fn start(sealing: &SealingKey) -> Result<Self> {
         let memory = Arc::new(Memory {
             sealing: sealing.clone(),
             answers: Mutex::default(),
             certificates: Mutex::default(),
-            fetched: Mutex::default(),
         });
         let http = TcpListener::bind("127.0.0.1:0").await?;
         let https = TcpListener::bind("127.0.0.1:0").await?;
         let (http_at, https_at) = (http.local_addr()?, https.local_addr()?);
         let mut tasks = JoinSet::new();
-        tasks.spawn(follow(store.clone(), Arc::clone(&memory)));
         tasks.spawn(answer(http, Arc::clone(&memory)));
         tasks.spawn(shake(https, Arc::clone(&memory)));
-        Ok(Self { http: http_at, https: https_at, memory, _tasks: tasks })
+        Ok(Self { http: http_at, https: https_at, memory, tasks: Mutex::new(tasks) })
     }
 
-    /// The tokens that were asked for.
-    pub fn fetched(&self) -> Vec<String> {
-        self.memory.fetched.lock().unwrap().clone()
+    /// Serves what is in `store` as well.
+    pub(crate) fn follow(&self, store: &Store) {
+        self.tasks.lock().unwrap().spawn(follow(store.clone(), Arc::clone(&self.memory)));
     }
 
     /// The tokens that an answer is held for.
-    pub fn answers(&self) -> usize {
+    pub(crate) fn answers(&self) -> usize {
         self.memory.answers.lock().unwrap().len()
     }
 }
@@ -75,7 +72,8 @@ async fn follow(store: Store, memory: Arc<Memory>) {
     let edge = EdgeId::generate(store.now());
     let (mut lineage, mut after) = (Lineage::default(), Revision(0));
     loop {
-        let batch = store.changes(&lineage, after, 100).await.unwrap();
+        // An error: the test is over and its store is closed.
+        let Ok(batch) = store.changes(&lineage, after, 100).await else { return };
         for change in batch.changes {
             memory.apply(change.id, change.object);
         }
@@ -89,8 +87,10 @@ async fn follow(store: Store, memory: Arc<Memory>) {
                 sites: 0,
                 certificates: 0,
             };
-            store.report_edge(&report).await.unwrap();
             let mut watch = store.watch();
+            if store.report_edge(&report).await.is_err() {
+                return;
+            }
             let _ = tokio::time::timeout(Duration::from_millis(200), watch.changed()).await;
         }
     }
@@ -162,7 +162,6 @@ async fn answer_one(mut tcp: TcpStream, memory: &Memory) -> Result<()> {
     let path = text.split(' ').nth(1).unwrap_or_default();
     let token = path.strip_prefix(HTTP01_PREFIX).unwrap_or_default().to_owned();
     let answer = memory.answers.lock().unwrap().get(&token).cloned();
-    memory.fetched.lock().unwrap().push(token);
     let (status, body) = answer.map_or(("404 Not Found", String::new()), |body| ("200 OK", body));
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     tcp.write_all(format!("{head}{body}").as_bytes()).await?;

@@ -26,7 +26,7 @@ impl Owned {
         let domain = app.domain(&format!("{}.example.test", &app.id[2..].to_ascii_lowercase())).await?;
         let issued = Authority::new()?.issue(&[&app.hostname])?;
         let certificate = app.upload(&issued.chain_pem, &issued.key_pem).await?.ok()?;
-        let body = json!({ "scope": "tenant", "tenant_id": tenant, "name": "owned" });
+        let body = json!({ "scope": "tenant", "tenant": tenant, "name": "owned" });
         let key = platform.post("/keys", body).await?.ok()?;
         let (tenant, app) = (tenant.to_owned(), app.id.clone());
         let (certificate, key) = (text(&certificate, "id")?, text(&key, "id")?);

@@ -1,7 +1,7 @@
 //! What is counted for Prometheus. Labels come from enums and from a bounded list of tenants: the first 200
 //! that are visited have their own name, the rest is `_other`, so a visitor can never make a new series.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -66,13 +66,31 @@ impl Handshake {
 /// What is read at the moment of a scrape.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Readings {
+    /// Sites in memory.
     pub(crate) sites: usize,
+    /// Certificates in memory.
     pub(crate) certificates: usize,
+    /// Of these, past their end.
     pub(crate) certificates_expired: usize,
-    pub(crate) backends_up: usize,
-    pub(crate) backends_down: usize,
+    /// Backends that are fit, and those that are not.
+    pub(crate) backends: (usize, usize),
+    /// Highest revision taken.
     pub(crate) feed_revision: u64,
+    /// Whether the control plane answers.
+    pub(crate) is_feed_connected: bool,
+    /// Visitors that the limiter pushed out while they owed something.
     pub(crate) visitors_forgotten: u64,
+}
+
+/// The gauges that a scrape sets.
+struct Gauges {
+    sites: IntGauge,
+    certificates: IntGauge,
+    expired: IntGauge,
+    backends: IntGaugeVec,
+    revision: IntGauge,
+    connected: IntGauge,
+    forgotten: IntGauge,
 }
 
 /// All metrics of one edge, in a registry of their own.
@@ -95,9 +113,7 @@ pub(crate) struct Metrics {
     wire_bytes: [IntCounter; 2],
     duration: Histogram,
     first_byte: Histogram,
-    gauges: IntGaugeVec,
-    forgotten: AtomicU64,
-    visitors_forgotten: IntCounter,
+    gauges: Gauges,
     named: AtomicUsize,
     other: Arc<Counts>,
     nobody: Series,
@@ -137,13 +153,7 @@ impl Metrics {
             wire_bytes: directions(&wire),
             duration: histogram(&registry, "stoa_request_seconds", "Time from header to end."),
             first_byte: histogram(&registry, "stoa_first_byte_seconds", "Time from header to response."),
-            gauges: gauges(&registry),
-            forgotten: AtomicU64::new(0),
-            visitors_forgotten: counter(
-                &registry,
-                "stoa_visitors_forgotten_total",
-                "Visitors pushed out of the limiter's table while they still owed.",
-            ),
+            gauges: Gauges::new(&registry),
             named: AtomicUsize::new(0),
             other: Counts::new(OTHER),
             nobody,
@@ -199,18 +209,7 @@ impl Metrics {
 
     /// The text that Prometheus reads (exposition format 0.0.4).
     pub(crate) fn render(&self, readings: &Readings) -> Vec<u8> {
-        let set = |name: &str, value: u64| {
-            self.gauges.with_label_values(&[name]).set(i64::try_from(value).unwrap_or(i64::MAX));
-        };
-        let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
-        set("sites", size(readings.sites));
-        set("certificates", size(readings.certificates));
-        set("certificates_expired", size(readings.certificates_expired));
-        set("backends_up", size(readings.backends_up));
-        set("backends_down", size(readings.backends_down));
-        set("feed_revision", readings.feed_revision);
-        let before = self.forgotten.swap(readings.visitors_forgotten, Relaxed);
-        self.visitors_forgotten.inc_by(readings.visitors_forgotten.saturating_sub(before));
+        self.gauges.set(readings);
         let mut text = Vec::with_capacity(16 << 10);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics cannot be written");
@@ -221,5 +220,94 @@ impl Metrics {
     fn name(&self, slug: &Slug) -> Arc<Counts> {
         let is_free = self.named.fetch_update(Relaxed, Relaxed, |named| (named < NAMED_TENANTS).then_some(named + 1));
         if is_free.is_ok() { Counts::new(slug.as_str()) } else { Arc::clone(&self.other) }
+    }
+}
+
+impl Gauges {
+    fn new(registry: &Registry) -> Self {
+        let backends =
+            IntGaugeVec::new(Opts::new("stoa_backends", "Backends with a weight, by fitness."), &["state"]);
+        Self {
+            sites: gauge(registry, "stoa_sites", "Sites in memory."),
+            certificates: gauge(registry, "stoa_certificates", "Certificates in memory."),
+            expired: gauge(registry, "stoa_certificates_expired", "Certificates that are past their end."),
+            backends: register(registry, backends),
+            revision: gauge(registry, "stoa_feed_revision", "Highest revision of the feed in memory."),
+            connected: gauge(registry, "stoa_feed_connected", "1 if the control plane answers."),
+            forgotten: gauge(
+                registry,
+                "stoa_visitors_forgotten",
+                "Visitors pushed out of the limiter's table while they still owed, since the start.",
+            ),
+        }
+    }
+
+    fn set(&self, readings: &Readings) {
+        let size = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        self.sites.set(size(readings.sites));
+        self.certificates.set(size(readings.certificates));
+        self.expired.set(size(readings.certificates_expired));
+        self.backends.with_label_values(&["up"]).set(size(readings.backends.0));
+        self.backends.with_label_values(&["down"]).set(size(readings.backends.1));
+        self.revision.set(i64::try_from(readings.feed_revision).unwrap_or(i64::MAX));
+        self.connected.set(i64::from(readings.is_feed_connected));
+        self.forgotten.set(i64::try_from(readings.visitors_forgotten).unwrap_or(i64::MAX));
+    }
+}
+
+#[expect(clippy::expect_used, reason = "names and labels are constants of this file, each used once")]
+fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let collector = made.expect("a metric's name and labels are well formed");
+    registry.register(Box::new(collector.clone())).expect("a metric is registered once");
+    collector
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    register(registry, IntCounter::new(name, help))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::new(name, help))
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str) -> Histogram {
+    register(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.render(&Readings::default())).unwrap()
+    }
+
+    #[test]
+    fn tenants_beyond_the_named_ones_share_a_label() {
+        let metrics = Metrics::new();
+        let tenants: Vec<(Series, Slug)> = (0..NAMED_TENANTS + 5)
+            .map(|number| (Series::default(), Slug::parse(&format!("tenant-{number}")).unwrap()))
+            .collect();
+        for (series, slug) in tenants.iter().chain(&tenants) {
+            metrics.count_request(Some((series, slug)), UsageClass::Visitor, 200);
+        }
+        let text = text(&metrics);
+        assert_eq!(text.matches("stoa_requests_total{").count(), NAMED_TENANTS + 1);
+        assert!(text.contains("stoa_requests_total{class=\"visitor\",status=\"2xx\",tenant=\"_other\"} 10"));
+        assert!(text.contains("stoa_requests_total{class=\"visitor\",status=\"2xx\",tenant=\"tenant-0\"} 2"));
+    }
+
+    #[test]
+    fn a_request_without_a_site_is_nobodys() {
+        let metrics = Metrics::new();
+        metrics.count_request(None, UsageClass::Refused, 404);
+        metrics.count_request(None, UsageClass::Refused, 999);
+        let text = text(&metrics);
+        assert!(text.contains("stoa_requests_total{class=\"refused\",status=\"4xx\",tenant=\"_none\"} 1"));
+        assert!(text.contains("stoa_requests_total{class=\"refused\",status=\"5xx\",tenant=\"_none\"} 1"));
     }
 }

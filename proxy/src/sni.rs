@@ -135,12 +135,6 @@ impl Certificates {
         choose(exact, wildcard, now).map(|served| Arc::clone(&served.key))
     }
 
-    /// Whether there is a certificate for `name`, which is canonical.
-    pub(crate) fn covers(&self, name: &str) -> bool {
-        let parent = name.split_once('.').map_or("", |(_, parent)| parent);
-        self.exact.contains_key(name) || self.wildcard.contains_key(parent)
-    }
-
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -27,7 +27,7 @@ use crate::backends::{Pool, PoolSettings, Pools};
 use crate::drain::{Course, Phase};
 use crate::edge::EdgeError;
 use crate::headers::{Hsts, PreparedPolicy};
-use crate::metrics::{Metrics, Series};
+use crate::metrics::{Metrics, Readings, Series};
 use crate::settings::Settings;
 use crate::sni::{Certificates, Served};
 use crate::usage::{Ledger, Meter};
@@ -51,6 +51,7 @@ pub struct State {
     tenants: DashMap<TenantId, Arc<TenantEntry>, RandomState>,
     challenges: DashMap<Token, Arc<HttpChallenge>, RandomState>,
     revision: AtomicU64,
+    is_feed_connected: AtomicBool,
     /// Changes are taken one at a time.
     applying: Mutex<()>,
 }
@@ -121,6 +122,7 @@ impl State {
             tenants: DashMap::default(),
             challenges: DashMap::default(),
             revision: AtomicU64::new(0),
+            is_feed_connected: AtomicBool::new(false),
             applying: Mutex::new(()),
             clock,
         }))
@@ -150,9 +152,22 @@ impl State {
         self.certificates.len()
     }
 
-    /// The highest revision that was taken.
-    pub(crate) fn revision(&self) -> u64 {
-        self.revision.load(Relaxed)
+    /// Notes whether the control plane answers, for the metric `stoa_feed_connected`.
+    pub fn set_feed_connected(&self, is_connected: bool) {
+        self.is_feed_connected.store(is_connected, Relaxed);
+    }
+
+    /// What a scrape tells of the memory.
+    pub(crate) fn readings(&self) -> Readings {
+        Readings {
+            sites: self.sites(),
+            certificates: self.certificates(),
+            certificates_expired: self.certificates.note_expired(),
+            backends: self.pools.counts(),
+            feed_revision: self.revision.load(Relaxed),
+            is_feed_connected: self.is_feed_connected.load(Relaxed),
+            visitors_forgotten: self.visitors.forgotten(),
+        }
     }
 
     /// Where `host` leads.
@@ -295,7 +310,7 @@ impl fmt::Debug for State {
         f.debug_struct("State")
             .field("sites", &self.sites())
             .field("certificates", &self.certificates())
-            .field("revision", &self.revision())
+            .field("revision", &self.revision.load(Relaxed))
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use certd::Certd;
 use certd::local_ca::LocalAuthority;
 use config::Settings;
 use model::seal::SealingKey;
-use model::{Clock, Timestamp};
+use model::Clock;
 use store::{Access, Actor, Scope, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -50,7 +50,7 @@ pub(crate) async fn open(
     let store = Store::open(crate::settings::store(settings), Arc::clone(&clock)).await?;
     let authority = LocalAuthority::open(&store, &master).await?;
     keep_authority(&data.file("ca.pem"), authority.pem())?;
-    keep_platform_key(&data.file("platform-key"), &store, clock.now()).await?;
+    keep_platform_key(&data.file("platform-key"), &store).await?;
     Ok(Control { store, master, clock, listener })
 }
 
@@ -63,7 +63,7 @@ fn keep_authority(path: &Path, pem: &str) -> anyhow::Result<()> {
 
 /// The first operator's key. A file that is there is left alone; without one, a new key is made: whoever may
 /// write the data directory is an operator.
-async fn keep_platform_key(path: &Path, store: &Store, _now: Timestamp) -> anyhow::Result<()> {
+async fn keep_platform_key(path: &Path, store: &Store) -> anyhow::Result<()> {
     if path.exists() {
         return Ok(());
     }
@@ -86,13 +86,13 @@ impl Control {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Starts certificates and API.
+    /// Starts certificates and API. The zones' own certificates are there when this returns.
     ///
     /// # Errors
     /// The settings of the certificate authority cannot be used.
-    pub(crate) fn start(self, certd: certd::Settings) -> anyhow::Result<RunningControl> {
+    pub(crate) async fn start(self, certd: certd::Settings) -> anyhow::Result<RunningControl> {
         let (stop, stopped) = watch::channel(false);
-        let daemon = Certd::new(certd, self.store.clone(), self.master.clone(), Arc::clone(&self.clock))?;
+        let daemon = Certd::start(certd, self.store.clone(), self.master.clone()).await?;
         let state = api::State::new(self.store.clone(), self.master, self.clock);
         let router = api::router(state);
         let (listener, stopping) = (self.listener, stopped.clone());

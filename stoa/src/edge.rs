@@ -83,11 +83,6 @@ impl ServingEdge {
         }
     }
 
-    /// The https listeners.
-    pub(crate) fn https_addresses(&self) -> &[std::net::SocketAddr] {
-        self.running.https_addresses()
-    }
-
     /// Lets requests in flight end, sends what they used, and stops.
     pub(crate) async fn drain(self) {
         self.running.drain().await;

@@ -34,9 +34,9 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
         origin: Arc::new(StoreOrigin::new(control.store.clone())),
         clock: Arc::new(SystemClock),
     };
-    let edge = edge::start(plan, &data).await?;
     let api = control.api_address()?;
-    let control = control.start(part::certd(&settings, part::probe(edge.https_addresses())))?;
+    let control = control.start(part::certd(&settings, part::probe(&settings.edge.https))).await?;
+    let edge = edge::start(plan, &data).await?;
     edge.synced(&shutdown).await;
     announce(&settings, demo.as_ref(), &format!("http://{api}"));
     shutdown::wait(&shutdown).await;
@@ -55,7 +55,7 @@ pub(crate) async fn control(settings: Settings) -> anyhow::Result<()> {
     let data = DataDirectory::hold(&settings.data)?;
     let control = control::open(&settings, &data, Arc::new(SystemClock)).await?;
     let api = control.api_address()?;
-    let control = control.start(part::certd(&settings, None))?;
+    let control = control.start(part::certd(&settings, None)).await?;
     println!("control plane: API at http://{api}/v1");
     shutdown::wait(&shutdown).await;
     control.stop().await;

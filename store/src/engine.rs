@@ -14,6 +14,13 @@ pub(crate) enum Engine {
     Postgres,
 }
 
+/// A write-ahead log, every commit on disk before it is told, five seconds of patience with other processes.
+const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+    PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;";
+
+/// A node that stands still in the middle of a change must not hold up the others for ever.
+const POSTGRES_SETTINGS: &str = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s';";
+
 /// A parsed store URL.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
@@ -111,13 +118,13 @@ pub(crate) fn unopened(place: &str, reason: impl Into<String>) -> StoreError {
 }
 
 impl Engine {
-    /// Settings of one connection. SQLite: write-ahead log, every commit on disk before it is told.
+    /// Settings of one connection.
     pub(crate) async fn prepare(self, connection: &mut AnyConnection) -> sqlx::Result<()> {
-        if self == Self::Sqlite {
-            let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                           PRAGMA busy_timeout = 5000;";
-            sqlx::raw_sql(pragmas).execute(connection).await?;
-        }
+        let settings = match self {
+            Self::Sqlite => SQLITE_SETTINGS,
+            Self::Postgres => POSTGRES_SETTINGS,
+        };
+        sqlx::raw_sql(settings).execute(connection).await?;
         Ok(())
     }
 

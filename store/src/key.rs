@@ -16,10 +16,12 @@ use crate::error::{Result, StoreError};
 use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_word};
 use crate::tenant::check_text;
-use crate::write::Event;
+use crate::write::{Event, Write};
 
 /// How often the use of a key is written down at most.
 const TOUCH: Duration = Duration::from_secs(60);
+/// Most keys of one tenant.
+const MAX_PER_TENANT: usize = 100;
 /// Longest lookup text, in bytes.
 const MAX_LOOKUP: usize = 64;
 
@@ -74,12 +76,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if `access` may not make keys for the tenant, [`StoreError::Invalid`] if
-    /// scope and tenant do not fit, [`StoreError::Conflict`] `key_taken` for the lookup text.
+    /// scope and tenant do not fit, [`StoreError::Conflict`] `key_taken` for the lookup text,
+    /// [`StoreError::TooMany`].
     pub async fn create_key(&self, actor: &Actor, access: Access, new: NewKey) -> Result<Key> {
         check(&new)?;
         let mut write = self.write(actor).await?;
         match new.tenant {
-            Some(tenant) => drop(crate::tenant::load(write.connection(), access, tenant).await?),
+            Some(tenant) => check_room(&mut write, access, tenant).await?,
             None if access != Access::Platform => {
                 return Err(StoreError::not_found("scope", to_word(&new.scope)?));
             }
@@ -205,6 +208,19 @@ fn check(new: &NewKey) -> Result<()> {
         return Ok(());
     }
     Err(StoreError::invalid("lookup", format!("lookup must be 1 to {MAX_LOOKUP} letters and digits")))
+}
+
+/// The tenant is there, may be seen, and may have one key more.
+async fn check_room(write: &mut Write, access: Access, tenant: TenantId) -> Result<()> {
+    crate::tenant::load(write.connection(), access, tenant).await?;
+    let row = sqlx::query("SELECT COUNT(*) AS keys FROM keys WHERE tenant_id = $1")
+        .bind(tenant.to_string())
+        .fetch_one(write.connection())
+        .await?;
+    if usize::try_from(row.integer("keys")?).is_ok_and(|keys| keys >= MAX_PER_TENANT) {
+        return Err(StoreError::TooMany { what: "keys of this tenant", limit: MAX_PER_TENANT });
+    }
+    Ok(())
 }
 
 fn hex(hash: &[u8; 32]) -> String {

@@ -20,6 +20,8 @@ use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_json, to_word};
 use crate::write::{Event, Write};
 
+/// How long an order that has ended is kept.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 1000;
 
@@ -90,7 +92,7 @@ pub struct Order {
 /// What to change of an order; none leaves a field as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrderPatch {
-    /// How far it is now. Anything but open ends the lease.
+    /// How far it is now. Anything but open ends the lease and forgets the key.
     pub state: Option<OrderState>,
     /// Address at the authority, or that there is none any more.
     pub order_url: Option<Option<String>>,
@@ -105,7 +107,8 @@ pub struct OrderPatch {
 }
 
 impl Store {
-    /// Begins an order, due at once. None: one for the name is open already.
+    /// Begins an order, due at once. None: one for the name is open already. Orders of the name that ended
+    /// long ago are forgotten on the same occasion.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -119,6 +122,11 @@ impl Store {
             return Ok(None);
         }
         let now = write.now();
+        sqlx::query("DELETE FROM orders WHERE host = $1 AND state <> 'open' AND updated_at <= $2")
+            .bind(new.host.as_str())
+            .bind(now.minus(KEPT).unix_millis())
+            .execute(write.connection())
+            .await?;
         let order = Order {
             id: OrderId::generate(now),
             host: new.host,
@@ -273,7 +281,6 @@ async fn apply(
         .await?;
     let Some(row) = row else { return Err(refused(connection, id).await) };
     let mut order = read(&row)?;
-    let ends_lease = patch.next_at.is_some() || patch.state.is_some_and(|state| state != OrderState::Open);
     order.state = patch.state.unwrap_or(order.state);
     order.order_url = patch.order_url.unwrap_or(order.order_url);
     order.key = patch.key.unwrap_or(order.key);
@@ -281,7 +288,11 @@ async fn apply(
     order.next_at = patch.next_at.unwrap_or(order.next_at);
     order.error = patch.error.unwrap_or(order.error).map(|reason| reason.chars().take(MAX_REASON).collect());
     order.updated_at = now;
-    let lease_until = if ends_lease { 0 } else { row.integer("lease_until")? };
+    let has_ended = order.state != OrderState::Open;
+    if has_ended {
+        order.key = None;
+    }
+    let lease_until = if has_ended || patch.next_at.is_some() { 0 } else { row.integer("lease_until")? };
     save(connection, &order, lease_until).await?;
     Ok(order)
 }

@@ -82,8 +82,8 @@ async fn a_domain_is_served_from_its_proof_on_and_stays_live_once_it_was(bench: 
     assert_eq!(domain.status, DomainStatus::AtRisk);
     assert_eq!(own_hosts(&bench, app.id).await, [("www.example.com".to_owned(), origin(true))]);
     let statuses: Vec<_> = domain.timeline.iter().map(|entry| entry.status).collect();
-    use model::domain::DomainStatus::{AtRisk, Issuing, Live, NeedsDns};
-    assert_eq!(statuses, [NeedsDns, Issuing, Live, AtRisk]);
+    let expected = [DomainStatus::NeedsDns, DomainStatus::Issuing, DomainStatus::Live, DomainStatus::AtRisk];
+    assert_eq!(statuses, expected);
     assert_eq!(bench.store.domain(Access::Platform, domain.id).await.unwrap(), domain);
 }
 

@@ -67,7 +67,18 @@ async fn a_key_that_cannot_be_meant_is_refused(bench: Bench) {
     assert!(matches!(error, StoreError::Conflict { code: "key_taken", .. }), "{error}");
 }
 
+async fn a_tenant_has_a_hundred_keys_at_most(bench: Bench) {
+    let tenant = bench.tenant("one").await.id;
+    for number in 0..100 {
+        made(&bench, new_key(Scope::Tenant, Some(tenant), &format!("k{number}"))).await;
+    }
+    let new = new_key(Scope::Tenant, Some(tenant), "more");
+    let refused = bench.store.create_key(&actor(), Access::Platform, new).await;
+    assert!(matches!(refused, Err(StoreError::TooMany { limit: 100, .. })), "{refused:?}");
+}
+
 on_both_engines! {
+    a_tenant_has_a_hundred_keys_at_most,
     a_key_opens_with_its_secret_until_it_is_deleted,
     use_is_written_down_once_a_minute,
     a_tenant_sees_and_makes_its_own_keys_only,

@@ -1,6 +1,12 @@
 //! The promises of the store, each kept on SQLite and on Postgres.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failing set-up should stop the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing set-up should stop the test"
+)]
 
 mod apps;
 mod audit;

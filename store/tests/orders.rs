@@ -88,8 +88,11 @@ async fn what_an_order_must_remember_outlives_its_holder(bench: Bench) {
 async fn an_ended_order_is_in_nobodys_hands(bench: Bench) {
     let order = begun(&bench, "a.example.com").await;
     let order = bench.store.lease_order(order.id, "me", HOUR).await.unwrap();
+    let keyed = OrderPatch { key: Some(Some(sealed())), ..OrderPatch::default() };
+    assert!(bench.store.update_order(order.id, order.fence, keyed).await.unwrap().key.is_some());
     let failed = OrderPatch { state: Some(OrderState::Failed), ..OrderPatch::default() };
-    bench.store.update_order(order.id, order.fence, failed.clone()).await.unwrap();
+    let ended = bench.store.update_order(order.id, order.fence, failed.clone()).await.unwrap();
+    assert_eq!(ended.key, None, "its key is good for nothing any more");
     assert!(matches!(bench.store.lease_order(order.id, "me", HOUR).await, Err(StoreError::Fenced { .. })));
     assert!(matches!(
         bench.store.update_order(order.id, order.fence, failed).await,

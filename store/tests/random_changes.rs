@@ -73,7 +73,9 @@ impl Replica {
             self.known = Some(BTreeSet::new());
         }
         for change in batch.changes {
-            self.known.iter_mut().for_each(|known| drop(known.insert(change.id.clone())));
+            if let Some(known) = &mut self.known {
+                known.insert(change.id.clone());
+            }
             match change.object {
                 Some(object) => drop(self.objects.insert(change.id, object)),
                 None => drop(self.objects.remove(&change.id)),

@@ -77,7 +77,7 @@ impl Tenant {
     /// # Errors
     /// If the API refuses.
     pub async fn key(&self) -> Result<Api> {
-        let body = json!({ "scope": "tenant", "tenant_id": self.id, "name": "test" });
+        let body = json!({ "scope": "tenant", "tenant": self.id, "name": "test" });
         let made = self.api.post("/keys", body).await?.ok()?;
         Ok(self.api.with_key(&text(&made, "secret")?))
     }
@@ -121,20 +121,17 @@ impl Tenant {
     /// # Errors
     /// If the API refuses or its answer has another form.
     pub async fn used(&self) -> Result<Used> {
-        let answer = self.api.get(&self.path("/usage?group_by=class")).await?.ok()?;
-        let rows =
-            answer.get("data").and_then(Value::as_array).with_context(|| format!("no usage in {answer}"))?;
-        let mut used = Used::default();
-        for row in rows {
-            let number = |name: &str| row.get(name).and_then(Value::as_u64).unwrap_or_default();
-            match row.get("class").and_then(Value::as_str) {
-                Some("visitor") => (used.visitor, used.bytes_out) = (number("requests"), number("bytes_out")),
-                Some("blocked") => used.blocked = number("requests"),
-                Some("refused") => used.refused = number("requests"),
-                other => anyhow::bail!("usage of class {other:?} in {answer}"),
-            }
-        }
-        Ok(used)
+        let answer = self.api.get(&self.path("/usage")).await?.ok()?;
+        let number = |class: &str, name: &str| {
+            let found = answer.pointer(&format!("/by_class/{class}/{name}")).and_then(Value::as_u64);
+            found.with_context(|| format!("no {name} of class {class} in {answer}"))
+        };
+        Ok(Used {
+            visitor: number("visitor", "requests")?,
+            blocked: number("blocked", "requests")?,
+            refused: number("refused", "requests")?,
+            bytes_out: number("visitor", "bytes_out")?,
+        })
     }
 }
 
@@ -194,9 +191,7 @@ impl App {
     /// # Errors
     /// If the API is out of reach; a refusal is an answer.
     pub async fn upload(&self, chain_pem: &str, key_pem: &str) -> Result<Answer> {
-        self.api
-            .post(&self.path("/certificates"), json!({ "chain": chain_pem, "key": key_pem }))
-            .await
+        self.api.post(&self.path("/certificates"), json!({ "chain": chain_pem, "key": key_pem })).await
     }
 
     /// Connects a domain.

@@ -71,12 +71,16 @@ pub(crate) struct Pagination {
 impl<T> List<T> {
     /// A page of the store's, each item shown by `show`.
     pub(crate) fn of<I>(page: Paged<I>, show: impl FnMut(I) -> T) -> Self {
-        let pagination = Pagination { has_more: page.next.is_some(), cursor: page.next };
-        Self { data: page.items.into_iter().map(show).collect(), pagination }
+        Self::page(page.items.into_iter().map(show).collect(), page.next)
+    }
+
+    /// The entries of a page, and where the next one begins.
+    pub(crate) fn page(data: Vec<T>, cursor: Option<String>) -> Self {
+        Self { data, pagination: Pagination { has_more: cursor.is_some(), cursor } }
     }
 
     /// A list that is always whole.
     pub(crate) fn whole(data: Vec<T>) -> Self {
-        Self { data, pagination: Pagination { cursor: None, has_more: false } }
+        Self::page(data, None)
     }
 }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::{Created, Seen, TRIES};
 use crate::caller::{Member, Operator};
 use crate::problem::{Answer, Fault, Problem};
+use crate::request::precondition::stale;
 use crate::request::{Id, IfMatch, Json, List, ListQuery, OptionalJson, Query, Tagged, merge};
 
 /// A tenant: the unit that is limited, metered, billed and isolated.
@@ -146,7 +147,7 @@ pub(crate) async fn update_tenant(
         let current = TenantFields { name: tenant.name.clone(), slug: tenant.slug.to_string() };
         let wanted = merge::apply(&current, &patch)?;
         if wanted == current {
-            break;
+            return Ok(tagged(tenant));
         }
         let patch = TenantPatch { name: Some(wanted.name), slug: Some(slug(&wanted.slug)?) };
         let place = (member.access, tenant.id);
@@ -155,7 +156,7 @@ pub(crate) async fn update_tenant(
             done => return Ok(tagged(done?)),
         }
     }
-    Ok(tagged(tenant))
+    Err(stale())
 }
 
 /// Deletes a tenant with its apps, domains, certificates and keys. What it used stays on record.

@@ -1,0 +1,252 @@
+//! A creator's own domains: status and next action in plain words, records to add, facts for the curious.
+
+use axum::extract::State;
+use http::StatusCode;
+use model::domain::{Actor, Claim, DomainStatus, Presence, Record, RecordKind, derive};
+use model::id::{AppId, CertificateId, DomainId, TenantId};
+use model::{Host, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::{App, DomainRecord, Store, TimelineEntry};
+use utoipa::ToSchema;
+
+use super::{Created, Seen};
+use crate::caller::Member;
+use crate::problem::{Answer, Fault, Problem};
+use crate::request::{Id, Json, List, ListQuery, Query};
+
+/// A creator's own domain.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Domain)]
+pub(crate) struct DomainView {
+    /// Its id.
+    #[schema(value_type = String, example = "dom_01JD0Z6B3XQ4V8T9M2K7R5W1EP")]
+    id: DomainId,
+    /// The name, in ASCII.
+    #[schema(value_type = String, example = "shop.example.com")]
+    hostname: Host,
+    /// The app that answers at it.
+    #[schema(value_type = String)]
+    app_id: AppId,
+    /// Whose it is.
+    #[schema(value_type = String)]
+    tenant_id: TenantId,
+    /// needs_dns, conflict, dns_broken, issuing, our_problem, deploying, live, at_risk or moved.
+    #[schema(value_type = String, example = "needs_dns")]
+    status: DomainStatus,
+    /// The one next step.
+    next_action: NextActionView,
+    /// Every record that connects the domain: the CNAME, or the addresses with the TXT proof.
+    records: Vec<RecordView>,
+    /// The certificate that serves it now.
+    #[schema(value_type = Option<String>)]
+    certificate_id: Option<CertificateId>,
+    /// The latest changes of its status, the oldest first.
+    timeline: Vec<TimelineView>,
+    /// What is known, for who wants to know.
+    details: DetailsView,
+    /// When it was added.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+/// The one next step.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NextAction)]
+pub(crate) struct NextActionView {
+    /// `you`, `us` or `nobody`.
+    #[schema(value_type = String, example = "you")]
+    who: Actor,
+    /// One sentence without jargon.
+    text: String,
+    /// The record to add or change, if that is the step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<RecordView>,
+}
+
+/// A DNS record as a provider's form asks for it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Record)]
+pub(crate) struct RecordView {
+    /// CNAME, A, AAAA or TXT.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "CNAME")]
+    kind: RecordKind,
+    /// The full name.
+    name: String,
+    /// The value.
+    value: String,
+}
+
+/// One change of a domain's status.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TimelineEntry)]
+pub(crate) struct TimelineView {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// What it became.
+    #[schema(value_type = String)]
+    status: DomainStatus,
+}
+
+/// What is known of a domain.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DomainDetails)]
+pub(crate) struct DetailsView {
+    /// `proved` once the unique CNAME target or the TXT proof was seen, else `unproved`.
+    #[schema(value_type = String)]
+    claim: Claim,
+    /// Where its records point: unknown, absent, elsewhere (with what was found), broken (with the reason), here.
+    #[schema(value_type = Object)]
+    routing: model::domain::Routing,
+    /// How far its certificate is: none, ordering, failing (with the reason and the next try) or ready.
+    #[schema(value_type = Object)]
+    certification: model::domain::Certification,
+    /// `verified` once a handshake from outside showed the certificate, else `absent`.
+    #[schema(value_type = String)]
+    presence: Presence,
+    /// When its records were last looked up.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    checked_at: Option<Timestamp>,
+    /// Since when a domain that was live has not pointed here.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    away_since: Option<Timestamp>,
+    /// When it is looked at next.
+    #[schema(value_type = String, format = DateTime)]
+    next_check_at: Timestamp,
+}
+
+/// A domain to be connected.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDomainBody {
+    /// The name; upper case and letters beyond ASCII are normalised.
+    #[schema(example = "shop.example.com")]
+    hostname: String,
+}
+
+impl From<Record> for RecordView {
+    fn from(record: Record) -> Self {
+        Self { kind: record.kind, name: record.name, value: record.value }
+    }
+}
+
+impl From<TimelineEntry> for TimelineView {
+    fn from(entry: TimelineEntry) -> Self {
+        Self { at: entry.at, status: entry.status }
+    }
+}
+
+impl DetailsView {
+    fn of(domain: &DomainRecord) -> Self {
+        let facts = domain.facts.clone();
+        Self {
+            claim: facts.claim,
+            routing: facts.routing,
+            certification: facts.certification,
+            presence: facts.presence,
+            checked_at: facts.checked_at,
+            away_since: facts.away_since,
+            next_check_at: domain.next_check_at,
+        }
+    }
+}
+
+impl DomainView {
+    fn of(domain: DomainRecord, certificate: Option<CertificateId>, now: Timestamp) -> Self {
+        let (status, next) = derive(&domain.facts, &domain.target, now);
+        let next_action =
+            NextActionView { who: next.who, text: next.text, record: next.record.map(RecordView::from) };
+        Self {
+            details: DetailsView::of(&domain),
+            id: domain.id,
+            hostname: domain.host,
+            app_id: domain.app,
+            tenant_id: domain.tenant,
+            status,
+            next_action,
+            records: domain.target.records().into_iter().map(RecordView::from).collect(),
+            certificate_id: certificate,
+            timeline: domain.timeline.into_iter().map(TimelineView::from).collect(),
+            created_at: domain.created_at,
+        }
+    }
+}
+
+/// The domain with the certificate that serves it; a certificate of somebody else is not told.
+async fn show(store: &Store, domain: DomainRecord) -> Answer<DomainView> {
+    let serving = store.active_certificate_for(&domain.host).await?;
+    let own = serving.filter(|certificate| certificate.tenant == Some(domain.tenant));
+    Ok(DomainView::of(domain, own.map(|certificate| certificate.id), store.now()))
+}
+
+/// Lists an app's own domains, the oldest first.
+#[utoipa::path(get, path = "/v1/apps/{a}/domains",
+    params(("a" = String, Path, description = "Id of the app."), ListQuery),
+    responses((status = 200, description = "A page of domains.", body = List<DomainView>)))]
+pub(crate) async fn list_domains(
+    State(state): State<crate::State>,
+    member: Member,
+    Id(app): Id<AppId>,
+    Query(query): Query<ListQuery>,
+) -> Answer<Json<List<DomainView>>> {
+    let page = state.store().domains(member.access, app, &query.page()?).await?;
+    let mut shown = Vec::with_capacity(page.items.len());
+    for domain in page.items {
+        shown.push(show(state.store(), domain).await?);
+    }
+    Ok(Json(List::page(shown, page.next)))
+}
+
+/// Connects a domain to an app. Its `next_action` says what to do.
+#[utoipa::path(post, path = "/v1/apps/{a}/domains", params(("a" = String, Path, description = "Id of the app.")),
+    request_body = NewDomainBody,
+    responses((status = 201, description = "The domain; its status moves.", body = DomainView)))]
+pub(crate) async fn create_domain(
+    State(state): State<crate::State>,
+    member: Member,
+    Seen(app): Seen<App>,
+    Json(body): Json<NewDomainBody>,
+) -> Answer<Created<Json<DomainView>>> {
+    let host = Host::parse(&body.hostname)
+        .map_err(|error| Problem::faulty(vec![Fault::invalid("/hostname", error)]))?;
+    let domain = state.store().add_domain(&member.actor, member.access, app.id, host).await?;
+    let place = format!("/v1/domains/{}", domain.id);
+    Ok(Created(place, Json(show(state.store(), domain).await?)))
+}
+
+/// Gives one domain.
+#[utoipa::path(get, path = "/v1/domains/{d}", params(("d" = String, Path, description = "Id of the domain.")),
+    responses((status = 200, description = "The domain.", body = DomainView)))]
+pub(crate) async fn get_domain(
+    State(state): State<crate::State>,
+    member: Member,
+    Id(domain): Id<DomainId>,
+) -> Answer<Json<DomainView>> {
+    let domain = state.store().domain(member.access, domain).await?;
+    Ok(Json(show(state.store(), domain).await?))
+}
+
+/// Takes a domain away from its app.
+#[utoipa::path(delete, path = "/v1/domains/{d}", params(("d" = String, Path, description = "Id of the domain.")),
+    responses((status = 204, description = "It is gone.")))]
+pub(crate) async fn delete_domain(
+    State(state): State<crate::State>,
+    member: Member,
+    Id(domain): Id<DomainId>,
+) -> Answer<StatusCode> {
+    state.store().delete_domain(&member.actor, member.access, domain).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Looks a domain's records up now instead of at its next turn.
+#[utoipa::path(post, path = "/v1/domains/{d}/check", params(("d" = String, Path, description = "Id of the domain.")),
+    responses((status = 202, description = "The domain; read it again to see its status move.", body = DomainView)))]
+pub(crate) async fn check_domain(
+    State(state): State<crate::State>,
+    member: Member,
+    Id(domain): Id<DomainId>,
+) -> Answer<(StatusCode, Json<DomainView>)> {
+    let domain = state.store().request_domain_check(&member.actor, member.access, domain).await?;
+    Ok((StatusCode::ACCEPTED, Json(show(state.store(), domain).await?)))
+}

@@ -1,0 +1,110 @@
+//! The forms of an app's headers and settings for the OpenAPI document. The values themselves are `model`'s,
+//! which knows no framework; a test holds the two together.
+
+#![expect(dead_code, reason = "these describe `model`'s types and are never made")]
+
+use utoipa::ToSchema;
+
+/// Headers that are added to an app's answers.
+#[derive(Debug, ToSchema)]
+pub(crate) struct HeaderPolicy {
+    /// What the app's pages may load, and from where.
+    #[schema(required = false)]
+    pub(crate) content_security_policy: ContentSecurityPolicy,
+    /// What browsers tell other sites of where a visitor came from.
+    #[schema(required = false, default = "strict-origin-when-cross-origin")]
+    pub(crate) referrer_policy: ReferrerPolicy,
+}
+
+/// `Referrer-Policy` (W3C Referrer Policy).
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub(crate) enum ReferrerPolicy {
+    NoReferrer,
+    SameOrigin,
+    StrictOrigin,
+    StrictOriginWhenCrossOrigin,
+}
+
+/// `Content-Security-Policy` as data (W3C CSP Level 3): sources by directive. A source is 'self', 'none',
+/// data:, blob:, 'unsafe-inline', https://host, https://*.host or wss://host.
+#[derive(Debug, ToSchema)]
+pub(crate) struct ContentSecurityPolicy {
+    /// What is not said below. Default `'self'`.
+    #[schema(required = false)]
+    pub(crate) default_src: Vec<String>,
+    /// Images. Default `'self' data:`.
+    #[schema(required = false)]
+    pub(crate) img_src: Vec<String>,
+    /// Scripts. Default `'self'`.
+    #[schema(required = false)]
+    pub(crate) script_src: Vec<String>,
+    /// Style sheets.
+    #[schema(required = false)]
+    pub(crate) style_src: Vec<String>,
+    /// Fonts.
+    #[schema(required = false)]
+    pub(crate) font_src: Vec<String>,
+    /// What scripts may connect to.
+    #[schema(required = false)]
+    pub(crate) connect_src: Vec<String>,
+    /// Audio and video.
+    #[schema(required = false)]
+    pub(crate) media_src: Vec<String>,
+    /// What may be shown in frames.
+    #[schema(required = false)]
+    pub(crate) frame_src: Vec<String>,
+    /// Where forms may be sent.
+    #[schema(required = false)]
+    pub(crate) form_action: Vec<String>,
+    /// Who may show the app in a frame. Default `'none'`.
+    #[schema(required = false)]
+    pub(crate) frame_ancestors: Vec<String>,
+}
+
+/// Time limits and health checks of an app. All times in milliseconds.
+#[derive(Debug, ToSchema)]
+pub(crate) struct Settings {
+    /// How long a connection to a backend may take to be made.
+    #[schema(required = false, minimum = 1, maximum = 60_000, default = 2_000)]
+    pub(crate) connect_timeout_ms: u32,
+    /// How long a backend may take to begin its answer.
+    #[schema(required = false, minimum = 1, maximum = 600_000, default = 60_000)]
+    pub(crate) first_byte_timeout_ms: u32,
+    /// How long a request may take in all; WebSocket and event streams are exempt.
+    #[schema(required = false, minimum = 1, maximum = 3_600_000, default = 300_000)]
+    pub(crate) total_timeout_ms: u32,
+    /// Path that a health check asks for; null: a connection is enough.
+    pub(crate) health_path: Option<String>,
+    /// Time between two health checks of a backend.
+    #[schema(required = false, minimum = 200, maximum = 600_000, default = 2_000)]
+    pub(crate) health_interval_ms: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use utoipa::PartialSchema;
+
+    fn documented<T: PartialSchema>() -> Vec<String> {
+        let schema = serde_json::to_value(T::schema()).unwrap();
+        let mut names: Vec<String> = schema["properties"].as_object().unwrap().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    fn actual<T: Default + serde::Serialize>() -> Vec<String> {
+        let value = serde_json::to_value(T::default()).unwrap();
+        let Value::Object(fields) = value else { return Vec::new() };
+        let mut names: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_documented_is_what_the_model_has() {
+        assert_eq!(documented::<super::HeaderPolicy>(), actual::<model::site::HeaderPolicy>());
+        assert_eq!(documented::<super::ContentSecurityPolicy>(), actual::<model::csp::Csp>());
+        assert_eq!(documented::<super::Settings>(), actual::<model::site::Settings>());
+    }
+}

@@ -1,0 +1,124 @@
+//! Development zones, and many domains at a time: no authority and no DNS server needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::ensure;
+use async_trait::async_trait;
+use certd::dns::{Kind, Lookup, LookupError, Value};
+use certd::{Certd, Settings};
+use model::Host;
+use model::certificate::CertificateSource;
+use model::domain::DomainStatus;
+use model::seal::SealingKey;
+use testkit::tls::Tls;
+use testkit::wait::until;
+use tokio::time::sleep;
+
+use crate::edge::Edge;
+use crate::rig::{BOUND, Installation, Running, create_app};
+
+#[tokio::test]
+async fn a_development_zone_is_certified_when_start_returns() {
+    testkit::tls::install_provider();
+    let sealing = SealingKey::generate();
+    let installation = Installation::new("apps.localhost", &sealing).await;
+    let store = installation.store.clone();
+    let certd = Certd::start(Settings::default(), store.clone(), sealing.clone()).await.unwrap();
+    let held = store.active_certificate_for(&Host::parse("hello.apps.localhost").unwrap()).await.unwrap();
+    let held = held.unwrap();
+    assert_eq!((held.source, held.tenant), (CertificateSource::LocalCa, None));
+
+    let edge = Edge::start(&sealing).await.unwrap();
+    edge.follow(&store);
+    let client = Tls::trusting(certd.ca_pem()).unwrap();
+    until("the edge to show it", BOUND, async || {
+        Ok(client.handshake(edge.https, "hello.apps.localhost").await?)
+    })
+    .await
+    .unwrap();
+
+    let again = Certd::start(Settings::default(), store.clone(), sealing).await.unwrap();
+    assert_eq!(again.ca_pem(), certd.ca_pem());
+    let kept = store.active_certificate_for(&Host::parse("x.apps.localhost").unwrap()).await.unwrap();
+    assert_eq!(kept.unwrap().id, held.id);
+}
+
+#[tokio::test]
+async fn a_zone_wildcard_of_seconds_is_renewed() {
+    let installation = Installation::new("apps.localhost", &SealingKey::generate()).await;
+    let settings = Settings { local_lifetime: Duration::from_secs(6), ..Settings::default() };
+    let certd = installation.start(settings).await;
+    let first = installation.until_serial("hello.apps.localhost", None).await;
+    let second = installation.until_serial("hello.apps.localhost", Some(&first)).await;
+    installation.until_serial("hello.apps.localhost", Some(&second)).await;
+    certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_of_another_sealing_key_is_refused_with_what_to_do() {
+    let sealing = SealingKey::generate();
+    let installation = Installation::new("apps.localhost", &sealing).await;
+    installation.start(Settings::default()).await.stop().await.unwrap();
+    let store = installation.store.clone();
+    let error = Certd::start(Settings::default(), store, SealingKey::generate()).await.unwrap_err();
+    assert!(error.to_string().contains("restore the key it was sealed with"), "{error}");
+}
+
+/// Answers slowly that nothing is there, and hangs for names that begin with `hang`.
+#[derive(Debug, Default)]
+struct Slow {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+#[async_trait]
+impl Lookup for Slow {
+    async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, LookupError> {
+        if kind != Kind::Cname {
+            return Ok(Vec::new());
+        }
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        sleep(if name.starts_with("hang") { BOUND } else { Duration::from_millis(100) }).await;
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn many_domains_are_looked_at_side_by_side_and_the_silent_ones_hold_nobody_up() {
+    let sealing = SealingKey::generate();
+    let mut installation = Installation::new("apps.localhost", &sealing).await;
+    let mut domains = Vec::new();
+    for app in ["one", "two", "three"] {
+        installation.app = create_app(&installation.store, installation.tenant, app).await;
+        for at in 0..60 {
+            let host = if at < 8 { "hang" } else { "quick" };
+            domains.push(installation.add_domain(&format!("{host}-{at}.{app}.example.com")).await);
+        }
+    }
+    let lookup = Arc::new(Slow::default());
+    let store = installation.store.clone();
+    let certd =
+        Certd::start_with(Settings::default(), store, sealing, Arc::clone(&lookup) as _).await.unwrap();
+    let certd = Running::new(certd);
+    until("every domain to be looked at", BOUND, async || {
+        for domain in &domains {
+            let domain = installation.domain(domain).await;
+            ensure!(domain.facts.checked_at.is_some(), "{}", domain.host);
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    for domain in &domains {
+        let hangs = domain.host.as_str().starts_with("hang");
+        let status = if hangs { DomainStatus::DnsBroken } else { DomainStatus::NeedsDns };
+        assert_eq!(installation.domain(domain).await.status, status, "{}", domain.host);
+    }
+    let most = lookup.most.load(Ordering::SeqCst);
+    assert!(most > 1, "{most}");
+    certd.stop().await.unwrap();
+}

@@ -1,0 +1,9 @@
+//! Certd against a real authority (Debian's Pebble) and a real DNS server, with the least that an edge is.
+#![expect(clippy::unwrap_used, reason = "a failing set-up should stop the test")]
+
+mod away;
+mod crash;
+mod edge;
+mod live;
+mod local;
+mod rig;

@@ -1,0 +1,317 @@
+//! The access log: one JSON object a request, written by a thread of its own.
+//!
+//! A request never waits for a disk: if the writer is behind by [`QUEUE_LINES`], lines are lost, and counted.
+//! Deliberately absent: query strings and header fields other than `User-Agent`, which hold secrets.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use model::Timestamp;
+use model::id::{AppId, RequestId, TenantId};
+use serde::{Serialize, Serializer};
+
+use crate::metrics::Metrics;
+use crate::settings::AccessLog;
+
+/// Lines that may wait: about 4 MB.
+const QUEUE_LINES: usize = 8_192;
+/// A file is put aside at so many bytes.
+const ROTATE_BYTES: u64 = 64 << 20;
+/// Files put aside.
+const KEPT_FILES: u32 = 4;
+/// Longest text of a visitor's in a line.
+const MOST_TEXT_BYTES: usize = 256;
+
+/// One request.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entry<'a> {
+    pub(crate) time: Timestamp,
+    pub(crate) request_id: RequestId,
+    pub(crate) connection: u64,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) scheme: &'static str,
+    #[serde(serialize_with = "short")]
+    pub(crate) host: Option<&'a str>,
+    #[serde(serialize_with = "short_text")]
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) status: u16,
+    pub(crate) refusal: Option<&'static str>,
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) app: Option<AppId>,
+    pub(crate) backend: Option<&'a str>,
+    #[serde(rename = "ttfb_ms", serialize_with = "optional_millis")]
+    pub(crate) ttfb: Option<Duration>,
+    #[serde(rename = "total_ms", serialize_with = "millis")]
+    pub(crate) total: Duration,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) protocol: &'static str,
+    pub(crate) sni: Option<&'a str>,
+    pub(crate) tls_version: Option<&'static str>,
+    #[serde(serialize_with = "short")]
+    pub(crate) user_agent: Option<&'a str>,
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MOST_TEXT_BYTES)).unwrap_or(text)
+}
+
+fn short<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.map(cut).serialize(serializer)
+}
+
+fn short_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(cut(text))
+}
+
+/// Milliseconds to the microsecond.
+fn as_millis(time: Duration) -> f64 {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    if micros == u32::MAX { time.as_secs_f64() * 1e3 } else { f64::from(micros) / 1e3 }
+}
+
+fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(as_millis(*time))
+}
+
+fn optional_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(as_millis).serialize(serializer)
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Close,
+}
+
+/// Where requests put their lines.
+#[derive(Debug)]
+pub(crate) struct Log {
+    queue: Option<SyncSender<Message>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    /// Opens the log and starts its writer.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or no thread can be started.
+    pub(crate) fn open(target: &AccessLog) -> io::Result<Self> {
+        let output = match target {
+            AccessLog::Off => return Ok(Self { queue: None, writer: Mutex::new(None) }),
+            AccessLog::Stdout => Output::Stdout,
+            AccessLog::File(path) => Output::File(Rotated::open(path)?),
+        };
+        let (queue, lines) = sync_channel(QUEUE_LINES);
+        let writer =
+            std::thread::Builder::new().name("stoa-access-log".to_owned()).spawn(move || run(output, &lines))?;
+        Ok(Self { queue: Some(queue), writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Whether it goes anywhere.
+    pub(crate) fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Puts a line into the queue, or counts it as lost.
+    pub(crate) fn write(&self, entry: &Entry<'_>, metrics: &Metrics) {
+        let Some(queue) = &self.queue else { return };
+        let mut line = Vec::with_capacity(640);
+        let is_written = serde_json::to_writer(&mut line, entry).is_ok();
+        line.push(b'\n');
+        if !is_written || queue.try_send(Message::Line(line)).is_err() {
+            metrics.log_dropped.inc();
+        }
+    }
+
+    /// Writes what is in the queue and ends the writer. Blocks for as long as the disk takes.
+    pub(crate) fn close(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(queue), Some(writer)) = (&self.queue, writer) {
+            // An error means that the writer has ended already.
+            let _told = queue.send(Message::Close);
+            let _ended = writer.join();
+        }
+    }
+}
+
+enum Output {
+    Stdout,
+    File(Rotated),
+}
+
+impl Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().write_all(line),
+            Self::File(file) => file.write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().flush(),
+            Self::File(file) => file.file.flush(),
+        }
+    }
+}
+
+/// Writes until it is told to end; flushes whenever nothing waits.
+fn run(mut output: Output, lines: &Receiver<Message>) {
+    let mut was_told = false;
+    loop {
+        let message = match lines.try_recv() {
+            Ok(message) => message,
+            Err(TryRecvError::Disconnected) => break,
+            Err(TryRecvError::Empty) => {
+                note(output.flush(), &mut was_told);
+                let Ok(message) = lines.recv() else { break };
+                message
+            }
+        };
+        match message {
+            Message::Line(line) => note(output.write(&line), &mut was_told),
+            Message::Close => break,
+        }
+    }
+    note(output.flush(), &mut was_told);
+}
+
+/// Logs the first of several failures in a row.
+fn note(result: io::Result<()>, was_told: &mut bool) {
+    match result {
+        Ok(()) => *was_told = false,
+        Err(error) if !*was_told => {
+            *was_told = true;
+            tracing::error!(%error, "access log cannot be written: lines are lost");
+        }
+        Err(_) => {}
+    }
+}
+
+/// A file that is put aside when it is large.
+struct Rotated {
+    path: PathBuf,
+    file: BufWriter<File>,
+    bytes: u64,
+}
+
+impl Rotated {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file: BufWriter::with_capacity(64 << 10, file), bytes })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        if self.bytes > 0 && self.bytes.saturating_add(length) > ROTATE_BYTES {
+            self.rotate()?;
+        }
+        self.file.write_all(line)?;
+        self.bytes = self.bytes.saturating_add(length);
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        for number in (1..KEPT_FILES).rev() {
+            let (from, to) = (self.aside(number), self.aside(number + 1));
+            if from.exists() {
+                std::fs::rename(from, to)?;
+            }
+        }
+        std::fs::rename(&self.path, self.aside(1))?;
+        *self = Self::open(&self.path)?;
+        Ok(())
+    }
+
+    fn aside(&self, number: u32) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(user_agent: &str) -> Entry<'_> {
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        Entry {
+            time: now,
+            request_id: RequestId::generate(now),
+            connection: 1,
+            client: Some(IpAddr::from([192, 0, 2, 1])),
+            scheme: "https",
+            host: Some("a.test"),
+            method: "GET",
+            path: "/\"\n",
+            status: 200,
+            refusal: None,
+            tenant: None,
+            app: None,
+            backend: None,
+            ttfb: Some(Duration::from_micros(1_500)),
+            total: Duration::from_millis(2),
+            bytes_in: 0,
+            bytes_out: 5,
+            protocol: "h2",
+            sni: Some("a.test"),
+            tls_version: Some("TLSv1_3"),
+            user_agent: Some(user_agent),
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_whatever_the_visitor_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let log = Log::open(&AccessLog::File(path.clone())).unwrap();
+        log.write(&entry(&"\u{e9}".repeat(200)), &Metrics::new());
+        log.write(&entry("curl"), &Metrics::new());
+        log.close();
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["user_agent"], "\u{e9}".repeat(128));
+        assert_eq!(lines[1]["ttfb_ms"], 1.5);
+        assert_eq!(lines[1]["path"], "/\"\n");
+        assert_eq!(lines[1]["time"], "2027-01-15T08:00:00Z");
+    }
+
+    #[test]
+    fn a_large_file_is_put_aside_and_four_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let mut file = Rotated::open(&path).unwrap();
+        for number in 0..7 {
+            file.write(format!("{number}\n").as_bytes()).unwrap();
+            file.rotate().unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
+        assert_eq!(read("access.log"), Some(String::new()));
+        assert_eq!(read("access.log.1"), Some("6\n".to_owned()));
+        assert_eq!(read("access.log.4"), Some("3\n".to_owned()));
+        assert_eq!(read("access.log.5"), None);
+    }
+
+    #[test]
+    fn a_line_too_many_is_counted_not_waited_for() {
+        let (queue, lines) = sync_channel(1);
+        let log = Log { queue: Some(queue), writer: Mutex::new(None) };
+        let metrics = Metrics::new();
+        log.write(&entry("one"), &metrics);
+        log.write(&entry("two"), &metrics);
+        assert_eq!(metrics.log_dropped.get(), 1);
+        drop(lines);
+    }
+}

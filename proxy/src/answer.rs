@@ -1,0 +1,139 @@
+//! A request's beginning, and the answers that the edge itself gives: pages and http-01 answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use pingora_core::{Error, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::{FailToProxy, Session};
+
+use crate::connection::Carrier;
+use crate::context::{Context, Exchange, Progress};
+use crate::edge::Shared;
+use crate::refusal::Refusal;
+use crate::way::{Arrival, Passage};
+use crate::{forward, page, way};
+
+/// How long the body of a refused request is read on, so that the visitor sees the page before the end.
+const DRAIN_BODY: Duration = Duration::from_secs(5);
+
+/// A header section has arrived: its deadline is off, and the time limits of the rest hold.
+pub(crate) fn begin(session: &mut Session, context: &mut Context, edge: &Shared) {
+    if let Some(carrier) = Carrier::of(session) {
+        carrier.gauge.header_arrived();
+        context.connection = Some(Arc::clone(carrier));
+    }
+    let deadlines = &edge.deadlines;
+    session.set_read_timeout(Some(deadlines.body));
+    session.set_write_timeout(Some(deadlines.body));
+    session.set_total_drain_timeout(Some(DRAIN_BODY));
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(deadlines.idle.as_secs().max(1)));
+    }
+}
+
+/// Sends a request on its way; true if it got its answer here.
+///
+/// # Errors
+/// If the visitor does not take the answer.
+pub(crate) async fn receive(session: &mut Session, context: &mut Context, edge: &Shared) -> Result<bool> {
+    let Some(connection) = context.connection.clone() else {
+        return Err(Error::explain(forward::NO_CARRIER, "a connection came from another listener"));
+    };
+    let arrival = Arrival { head: session.req_header(), connection: &connection };
+    match way::admit(&arrival, edge) {
+        Ok(Passage::Forward(admitted)) => {
+            let is_stream = forward::may_stream(session);
+            if session.is_upgrade_req() {
+                session.set_read_timeout(Some(edge.deadlines.stream));
+            }
+            context.progress = Progress::Admitted(Exchange::new(admitted, context.arrived, is_stream));
+            Ok(false)
+        }
+        Ok(Passage::Challenge(body)) => {
+            context.progress = Progress::Challenged;
+            send(session, context, challenge(&body)?, body).await.map(|()| true)
+        }
+        Err(stopped) => {
+            context.stop(stopped);
+            refuse(session, context, edge).await.map(|()| true)
+        }
+    }
+}
+
+/// The end of a request that failed: a page, unless its response has begun or the visitor is gone.
+pub(crate) async fn fail(
+    session: &mut Session,
+    error: &Error,
+    context: &mut Context,
+    edge: &Shared,
+) -> FailToProxy {
+    let mut error_code = 0;
+    if let Some(refusal) = forward::refusal(error) {
+        error_code = refusal.status();
+        let has_begun = session.response_written().is_some_and(|head| {
+            !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS
+        });
+        match context.exchange().filter(|_| has_begun) {
+            Some(exchange) => exchange.broken = Some(refusal),
+            None if has_begun => {}
+            None => {
+                context.refuse(refusal);
+                session.set_keepalive(None);
+                // If it cannot be sent, the visitor is gone: the ending tells what was written.
+                let _sent = refuse(session, context, edge).await;
+            }
+        }
+    }
+    FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+async fn refuse(session: &mut Session, context: &mut Context, edge: &Shared) -> Result<()> {
+    let Some(refusal) = context.refusal() else { return Ok(()) };
+    let head = session.req_header();
+    let is_head = head.method == Method::HEAD;
+    let (response, body) = page::response(refusal, context.id, head.headers.get(ACCEPT), is_head);
+    if ends_connection(refusal) || edge.state.course.is_ending() {
+        session.set_keepalive(None);
+    }
+    send(session, context, response, body).await
+}
+
+/// Whether what was sent makes one doubt where the next request begins, or whom it is from.
+fn ends_connection(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::BadRequest(_)
+            | Refusal::HeaderTooLarge
+            | Refusal::UriTooLong
+            | Refusal::MethodNotAllowed
+            | Refusal::ShuttingDown
+    )
+}
+
+async fn send(
+    session: &mut Session,
+    context: &mut Context,
+    response: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    context.first_byte = Some(context.arrived.elapsed());
+    let downstream = session.as_downstream_mut();
+    downstream.write_response_header(Box::new(response)).await?;
+    if body.is_empty() {
+        downstream.finish_body().await
+    } else {
+        downstream.write_response_body(body, true).await
+    }
+}
+
+fn challenge(body: &Bytes) -> Result<ResponseHeader> {
+    let mut response = ResponseHeader::build(200, Some(3))?;
+    response.insert_header(CONTENT_TYPE, "application/octet-stream")?;
+    response.insert_header(CONTENT_LENGTH, body.len())?;
+    response.insert_header(CACHE_CONTROL, "no-store")?;
+    Ok(response)
+}

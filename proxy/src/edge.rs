@@ -1,0 +1,409 @@
+//! Start, run and end of an edge.
+//!
+//! One thread a worker, each with a runtime, a pingora and connections to backends of its own, so that a
+//! request never changes the thread; one thread for what runs beside requests: health checks, the hand-over
+//! of usage, metrics. They share [`Shared`] and nothing else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pingora_core::apps::{HttpServerApp as _, HttpServerOptions};
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::access_log::Log;
+use crate::drain::Phase;
+use crate::forward::ATTEMPTS;
+use crate::hooks::Hooks;
+use crate::listen::{self, Bound, Protection, Slots, Worker};
+use crate::probe;
+use crate::settings::{Deadlines, Settings};
+use crate::state::State;
+use crate::tls::Tls;
+use crate::usage::UsageSink;
+
+/// Connections to backends that one worker keeps.
+const KEPT_CONNECTIONS: usize = 256;
+/// Time between two hand-overs of usage: what a kill may lose.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// Time between two looks for what has expired.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// How long a runtime's last tasks may take to end.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
+/// Why an edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// Somebody else listens there.
+    #[error("{0} is in use by another program: stop that program or choose another address")]
+    AddressInUse(SocketAddr),
+    /// A low port, and no right to it.
+    #[error(
+        "no permission to listen on {0}: choose a port from 1024 up, or grant the capability CAP_NET_BIND_SERVICE"
+    )]
+    NoPermission(SocketAddr),
+    /// Not an address of this machine.
+    #[error("{0} is not an address of this machine: choose one that is, or 0.0.0.0 for all")]
+    NotOurs(SocketAddr),
+    /// Anything else about an address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("the access log {} cannot be opened", path.display())]
+    AccessLog {
+        /// Which file; empty for standard output.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The trust anchors for backends cannot be read.
+    #[error("the trust anchors for backends in {} cannot be used: {reason}", path.display())]
+    BackendCa {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The platform has no trust anchors that can be read.
+    #[error("a worker did not start: are the platform's trusted certificates readable?")]
+    Worker,
+    /// No thread or no runtime.
+    #[error("cannot start a thread of the edge")]
+    Thread(#[source] io::Error),
+    /// The cryptographic library refuses.
+    #[error("cannot set TLS up")]
+    Tls(#[from] rustls::Error),
+}
+
+impl EdgeError {
+    /// What went wrong when `address` was bound.
+    pub(crate) fn of_bind(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::AddressInUse(address),
+            io::ErrorKind::PermissionDenied => Self::NoPermission(address),
+            io::ErrorKind::AddrNotAvailable => Self::NotOurs(address),
+            _ => Self::Listen { address, source },
+        }
+    }
+}
+
+/// What an edge works with.
+pub struct Parts {
+    /// Its memory, which the feed fills.
+    pub state: Arc<State>,
+    /// Where its usage goes.
+    pub usage: Arc<dyn UsageSink>,
+    /// What judges requests.
+    pub firewall: Arc<dyn waf::Engine>,
+}
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) state: Arc<State>,
+    pub(crate) firewall: Arc<dyn waf::Engine>,
+    pub(crate) tls: Tls,
+    pub(crate) log: Log,
+    pub(crate) slots: Slots,
+    pub(crate) deadlines: Deadlines,
+}
+
+/// The edge.
+#[derive(Debug, Clone, Copy)]
+pub struct Edge;
+
+/// An edge that serves. Dropped, it stops at once; see [`Running::drain`].
+pub struct Running {
+    http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    usage: Arc<dyn UsageSink>,
+    drain_limit: Duration,
+    draining: watch::Sender<bool>,
+    stopped: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The flags that threads watch. A flag whose owner is gone counts as set.
+#[derive(Clone)]
+struct Flags {
+    draining: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Edge {
+    /// Binds, then serves on threads of its own. Needs no runtime. Makes aws-lc-rs the process's cryptography
+    /// if there is none yet.
+    ///
+    /// # Errors
+    /// [`EdgeError`] tells what to do; nothing is left running.
+    pub fn start(settings: &Settings, parts: Parts) -> Result<Running, EdgeError> {
+        // An error means that there is one.
+        let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let Parts { state, usage, firewall } = parts;
+        let http = listen::bind(&settings.http, Protection::Clear)?;
+        let https = listen::bind(&settings.https, Protection::Tls)?;
+        let metrics = listen::bind(settings.metrics.as_slice(), Protection::Clear)?.pop();
+        if let (None, Some(first)) = (settings.public_https_port, https.first()) {
+            state.https_port.store(first.address.port(), Relaxed);
+        }
+        let shared = Arc::new(Shared {
+            tls: Tls::new(Arc::clone(&state.certificates))?,
+            log: open_log(settings)?,
+            slots: Slots::new(settings.max_connections),
+            deadlines: settings.deadlines,
+            state,
+            firewall,
+        });
+        let (draining, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
+        let flags = Flags { draining: draining.subscribe(), stopped: stopped.subscribe() };
+        let mut running = Running {
+            http: http.iter().map(|bound| bound.address).collect(),
+            https: https.iter().map(|bound| bound.address).collect(),
+            metrics: metrics.as_ref().map(|bound| bound.address),
+            shared,
+            usage,
+            drain_limit: settings.drain_limit,
+            draining,
+            stopped,
+            threads: Vec::new(),
+        };
+        let listeners: Vec<Bound> = http.into_iter().chain(https).collect();
+        running.start_workers(settings, &listeners, &flags)?;
+        running.start_steward(metrics, flags)?;
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// Where cleartext is spoken, with real ports.
+    #[must_use]
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// Where TLS is spoken, with real ports.
+    #[must_use]
+    pub fn https_addresses(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
+    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// Takes no new connections, lets requests end for up to [`Settings::drain_limit`], hands the last usage
+    /// over and ends. Requests that begin in the second half of that time are told to come again.
+    pub async fn drain(mut self) {
+        let (slots, course) = (&self.shared.slots, &self.shared.state.course);
+        course.advance(Phase::Draining);
+        self.draining.send_replace(true);
+        let half = self.drain_limit / 2;
+        if timeout(half, slots.empty()).await.is_err() {
+            course.advance(Phase::Closing);
+            if timeout(half, slots.empty()).await.is_err() {
+                tracing::warn!(limit = ?self.drain_limit, "connections were cut: they did not end in time");
+            }
+        }
+        let threads = self.stop();
+        // Blocks: a thread ends within a second or two.
+        let _joined = tokio::task::spawn_blocking(move || finish(threads, &self)).await;
+    }
+
+    fn stop(&mut self) -> Vec<JoinHandle<()>> {
+        self.draining.send_replace(true);
+        self.stopped.send_replace(true);
+        std::mem::take(&mut self.threads)
+    }
+
+    fn start_workers(
+        &mut self,
+        settings: &Settings,
+        listeners: &[Bound],
+        flags: &Flags,
+    ) -> Result<(), EdgeError> {
+        let workers = match settings.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let (ready, is_ready) = mpsc::channel();
+        for number in 0..workers {
+            let sockets = listeners
+                .iter()
+                .map(|bound| Ok((bound.socket.try_clone()?, bound.protection)))
+                .collect::<io::Result<Vec<_>>>()
+                .map_err(EdgeError::Thread)?;
+            let worker = WorkerPlan {
+                edge: Arc::clone(&self.shared),
+                conf: server_conf(settings),
+                sockets,
+                flags: flags.clone(),
+                ready: ready.clone(),
+            };
+            self.spawn(format!("stoa-edge-{number}"), move |runtime| runtime.block_on(worker.run()))?;
+        }
+        drop(ready);
+        // A worker that ends before it says that it is ready takes its sender along.
+        if is_ready.iter().take(workers).count() < workers { Err(EdgeError::Worker) } else { Ok(()) }
+    }
+
+    fn start_steward(&mut self, metrics: Option<Bound>, flags: Flags) -> Result<(), EdgeError> {
+        let (edge, usage) = (Arc::clone(&self.shared), Arc::clone(&self.usage));
+        self.spawn("stoa-edge-steward".to_owned(), move |runtime| {
+            runtime.block_on(steward(edge, usage, metrics, flags));
+        })
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce(&Runtime) + Send + 'static) -> Result<(), EdgeError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(EdgeError::Thread)?;
+        let body = move || {
+            run(&runtime);
+            runtime.shutdown_timeout(LAST_TASKS);
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(body).map_err(EdgeError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+/// Stops the threads without waiting for requests.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let threads = self.stop();
+        if !threads.is_empty() {
+            finish(threads, self);
+        }
+    }
+}
+
+fn finish(threads: Vec<JoinHandle<()>>, running: &Running) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the edge has panicked");
+        }
+    }
+    running.shared.state.ledger.hand_over(&*running.usage);
+    running.shared.log.close();
+}
+
+/// What a worker thread starts with.
+struct WorkerPlan {
+    edge: Arc<Shared>,
+    conf: Arc<ServerConf>,
+    sockets: Vec<(std::net::TcpListener, Protection)>,
+    flags: Flags,
+    ready: mpsc::Sender<()>,
+}
+
+impl WorkerPlan {
+    async fn run(self) {
+        let Flags { mut draining, mut stopped } = self.flags;
+        let proxy = Arc::new(proxy(&self.conf, &self.edge));
+        let worker = Worker { edge: self.edge, proxy: Arc::clone(&proxy), draining: draining.clone() };
+        for (socket, protection) in self.sockets {
+            match TcpListener::from_std(socket) {
+                Ok(listener) => drop(tokio::spawn(listen::accept(worker.clone(), listener, protection))),
+                Err(error) => {
+                    tracing::error!(%error, "a worker cannot listen");
+                    return;
+                }
+            }
+        }
+        // An error means that the start was given up.
+        let _told = self.ready.send(());
+        drop(worker);
+        let _draining = draining.wait_for(|is_draining| *is_draining).await;
+        proxy.http_cleanup().await;
+        let _stopped = stopped.wait_for(|is_stopped| *is_stopped).await;
+    }
+}
+
+fn proxy(conf: &Arc<ServerConf>, edge: &Arc<Shared>) -> HttpProxy<Hooks> {
+    let mut proxy = http_proxy(conf, Hooks { edge: Arc::clone(edge) });
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(edge.deadlines.idle);
+    // So that CONNECT comes to our own refusal, which is logged and counted.
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
+    proxy
+}
+
+fn server_conf(settings: &Settings) -> Arc<ServerConf> {
+    Arc::new(ServerConf {
+        threads: 1,
+        max_retries: ATTEMPTS,
+        upstream_keepalive_pool_size: KEPT_CONNECTIONS,
+        ca_file: settings.backend_ca_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        ..ServerConf::default()
+    })
+}
+
+/// What runs beside requests, until the edge stops.
+async fn steward(edge: Arc<Shared>, usage: Arc<dyn UsageSink>, metrics: Option<Bound>, flags: Flags) {
+    let Flags { mut stopped, .. } = flags;
+    let listener = metrics.and_then(|bound| TcpListener::from_std(bound.socket).ok());
+    if let Some(listener) = listener {
+        tokio::spawn(probe::serve(listener, Arc::clone(&edge.state)));
+    }
+    let pools = Arc::clone(&edge.state.pools);
+    let pools_stopped = stopped.clone();
+    tokio::spawn(async move { pools.run(pools_stopped).await });
+    let mut hand_over = interval(HAND_OVER);
+    hand_over.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut housekeeping = interval(HOUSEKEEPING);
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|is_stopped| *is_stopped) => return,
+            _ = hand_over.tick() => edge.state.ledger.hand_over(&*usage),
+            _ = housekeeping.tick() => {
+                edge.state.certificates.note_expired();
+                edge.state.drop_expired_challenges();
+            }
+        }
+    }
+}
+
+fn open_log(settings: &Settings) -> Result<Log, EdgeError> {
+    let path = match &settings.access_log {
+        crate::AccessLog::File(path) => path.clone(),
+        _ => PathBuf::new(),
+    };
+    Log::open(&settings.access_log).map_err(|source| EdgeError::AccessLog { path, source })
+}
+
+/// The trust anchors in a PEM file.
+///
+/// # Errors
+/// [`EdgeError::BackendCa`].
+pub(crate) fn read_roots(path: &Path) -> Result<Arc<RootCertStore>, EdgeError> {
+    let refused = |reason: String| EdgeError::BackendCa { path: path.to_owned(), reason };
+    let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| refused(format!("it is not PEM: {error}")))?;
+        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(refused("it has no certificate".to_owned())) } else { Ok(Arc::new(roots)) }
+}
