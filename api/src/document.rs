@@ -12,7 +12,8 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn,
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, Content, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref, RefOr, Required, ResponseBuilder,
+    Components, Content, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref, RefOr, Required,
+    ResponseBuilder,
 };
 
 use crate::problem::{Fault, MEDIA_TYPE, ProblemBody};
@@ -135,7 +136,9 @@ fn describe(path: &str, method: &str, operation: &mut Operation) {
         }
     }
     match method {
-        "post" if keyed => parameters(operation).push(header_parameter("Idempotency-Key", IDEMPOTENCY).into()),
+        "post" if keyed => {
+            parameters(operation).push(header_parameter("Idempotency-Key", IDEMPOTENCY).into())
+        }
         "patch" => parameters(operation).push(header_parameter("If-Match", IF_MATCH).into()),
         _ => {}
     }

@@ -47,7 +47,8 @@ pub fn parse(text: &str) -> Option<Parsed> {
     }
     let (body, sum) = text.split_at_checked(LENGTH - CHECKSUM)?;
     let (lookup, secret) = body.strip_prefix(PREFIX)?.split_once('_')?;
-    let sound = |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let sound =
+        |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_alphanumeric());
     let ours = sound(lookup, LOOKUP) && sound(secret, SECRET) && checksum(body) == sum;
     ours.then(|| Parsed { lookup: lookup.to_owned(), hash: hash(text) })
 }
@@ -72,11 +73,13 @@ fn random(length: usize) -> String {
 fn checksum(body: &str) -> String {
     let hash = digest(&SHA256, body.as_bytes());
     let number = hash.as_ref().iter().take(4).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    (0..CHECKSUM).scan(number, |rest, _| {
-        let last = digit(*rest % 62);
-        *rest /= 62;
-        Some(last)
-    }).collect()
+    (0..CHECKSUM)
+        .scan(number, |rest, _| {
+            let last = digit(*rest % 62);
+            *rest /= 62;
+            Some(last)
+        })
+        .collect()
 }
 
 fn digit(number: u64) -> char {

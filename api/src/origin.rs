@@ -56,7 +56,12 @@ impl StoreOrigin {
 
 #[async_trait]
 impl Origin for StoreOrigin {
-    async fn changes(&self, lineage: &Lineage, after: Revision, wait: Duration) -> Result<Batch, OriginError> {
+    async fn changes(
+        &self,
+        lineage: &Lineage,
+        after: Revision,
+        wait: Duration,
+    ) -> Result<Batch, OriginError> {
         self.follow(lineage, after, wait).await.map_err(refusal)
     }
 

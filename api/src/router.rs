@@ -18,7 +18,6 @@ use crate::resource::{app, audit, certificate, domain, edge, key, limits, platfo
 use crate::{MAX_BODY_BYTES, MAX_EDGE_BODY_BYTES, MAX_WAIT, State};
 
 /// The whole API, ready to be served.
-#[must_use]
 pub fn router(state: State) -> Router {
     let (router, document) = table(&state).split_for_parts();
     let text = crate::document::text(&crate::document::finish(document));
@@ -103,5 +102,8 @@ async fn unknown_route() -> Problem {
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(Code::MethodNotAllowed, "This path does not have this method; the header Allow tells which it has.")
+    Problem::new(
+        Code::MethodNotAllowed,
+        "This path does not have this method; the header Allow tells which it has.",
+    )
 }

@@ -76,7 +76,8 @@ impl Month {
 }
 
 fn first_moment(year: i32, month: u8) -> Timestamp {
-    let date = time::Month::try_from(month).ok().and_then(|month| Date::from_calendar_date(year, month, 1).ok());
+    let date =
+        time::Month::try_from(month).ok().and_then(|month| Date::from_calendar_date(year, month, 1).ok());
     let seconds = date.map_or(0, |date| date.midnight().assume_utc().unix_timestamp());
     Timestamp::from_unix_seconds(seconds)
 }
@@ -92,7 +93,8 @@ impl FromStr for Month {
 
     fn from_str(text: &str) -> Result<Self, MonthError> {
         let digits = |part: &str, length: usize| {
-            (part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit())).then(|| part.parse().ok())?
+            (part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit()))
+                .then(|| part.parse().ok())?
         };
         text.split_once('-')
             .and_then(|(year, month)| Some((digits(year, 4)?, u8::try_from(digits(month, 2)?).ok()?)))
@@ -128,7 +130,9 @@ mod tests {
 
     #[test]
     fn what_is_no_month_is_named() {
-        for text in ["2026-13", "2026-1", "26-01", "2026-00", "9999-01", "1969-12", "+026-01", "2026-01-01", ""] {
+        for text in
+            ["2026-13", "2026-1", "26-01", "2026-00", "9999-01", "1969-12", "+026-01", "2026-01-01", ""]
+        {
             assert_eq!(text.parse::<Month>(), Err(MonthError(text.to_owned())));
         }
         assert!(Month::containing(Timestamp::from_unix_millis(i64::MAX)).is_err());

@@ -1,6 +1,7 @@
 //! The loop: looks for what is due, hands it to tasks, and never waits for any of them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +33,12 @@ const STORE_AWAY: Duration = Duration::from_secs(1);
 const WALK: Duration = Duration::from_secs(5);
 /// How often ended certificates are written off.
 const SWEEP: Duration = Duration::from_secs(60);
-/// How long a certificate is left alone after its renewal was set going, at most.
-const SET_GOING: Duration = Duration::from_secs(60);
-/// Most certificates whose renewal is set going in one round, and that are remembered as such.
-const RENEWALS: u32 = 1_000;
+/// How often certificates are looked for whose renewal no domain's own check sees to.
+const RENEWALS: Duration = Duration::from_secs(1);
+/// How long one of them is left alone after its renewal was set going.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
+/// Most of them in one look.
+const DUE: u32 = 1_000;
 /// How long tasks may take to end when the process ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -125,8 +128,9 @@ struct Rounds {
     zones_at: Timestamp,
     walk_at: Timestamp,
     sweep_at: Timestamp,
-    /// Renewals that were set going, and until when they are left alone.
-    set_going: HashMap<CertificateId, Timestamp>,
+    renewals_at: Timestamp,
+    /// Certificates whose renewal was set going, and until when they are left alone; at most [`DUE`] a look.
+    left_alone: HashMap<CertificateId, Timestamp>,
 }
 
 impl Rounds {
@@ -140,7 +144,8 @@ impl Rounds {
             zones_at: at_once,
             walk_at: at_once,
             sweep_at: at_once,
-            set_going: HashMap::new(),
+            renewals_at: at_once,
+            left_alone: HashMap::new(),
         }
     }
 
@@ -198,53 +203,52 @@ impl Rounds {
         Ok(())
     }
 
-    /// Renewals that somebody asked for, and those of certificates that no domain's own check looks after.
+    /// Renewals of zones and apps, and those of domains that somebody asked for before their time.
     async fn set_renewals_going(&mut self, now: Timestamp) -> Result<(), CertdError> {
-        self.set_going.retain(|_, until| *until > now);
-        for due in self.work.store.certificates_due(now, RENEWALS).await? {
-            if self.set_going.contains_key(&due.id) {
-                continue;
+        if self.renewals_at > now {
+            return Ok(());
+        }
+        self.renewals_at = now.plus(RENEWALS);
+        self.left_alone.retain(|_, until| *until > now);
+        for due in self.work.store.certificates_due(now, DUE).await? {
+            if let Entry::Vacant(free) = self.left_alone.entry(due.id) {
+                free.insert(now.plus(LEFT_ALONE));
+                if let Err(error) = self.renew(&due, now).await {
+                    tracing::warn!(certificate = %due.id, %error, "a renewal could not be set going");
+                }
             }
-            let left_alone = SET_GOING.min(due.not_after.since(now) / 10);
-            self.set_going.insert(due.id, now.plus(left_alone));
-            self.renew(due).await?;
         }
         Ok(())
     }
 
-    async fn renew(&mut self, due: CertificateRecord) -> Result<(), CertdError> {
-        let Some(name) = due.names.first().cloned() else { return Ok(()) };
-        let host = match name {
-            CertificateName::Wildcard(zone) if self.work.store.zones().contains(&zone) => {
-                return self.work.renew_zone(&zone).await;
-            }
-            CertificateName::Exact(zone) if self.work.store.zones().contains(&zone) => {
-                return self.work.renew_zone(&zone).await;
-            }
-            CertificateName::Wildcard(_) => return Ok(()),
-            CertificateName::Exact(host) => host,
-        };
-        let Some(domain) = self.work.store.domain_by_host(&host).await? else {
-            self.walk_at = Timestamp::default();
+    async fn renew(&mut self, due: &CertificateRecord, now: Timestamp) -> Result<(), CertdError> {
+        let Some(CertificateName::Exact(host) | CertificateName::Wildcard(host)) = due.names.first().cloned()
+        else {
             return Ok(());
         };
-        if self.has(Job::Check(domain.id)) || self.count(|job| matches!(job, Job::Check(_))) >= CHECKS {
-            self.set_going.remove(&due.id);
-            return Ok(());
+        if self.work.store.zones().contains(&host) {
+            return self.work.renew_zone(&host).await;
         }
-        let work = Arc::clone(&self.work);
-        self.begin(Job::Check(domain.id), async move {
-            if let Err(error) = work.check(&domain, Renewal::Now).await {
-                tracing::debug!(host = %domain.host, %error, "renewal was not set going");
-            }
-        });
+        let Some(domain) = self.work.store.domain_by_host(&host).await? else {
+            self.walk_at = now;
+            return Ok(());
+        };
+        // A domain looks after its renewal itself when it is time; this one was asked for.
+        if self.work.due_at(due) > now {
+            let work = Arc::clone(&self.work);
+            self.begin(Job::Check(domain.id), async move { work.check_again(domain.id, Renewal::Now).await });
+        }
         Ok(())
     }
 
     /// Zones and apps, when their time has come.
     async fn walk(&mut self, now: Timestamp) -> Result<(), CertdError> {
         if self.zones_at <= now {
-            self.zones_at = self.work.certify_zones().await?;
+            // What fails here must not hold up the orders.
+            self.zones_at = self.work.certify_zones().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "a zone could not be certified");
+                now.plus(WALK)
+            });
         }
         if self.walk_at <= now && self.work.authority.is_some() && !self.has(Job::Walk) {
             self.walk_at = now.plus(WALK);

@@ -21,8 +21,8 @@ const SHOW: Duration = Duration::from_secs(1);
 const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 /// How long before its end an uploaded certificate is covered by one of ours, at most: its owner had time.
 const UPLOAD_COVER: Duration = Duration::from_secs(3 * 24 * 3600);
-/// The longest wait for the next look while a certificate is wanted.
-const WANTED: Duration = Duration::from_secs(15);
+/// Shortest and longest wait for the next look while a renewal is due; between them, a tenth of what is left.
+const OVERDUE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// How often a look that somebody else overtook is taken again at once.
 const TRIES: u32 = 5;
 
@@ -67,10 +67,10 @@ impl Work {
     }
 
     /// Looks at a domain after something changed, even if another look is under way.
-    pub(crate) async fn check_again(&self, id: DomainId) {
+    pub(crate) async fn check_again(&self, id: DomainId, renewal: Renewal) {
         for _ in 0..TRIES {
             let checked = match self.store.domain(Access::Platform, id).await {
-                Ok(domain) => self.check(&domain, Renewal::WhenDue).await,
+                Ok(domain) => self.check(&domain, renewal).await,
                 Err(error) => Err(error.into()),
             };
             match checked {
@@ -107,9 +107,11 @@ impl Work {
         let since = found.away_since.or(deploying).unwrap_or(domain.created_at);
         let next = rhythm::next_check_at(found, since, now, rand::random());
         match held {
-            _ if found.routing != Routing::Here => next,
-            Some(held) if !self.wants(Some(held)) => next.min(self.due_at(held)),
-            _ => next.min(now.plus(WANTED)),
+            Some(held) if found.routing == Routing::Here && found.claim == Claim::Proved => {
+                let overdue = (held.not_after.since(now) / 10).clamp(OVERDUE.0, OVERDUE.1);
+                next.min(if self.wants(Some(held)) { now.plus(overdue) } else { self.due_at(held) })
+            }
+            _ => next,
         }
     }
 

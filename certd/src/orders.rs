@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::acme::{self, AcmeError, Authority, Journal};
+use crate::domains::Renewal;
 use crate::work::Work;
 use crate::{dns, edges};
 
@@ -36,7 +37,7 @@ impl Work {
         };
         self.conclude(authority, memory, outcome).await;
         if let Some(domain) = order.domain {
-            self.check_again(domain).await;
+            self.check_again(domain, Renewal::WhenDue).await;
         }
     }
 

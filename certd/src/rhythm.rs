@@ -24,6 +24,8 @@ const LIVE: Duration = HOUR.saturating_mul(6);
 const DEPLOYING: Duration = SECOND;
 /// An order that is under way tells when it ends; this is for the case that it cannot.
 const ORDERING: Duration = SECOND.saturating_mul(15);
+/// An order that failed and waits for its next attempt, which tells as well.
+const FAILING: Duration = MINUTE.saturating_mul(5);
 
 /// When to look again, given what is now known. `since` is when the present wait began: when the domain was
 /// added, or went away. `jitter` is from 0 to 1 and moves the wait by up to a tenth to either side.
@@ -36,6 +38,7 @@ pub fn next_check_at(facts: &Facts, since: Timestamp, now: Timestamp, jitter: f6
         (true, true, Presence::Verified) => LIVE,
         (true, true, Presence::Absent) if age < HOUR => DEPLOYING,
         (true, true, Presence::Absent) => ORDERING,
+        (true, false, _) if matches!(facts.certification, Certification::Failing { .. }) => FAILING,
         (true, false, _) => ORDERING,
         (false, _, _) => young(age),
     };
@@ -94,6 +97,13 @@ mod tests {
         let deploying = Facts { presence: Presence::Absent, ..live() };
         assert_eq!(wait(&deploying, MINUTE), SECOND);
         assert_eq!(wait(&deploying, DAY), SECOND * 15);
+    }
+
+    #[test]
+    fn a_failing_order_is_left_to_its_own_retries() {
+        let failing = Certification::Failing { reason: String::new(), retry_at: now() };
+        assert_eq!(wait(&Facts { certification: failing, ..live() }, SECOND), MINUTE * 5);
+        assert_eq!(wait(&Facts { certification: Certification::Ordering, ..live() }, SECOND), SECOND * 15);
     }
 
     #[test]

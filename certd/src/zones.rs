@@ -60,7 +60,8 @@ impl Work {
 
     async fn order_app(&self, app: &App, zone: &Host) -> Result<(), CertdError> {
         let Ok(host) = zone.with_label(app.name.as_str()) else {
-            return Ok(tracing::warn!(app = %app.id, %zone, "the app's name is too long for the zone"));
+            tracing::warn!(app = %app.id, %zone, "the app's name is too long for the zone");
+            return Ok(());
         };
         let order = NewOrder {
             host: host.clone(),

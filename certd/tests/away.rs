@@ -7,7 +7,7 @@ use model::domain::{Certification, DomainStatus};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
-use store::{Access, Actor, DomainRecord};
+use store::{Access, AccountRecord, Actor, DomainRecord};
 use tempfile::TempDir;
 use testkit::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -90,6 +90,26 @@ async fn an_authority_that_cannot_reach_the_name_says_why() {
     let (reason, wait) = failing(&installation, &domain).await;
     assert!(reason.starts_with("the certificate authority could not check `shop.example.com`"), "{reason}");
     assert!(wait <= Duration::from_secs(72), "{wait:?}");
+    certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_account_that_the_authority_lost_is_registered_again_with_its_key() {
+    let Some(rig) = Rig::start(None).await else { return };
+    let installation = rig.installation().await;
+    let certd = installation.start(rig.settings()).await;
+    let domain = installation.add_domain("one.example.com").await;
+    rig.connect(&domain).await;
+    installation.until_status(&domain, DomainStatus::Live).await;
+    let (store, directory) = (&installation.store, rig.pebble.directory_url.as_str());
+    let known = store.acme_account(directory).await.unwrap().unwrap();
+    let lost = known.account_url.as_ref().map(|url| format!("{url}0"));
+    store.put_acme_account(&AccountRecord { account_url: lost, ..known.clone() }).await.unwrap();
+
+    let domain = installation.add_domain("two.example.com").await;
+    rig.connect(&domain).await;
+    installation.until_status(&domain, DomainStatus::Live).await;
+    assert_eq!(store.acme_account(directory).await.unwrap(), Some(known));
     certd.stop().await.unwrap();
 }
 

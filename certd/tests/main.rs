@@ -1,5 +1,10 @@
 //! Certd against a real authority (Debian's Pebble) and a real DNS server, with the least that an edge is.
-#![expect(clippy::unwrap_used, reason = "a failing set-up should stop the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing set-up should stop the test"
+)]
 
 mod away;
 mod crash;

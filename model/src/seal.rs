@@ -14,6 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
+/// What an edge's own sealing key is derived for, from the text of its API key, on both sides of the feed.
+pub const EDGE_FEED_PURPOSE: &str = "stoa edge feed";
 /// Length of a sealing key in bytes.
 pub const KEY_BYTES: usize = 32;
 

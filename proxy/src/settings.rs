@@ -17,6 +17,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// The names below which apps live side by side.
     pub zones: Vec<Host>,
+    /// Whether HSTS is sent at all; names that are reserved for development never carry it.
+    pub hsts: bool,
     /// The port in redirects to https; none: that of the first TLS listener, or 443.
     pub public_https_port: Option<u16>,
     /// Threads that serve, each with its own runtime; 0: one a core.
@@ -44,6 +46,7 @@ impl Default for Settings {
             https: Vec::new(),
             metrics: None,
             zones: Vec::new(),
+            hsts: true,
             public_https_port: None,
             workers: 0,
             max_connections: 50_000,

@@ -37,6 +37,7 @@ pub struct State {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stopwatch: Stopwatch,
     pub(crate) zones: Vec<Host>,
+    hsts: bool,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) visitors: VisitorTable,
@@ -109,6 +110,7 @@ impl State {
         Ok(Arc::new(Self {
             stopwatch: Stopwatch::start(),
             zones: settings.zones.clone(),
+            hsts: settings.hsts,
             certificates: Arc::new(Certificates::new(Arc::clone(&clock))),
             pools: Pools::new(pool_settings),
             visitors: VisitorTable::with_bytes(settings.visitor_table_bytes),
@@ -220,7 +222,7 @@ impl State {
             meter: meter.unwrap_or_else(|| Arc::new(Meter::new(site.tenant, site.app))),
         });
         for host in &site.hosts {
-            let route = Route { site: Arc::clone(&entry), hsts: hsts(host) };
+            let route = Route { site: Arc::clone(&entry), hsts: if self.hsts { hsts(host) } else { Hsts::Off } };
             self.hosts.insert(host.host.clone(), route);
         }
         self.apps.insert(site.app, entry);

@@ -22,7 +22,6 @@ pub(crate) struct Control {
     /// The store.
     pub(crate) store: Store,
     master: SealingKey,
-    clock: Arc<dyn Clock>,
     listener: TcpListener,
 }
 
@@ -47,11 +46,11 @@ pub(crate) async fn open(
         format!("cannot listen on {address} for the API: is another stoa running? else set `api.listen`")
     })?;
     let master = data.master_key(config::environment::master_key())?;
-    let store = Store::open(crate::settings::store(settings), Arc::clone(&clock)).await?;
+    let store = Store::open(crate::settings::store(settings), clock).await?;
     let authority = LocalAuthority::open(&store, &master).await?;
     keep_authority(&data.file("ca.pem"), authority.pem())?;
     keep_platform_key(&data.file("platform-key"), &store).await?;
-    Ok(Control { store, master, clock, listener })
+    Ok(Control { store, master, listener })
 }
 
 fn keep_authority(path: &Path, pem: &str) -> anyhow::Result<()> {
@@ -93,10 +92,11 @@ impl Control {
     pub(crate) async fn start(self, certd: certd::Settings) -> anyhow::Result<RunningControl> {
         let (stop, stopped) = watch::channel(false);
         let daemon = Certd::start(certd, self.store.clone(), self.master.clone()).await?;
-        let state = api::State::new(self.store.clone(), self.master, self.clock);
+        let state = api::State::new(self.store.clone(), self.master, api::Settings::default());
         let router = api::router(state);
         let (listener, stopping) = (self.listener, stopped.clone());
         let serve = async move {
+            let stopping = async move { crate::shutdown::wait(&stopping).await };
             if let Err(error) = api::serve(listener, router, stopping).await {
                 tracing::error!(%error, "the API stopped");
             }

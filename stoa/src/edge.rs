@@ -61,13 +61,18 @@ pub(crate) async fn start(plan: Plan, data: &DataDirectory) -> anyhow::Result<Se
         state.set_ready();
     }
     let following = follower.state();
-    let parts = proxy::Parts { state, usage: Arc::new(outbox.clone()), feed: following.clone() };
-    let running = proxy::Edge::start(plan.settings, parts)?;
+    let parts = proxy::Parts {
+        state: Arc::clone(&state),
+        usage: Arc::new(outbox.clone()),
+        firewall: Arc::new(waf::NoRules),
+    };
+    let running = proxy::Edge::start(&plan.settings, parts)?;
     let (stop, stopped) = watch::channel(false);
     let (origin, sending) = (plan.origin, stopped.clone());
     let tasks = vec![
         tokio::spawn(follower.run(stopped)),
         tokio::spawn(async move { outbox.run(origin, sending).await }),
+        tokio::spawn(show_connection(following.clone(), state)),
     ];
     Ok(ServingEdge { running, follower: following, stop, tasks })
 }
@@ -91,6 +96,17 @@ impl ServingEdge {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the edge ended by itself");
             }
+        }
+    }
+}
+
+/// Shows in the metrics whether the control plane answers, until the follower ends.
+async fn show_connection(mut follower: watch::Receiver<FollowerState>, state: Arc<State>) {
+    loop {
+        let is_connected = follower.borrow_and_update().connected;
+        state.set_feed_connected(is_connected);
+        if follower.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -15,8 +15,6 @@ use crate::data::DataDirectory;
 use crate::edge::{self, Plan};
 use crate::{control, log, seed, settings as part, shutdown};
 
-/// What an edge's key is derived for; the control plane derives the same.
-use api::EDGE_FEED_PURPOSE;
 
 /// `stoa up`: everything in this process.
 ///
@@ -75,7 +73,7 @@ pub(crate) async fn edge(settings: Settings) -> anyhow::Result<()> {
     let origin = HttpOrigin::new(&control.url, control.key.clone(), authority)?;
     let plan = Plan {
         settings: part::proxy(&settings),
-        key: SealingKey::derive(control.key.reveal().as_bytes(), EDGE_FEED_PURPOSE)?,
+        key: SealingKey::derive(control.key.reveal().as_bytes(), model::seal::EDGE_FEED_PURPOSE)?,
         origin: Arc::new(origin),
         clock: Arc::new(SystemClock),
     };

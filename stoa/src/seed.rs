@@ -81,5 +81,5 @@ async fn create(store: &Store, backends: Vec<Backend>) -> anyhow::Result<App> {
 
 async fn move_to(store: &Store, app: &App, backends: Vec<Backend>) -> anyhow::Result<App> {
     let patch = AppPatch { backends: Some(backends), ..AppPatch::default() };
-    Ok(store.update_app(&Actor::system("stoa up"), Access::Platform, app.id, patch, None).await?)
+    Ok(store.update_app(&Actor::system("stoa up"), (Access::Platform, app.id), patch, None).await?)
 }

@@ -1,3 +1,5 @@
+//! Apps: their names, their bounds, their place on the zones.
+
 use model::backend::Backend;
 use model::change::Object;
 use model::site::{HostOrigin, Settings};

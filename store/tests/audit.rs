@@ -1,3 +1,5 @@
+//! The audit log: what an event tells, who reads it, and that tampering is found.
+
 use model::id::{KeyId, RequestId};
 use model::tenant::Slug;
 use store::{Access, Actor, AuditFilter, AuditVerdict, NewTenant, Page};

@@ -1,3 +1,5 @@
+//! Certificates: which one serves, which is due, which goes.
+
 use model::certificate::{CertificateSource, CertificateStatus};
 use model::change::ObjectId;
 use model::id::CertificateId;
@@ -144,7 +146,36 @@ async fn certificates_are_found_by_app_and_name(bench: Bench) {
     assert_eq!(found(Access::Platform, by_name).await, [second]);
 }
 
+async fn an_app_of_a_public_zone_wants_an_order_until_it_is_covered(bench: Bench) {
+    let tenant = bench.tenant("one").await.id;
+    let (shop, blog) = (bench.app(tenant, "shop").await, bench.app(tenant, "blog").await);
+    let zone = host("apps.example.com");
+    let wanting = async |at| -> Vec<_> {
+        let apps = bench.store.uncertified_apps(&zone, at, 10).await.unwrap();
+        apps.iter().map(|app| app.name.to_string()).collect()
+    };
+    assert_eq!(wanting(bench.now()).await, ["shop", "blog"]);
+    let certificate = bench.certificate(&shop, &["shop.apps.example.com"]).await;
+    assert_eq!(wanting(bench.now()).await, ["blog"]);
+    assert_eq!(wanting(certificate.not_after.minus(DAY * 30)).await, ["shop", "blog"]);
+    let name = host("blog.apps.example.com");
+    let names = vec!["blog.apps.example.com".parse().unwrap()];
+    let new = NewOrder { host: name, names, tenant: Some(tenant), app: Some(blog.id), domain: None };
+    bench.store.begin_order(new).await.unwrap().unwrap();
+    assert!(wanting(bench.now()).await.is_empty(), "an order is under way");
+    let wildcard = NewCertificate {
+        source: CertificateSource::Upload,
+        tenant: None,
+        app: None,
+        ..bench.new_certificate(&shop, &["*.apps.example.com"])
+    };
+    let wildcard = bench.store.insert_certificate(&actor(), wildcard).await.unwrap();
+    let nearly = wildcard.not_after.minus(HOUR);
+    assert!(wanting(nearly).await.is_empty(), "an uploaded wildcard covers all to its end");
+}
+
 on_both_engines! {
+    an_app_of_a_public_zone_wants_an_order_until_it_is_covered,
     a_newer_certificate_supersedes_the_older_of_the_same_names_at_once,
     keeping_the_same_certificate_again_changes_nothing,
     a_certificate_that_cannot_serve_is_refused,

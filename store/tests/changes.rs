@@ -1,3 +1,5 @@
+//! The log that edges follow: order, resets, purges, and who is woken.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Reports of edges.
+
 use model::change::Revision;
 use model::edge::EdgeReport;
 use model::id::EdgeId;

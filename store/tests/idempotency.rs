@@ -1,3 +1,5 @@
+//! Requests that happen once.
+
 use std::time::Duration;
 
 use model::id::KeyId;

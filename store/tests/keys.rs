@@ -1,3 +1,5 @@
+//! API keys: who may make, see and use them.
+
 use std::time::Duration;
 
 use model::id::TenantId;

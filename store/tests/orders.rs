@@ -1,3 +1,5 @@
+//! ACME orders, accounts and the local authority: what outlives a crash, and who may write.
+
 use std::time::Duration;
 
 use store::{AccountRecord, LocalCa, NewOrder, Order, OrderPatch, OrderState, StoreError};

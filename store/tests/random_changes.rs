@@ -4,57 +4,82 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::acme::{HttpChallenge, Token};
 use model::change::{Batch, Lineage, Object, ObjectId, Revision};
+use model::id::TenantId;
+use model::tenant::Slug;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use store::{Access, AppPatch, AuditVerdict};
+use store::{Access, App, AppPatch, AuditVerdict, DomainRecord, NewTenant, Page, Store};
 
 use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host, live, new_app, proved};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Tenant(u8),
-    Suspend(u8),
-    DeleteTenant(u8),
-    App(u8, u8),
-    Update(u8),
-    DeleteApp(u8),
-    Domain(u8, u8),
-    Prove(u8),
-    Live(u8),
-    DeleteDomain(u8),
-    Certificate(u8, u8),
-    Challenge(u8),
+    NewTenant(u8),
+    Tenant(u8, OfTenant),
+    App(u8, OfApp),
+    Domain(u8, OfDomain),
+    Put(u8),
     Drop(u8),
     Days(u8),
     Expire,
     Purge,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum OfTenant {
+    Suspend,
+    Delete,
+    App(u8),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum OfApp {
+    Update,
+    Delete,
+    Domain(u8),
+    Certificate(u8),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum OfDomain {
+    Prove,
+    Live,
+    Delete,
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let few = 0..4_u8;
+    let of_tenant =
+        prop_oneof![Just(OfTenant::Suspend), Just(OfTenant::Delete), few.clone().prop_map(OfTenant::App)];
+    let of_app = prop_oneof![
+        Just(OfApp::Update),
+        Just(OfApp::Delete),
+        few.clone().prop_map(OfApp::Domain),
+        few.clone().prop_map(OfApp::Certificate),
+    ];
+    let of_domain = prop_oneof![Just(OfDomain::Prove), Just(OfDomain::Live), Just(OfDomain::Delete)];
     prop_oneof![
-        few.clone().prop_map(Step::Tenant),
-        few.clone().prop_map(Step::Suspend),
-        few.clone().prop_map(Step::DeleteTenant),
-        (few.clone(), few.clone()).prop_map(|(tenant, app)| Step::App(tenant, app)),
-        few.clone().prop_map(Step::Update),
-        few.clone().prop_map(Step::DeleteApp),
-        (few.clone(), few.clone()).prop_map(|(app, domain)| Step::Domain(app, domain)),
-        few.clone().prop_map(Step::Prove),
-        few.clone().prop_map(Step::Live),
-        few.clone().prop_map(Step::DeleteDomain),
-        (few.clone(), few.clone()).prop_map(|(app, name)| Step::Certificate(app, name)),
-        few.clone().prop_map(Step::Challenge),
-        few.clone().prop_map(Step::Drop),
-        (1..60_u8).prop_map(Step::Days),
-        Just(Step::Expire),
-        Just(Step::Purge),
+        1 => few.clone().prop_map(Step::NewTenant),
+        3 => (few.clone(), of_tenant).prop_map(|(at, step)| Step::Tenant(at, step)),
+        4 => (few.clone(), of_app).prop_map(|(at, step)| Step::App(at, step)),
+        3 => (few.clone(), of_domain).prop_map(|(at, step)| Step::Domain(at, step)),
+        1 => few.clone().prop_map(Step::Put),
+        1 => few.prop_map(Step::Drop),
+        1 => (1..60_u8).prop_map(Step::Days),
+        1 => Just(Step::Expire),
+        1 => Just(Step::Purge),
     ]
 }
 
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     // A start that gives the random steps something to work on.
-    let start = [Step::Tenant(0), Step::Tenant(1), Step::App(0, 0), Step::App(1, 1), Step::Domain(0, 0)];
+    let start = [
+        Step::NewTenant(0),
+        Step::NewTenant(1),
+        Step::Tenant(0, OfTenant::App(0)),
+        Step::Tenant(1, OfTenant::App(1)),
+        Step::App(0, OfApp::Domain(0)),
+    ];
     proptest::collection::vec(any_step(), 1..25).prop_map(move |rest| start.into_iter().chain(rest).collect())
 }
 
@@ -81,10 +106,10 @@ impl Replica {
                 None => drop(self.objects.remove(&change.id)),
             }
         }
-        if !batch.more {
-            if let Some(known) = self.known.take() {
-                self.objects.retain(|id, _| known.contains(id));
-            }
+        if !batch.more
+            && let Some(known) = self.known.take()
+        {
+            self.objects.retain(|id, _| known.contains(id));
         }
         (self.lineage, self.at) = (batch.lineage, batch.next);
     }
@@ -103,92 +128,87 @@ impl Replica {
 
 /// Carries a step out; what cannot be done now changes nothing.
 async fn carry_out(bench: &Bench, step: Step) {
-    let (store, by, all) = (&bench.store, &actor(), Access::Platform);
-    let page = store::Page::default();
-    let tenants = store.tenants(all, &page).await.unwrap().items;
-    let mut apps = Vec::new();
-    for tenant in &tenants {
-        apps.extend(store.apps(all, tenant.id, &page).await.unwrap().items);
-    }
-    let tenant = |number: u8| tenants.get(usize::from(number)).map(|tenant| tenant.id);
-    let app = |number: u8| apps.get(usize::from(number));
-    let domain =
-        async |number: u8| store.domain_by_host(&host(&format!("d{number}.example.com"))).await.unwrap();
+    let store = &bench.store;
     bench.tick();
     match step {
-        Step::Tenant(number) => {
-            let slug = model::tenant::Slug::parse(&format!("t{number}")).unwrap();
-            store.create_tenant(by, store::NewTenant { name: "T".to_owned(), slug }).await.ok();
+        Step::NewTenant(number) => {
+            let slug = Slug::parse(&format!("t{number}")).unwrap();
+            store.create_tenant(&actor(), NewTenant { name: "T".to_owned(), slug }).await.ok();
         }
-        Step::Suspend(number) => {
-            if let Some(id) = tenant(number) {
-                store.suspend_tenant(by, id, "unpaid").await.unwrap();
+        Step::Tenant(number, step) => {
+            let tenants = store.tenants(Access::Platform, &Page::default()).await.unwrap().items;
+            if let Some(tenant) = tenants.get(usize::from(number)) {
+                change_tenant(store, tenant.id, step).await;
             }
         }
-        Step::DeleteTenant(number) => {
-            if let Some(id) = tenant(number) {
-                store.delete_tenant(by, all, id).await.unwrap();
+        Step::App(number, step) => {
+            if let Some(app) = apps(store).await.get(usize::from(number)) {
+                change_app(bench, app, step).await;
             }
         }
-        Step::App(number, name) => {
-            if let Some(id) = tenant(number) {
-                store.create_app(by, all, id, new_app(&format!("app{name}"))).await.ok();
+        Step::Domain(number, step) => {
+            let host = host(&format!("d{number}.example.com"));
+            if let Some(domain) = store.domain_by_host(&host).await.unwrap() {
+                change_domain(bench, &domain, step).await;
             }
         }
-        Step::Update(number) => {
-            if let Some(app) = app(number) {
-                let patch = AppPatch { backends: Some(vec![]), ..AppPatch::default() };
-                store.update_app(by, (all, app.id), patch, None).await.unwrap();
-            }
-        }
-        Step::DeleteApp(number) => {
-            if let Some(app) = app(number) {
-                store.delete_app(by, all, app.id).await.unwrap();
-            }
-        }
-        Step::Domain(number, name) => {
-            if let Some(app) = app(number) {
-                store.add_domain(by, all, app.id, host(&format!("d{name}.example.com"))).await.ok();
-            }
-        }
-        Step::Prove(number) => {
-            if let Some(domain) = domain(number).await {
-                bench.check(&domain, proved()).await;
-            }
-        }
-        Step::Live(number) => {
-            if let Some(domain) = domain(number).await {
-                bench.check(&domain, live(bench.now().plus(DAY))).await;
-            }
-        }
-        Step::DeleteDomain(number) => {
-            if let Some(domain) = domain(number).await {
-                store.delete_domain(by, all, domain.id).await.unwrap();
-            }
-        }
-        Step::Certificate(number, name) => {
-            if let Some(app) = app(number) {
-                bench.certificate(app, &[&format!("d{name}.example.com")]).await;
-            }
-        }
-        Step::Challenge(number) => {
-            let challenge = HttpChallenge {
-                token: token(number),
-                host: host("d0.example.com"),
-                key_authorization: bench.now().to_string(),
-                expires_at: bench.now().plus(HOUR),
-            };
-            store.put_challenge(&challenge).await.unwrap();
-        }
-        Step::Drop(number) => store.drop_challenge(&token(number)).await.unwrap(),
+        Step::Put(number) => store.put_challenge(&challenge(bench, number)).await.unwrap(),
+        Step::Drop(number) => store.drop_challenge(&challenge(bench, number).token).await.unwrap(),
         Step::Days(days) => bench.clock.advance(DAY * u32::from(days)),
         Step::Expire => drop(store.expire_certificates().await.unwrap()),
         Step::Purge => drop(store.purge_tombstones(bench.now().minus(DAY)).await.unwrap()),
     }
 }
 
-fn token(number: u8) -> Token {
-    Token::parse(&format!("token{number}")).unwrap()
+async fn apps(store: &Store) -> Vec<App> {
+    let mut apps = Vec::new();
+    for tenant in store.tenants(Access::Platform, &Page::default()).await.unwrap().items {
+        apps.extend(store.apps(Access::Platform, tenant.id, &Page::default()).await.unwrap().items);
+    }
+    apps
+}
+
+async fn change_tenant(store: &Store, id: TenantId, step: OfTenant) {
+    let (by, all) = (&actor(), Access::Platform);
+    match step {
+        OfTenant::Suspend => drop(store.suspend_tenant(by, id, "unpaid").await.unwrap()),
+        OfTenant::Delete => store.delete_tenant(by, all, id).await.unwrap(),
+        OfTenant::App(name) => drop(store.create_app(by, all, id, new_app(&format!("app{name}"))).await),
+    }
+}
+
+async fn change_app(bench: &Bench, app: &App, step: OfApp) {
+    let (store, by, all) = (&bench.store, &actor(), Access::Platform);
+    match step {
+        OfApp::Update => {
+            let patch = AppPatch { backends: Some(vec![]), ..AppPatch::default() };
+            store.update_app(by, (all, app.id), patch, None).await.unwrap();
+        }
+        OfApp::Delete => store.delete_app(by, all, app.id).await.unwrap(),
+        OfApp::Domain(name) => {
+            drop(store.add_domain(by, all, app.id, host(&format!("d{name}.example.com"))).await);
+        }
+        OfApp::Certificate(name) => drop(bench.certificate(app, &[&format!("d{name}.example.com")]).await),
+    }
+}
+
+async fn change_domain(bench: &Bench, domain: &DomainRecord, step: OfDomain) {
+    match step {
+        OfDomain::Prove => drop(bench.check(domain, proved()).await),
+        OfDomain::Live => drop(bench.check(domain, live(bench.now().plus(DAY))).await),
+        OfDomain::Delete => {
+            bench.store.delete_domain(&actor(), Access::Platform, domain.id).await.unwrap();
+        }
+    }
+}
+
+fn challenge(bench: &Bench, number: u8) -> HttpChallenge {
+    HttpChallenge {
+        token: Token::parse(&format!("token{number}")).unwrap(),
+        host: host("d0.example.com"),
+        key_authorization: bench.now().to_string(),
+        expires_at: bench.now().plus(HOUR),
+    }
 }
 
 async fn holds(bench: &Bench, steps: &[Step]) -> Result<(), TestCaseError> {
@@ -201,7 +221,7 @@ async fn holds(bench: &Bench, steps: &[Step]) -> Result<(), TestCaseError> {
     }
     // What ends by the clock alone is told by the next sweep; edges drop it by themselves until then.
     bench.store.expire_certificates().await.unwrap();
-    carry_out(bench, Step::Challenge(9)).await;
+    carry_out(bench, Step::Put(9)).await;
     let mut anew = Replica { lineage: NO_LINEAGE, ..Replica::default() };
     anew.follow(bench).await;
     for mut replica in replicas {
@@ -216,13 +236,13 @@ async fn holds(bench: &Bench, steps: &[Step]) -> Result<(), TestCaseError> {
 
 fn run(cases: u32, make: impl AsyncFn() -> Option<Bench>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    // One bench to the end: its server serves all cases.
+    let Some(_first) = runtime.block_on(make()) else { return };
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let result = runner.run(&any_steps(), |steps| {
         runtime.block_on(async {
-            match make().await {
-                Some(bench) => holds(&bench, &steps).await,
-                None => Ok(()),
-            }
+            let bench = make().await.ok_or_else(|| TestCaseError::fail("the server is gone"))?;
+            holds(&bench, &steps).await
         })
     });
     if let Err(error) = result {

@@ -1,3 +1,5 @@
+//! Tenants: standing, limits, masking, and what goes with them.
+
 use model::change::{Object, ObjectId};
 use model::limits::{Limits, Rate};
 use model::tenant::{Slug, Standing};

@@ -1,3 +1,5 @@
+//! Usage: counted once, summed right.
+
 use model::Timestamp;
 use model::id::{AppId, EdgeId, TenantId};
 use model::usage::{Counters, UsageBatch, UsageClass, UsageKey, UsageRow, WINDOW};

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 use model::id::RequestId;
 use model::secret::Secret;
@@ -18,25 +19,29 @@ use crate::keys;
 use crate::problem::{Code, Problem};
 
 /// Lets nobody pass without a valid key, and tells the handler whose it is.
-pub(crate) async fn authenticate(State(state): State<crate::State>, mut request: Request, next: Next) -> Response {
-    let caller = match identify(&state, &request).await {
+pub(crate) async fn authenticate(
+    State(state): State<crate::State>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let caller = match identify(&state, &parts).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
     let used = UsedKey(caller.key.id);
-    request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    parts.extensions.insert(caller);
+    let mut response = next.run(Request::from_parts(parts, body)).await;
     response.extensions_mut().insert(used);
     response
 }
 
-async fn identify(state: &crate::State, request: &Request) -> Result<Caller, Problem> {
-    let secret = bearer(request.headers())?;
+async fn identify(state: &crate::State, parts: &Parts) -> Result<Caller, Problem> {
+    let secret = bearer(&parts.headers)?;
     let parsed = keys::parse(secret.reveal()).ok_or_else(invalid)?;
     let key = state.store().authenticate(&parsed.lookup, &parsed.hash).await?.ok_or_else(invalid)?;
-    let extensions = request.extensions();
-    let id = extensions.get::<RequestId>().copied();
-    let ip = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let id = parts.extensions.get::<RequestId>().copied();
+    let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     Ok(Caller { key, secret, request: id, ip })
 }
 
@@ -47,7 +52,11 @@ fn bearer(headers: &HeaderMap) -> Result<Secret, Problem> {
     })?;
     let text = value.to_str().map_err(|_| invalid())?;
     let (scheme, key) = text.split_once(' ').ok_or_else(invalid)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Secret::new(key.trim().to_owned())) } else { Err(invalid()) }
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Secret::new(key.trim().to_owned()))
+    } else {
+        Err(invalid())
+    }
 }
 
 fn invalid() -> Problem {

@@ -2,9 +2,8 @@
 //!
 //! Kept, for each API key and for 24 hours, are a fingerprint of the request and the answer of a success. An
 //! answer that changed nothing is forgotten, so the same request may be tried again. The handler runs to its
-//! end even if the caller hangs up. What is once and at most once: a process that dies between the change and
-//! the note of its answer lets the request happen again after two minutes. Fails closed: without the store no
-//! POST is carried out anyway.
+//! end even if the caller hangs up. The one gap: a process that dies between the change and the note of its
+//! answer lets the request happen again after two minutes. Fails closed: without the store no POST happens.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Body;
@@ -99,7 +98,8 @@ impl Once {
             Some(without) => without.0.clone(),
             None => String::from_utf8_lossy(&body).into_owned(),
         };
-        let answer = Answer { status: parts.status.as_u16(), headers: kept_headers(&parts.headers), body: kept };
+        let answer =
+            Answer { status: parts.status.as_u16(), headers: kept_headers(&parts.headers), body: kept };
         if let Err(error) = self.state.store().finish_idempotent(self.caller, &self.key, &answer).await {
             tracing::warn!(key = %self.caller, %error, "an answer was not kept: its request may happen again");
         }
@@ -141,10 +141,12 @@ fn replay(answer: Answer) -> Response {
 
 fn running() -> Problem {
     let detail = "The first request with this Idempotency-Key has not ended yet. Try again in a second.";
-    Problem::new(Code::IdempotencyRunning, detail).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    Problem::new(Code::IdempotencyRunning, detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn mismatch(key: &str) -> Problem {
-    let detail = format!("Idempotency-Key `{key}` was used for another request: take a new one for each request.");
+    let detail =
+        format!("Idempotency-Key `{key}` was used for another request: take a new one for each request.");
     Problem::new(Code::IdempotencyMismatch, detail)
 }

@@ -6,15 +6,12 @@
 
 use model::certificate::Certificate;
 use model::change::{Batch, Object};
-use model::seal::{SealError, SealingKey};
+use model::seal::{EDGE_FEED_PURPOSE, SealError, SealingKey};
 use model::secret::Secret;
-
-/// What the edge's key is derived for.
-pub(crate) const PURPOSE: &str = "stoa edge feed";
 
 /// Seals every private key of the batch for the edge whose API key is `secret`.
 pub(crate) fn reseal(mut batch: Batch, master: &SealingKey, secret: &Secret) -> Result<Batch, SealError> {
-    let edge = SealingKey::derive(secret.reveal().as_bytes(), PURPOSE)?;
+    let edge = SealingKey::derive(secret.reveal().as_bytes(), EDGE_FEED_PURPOSE)?;
     for change in &mut batch.changes {
         let Some(Object::Certificate(certificate)) = &mut change.object else { continue };
         let context = Certificate::key_context(certificate.id);

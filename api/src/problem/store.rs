@@ -11,9 +11,8 @@ impl From<StoreError> for Problem {
         let text = sentence(&error.to_string());
         match error {
             StoreError::NotFound { what, .. } => Self::not_found(what),
-            StoreError::Conflict { field, code, .. } => {
-                Self::new(Code::Conflict(code), text.clone()).with_faults(vec![Fault::new(pointer(field), code, text)])
-            }
+            StoreError::Conflict { field, code, .. } => Self::new(Code::Conflict(code), text.clone())
+                .with_faults(vec![Fault::new(pointer(field), code, text)]),
             StoreError::Stale { .. } => stale(),
             StoreError::Invalid { field: field @ ("limit" | "cursor"), reason } => refused(field, reason),
             StoreError::Invalid { field, reason } => {

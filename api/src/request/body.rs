@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Path, Segment};
 
 use crate::problem::{Code, Fault, Problem};
@@ -64,7 +64,8 @@ pub(crate) async fn read(request: Request) -> Result<Bytes, Problem> {
 /// Reads a whole body of at most `limit` bytes.
 pub(crate) async fn read_up_to(body: Body, limit: usize) -> Result<Bytes, Problem> {
     axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let too_large = error.source().is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+        let too_large =
+            error.source().is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
         if too_large {
             Problem::new(Code::BodyTooLarge, format!("The body is larger than {limit} bytes."))
         } else {
@@ -77,8 +78,8 @@ pub(crate) async fn read_up_to(body: Body, limit: usize) -> Result<Bytes, Proble
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"));
+    let is_json =
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
     if is_json {
         return Ok(());
     }
@@ -89,12 +90,20 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Code::UnsupportedMediaType, detail))
 }
 
-/// Reads JSON into a type, with a pointer to the first value that does not fit.
+/// Reads a JSON object into a type, with a pointer to the first value that does not fit.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| fault(&error))?;
-    reader.end().map_err(|error| not_json(&error))?;
-    Ok(value)
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| not_json(&error))?;
+    // serde would read the fields of a struct from an array too, by their order.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(not_an_object());
+    }
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
+        .map_err(|error| fault(&error))
+}
+
+fn not_an_object() -> Problem {
+    let fault = Fault::new("", "wrong_type", "the body must be a JSON object, { … }");
+    Problem::new(Code::Invalid, "The body must be a JSON object, { … }.").with_faults(vec![fault])
 }
 
 /// Turns a JSON value into a type, with a pointer to the first value that does not fit.
@@ -124,7 +133,8 @@ fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     } else {
         "invalid"
     };
-    let detail = if pointer.is_empty() { format!("The body: {text}.") } else { format!("{pointer}: {text}.") };
+    let detail =
+        if pointer.is_empty() { format!("The body: {text}.") } else { format!("{pointer}: {text}.") };
     Problem::new(Code::Invalid, detail).with_faults(vec![Fault::new(pointer, code, text)])
 }
 
@@ -174,7 +184,7 @@ mod tests {
             (r#"{"list": [{}]}"#, "/list/0/size missing"),
             (r#"{"list": [{"size": 1, "a/b": 2}]}"#, "/list/0/a~1b unknown_field"),
             (r"{}", "/list missing"),
-            (r"[1]", "/0 wrong_type"),
+            (r"[1]", " wrong_type"),
             (r"7", " wrong_type"),
         ] {
             assert_eq!(refusal(text), ("invalid", fault.to_owned()), "{text}");

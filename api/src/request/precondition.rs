@@ -55,7 +55,8 @@ pub(crate) fn stale() -> Problem {
 }
 
 fn malformed(tag: &str) -> Problem {
-    let detail = format!("If-Match: `{tag}` is no entity tag: send the ETag of the last answer, quotes included.");
+    let detail =
+        format!("If-Match: `{tag}` is no entity tag: send the ETag of the last answer, quotes included.");
     Problem::new(Code::InvalidHeader, detail)
 }
 

@@ -158,7 +158,8 @@ fn check(headers: &HeaderPolicy, settings: &Settings, faults: &mut Vec<Fault>) {
 impl NewAppBody {
     fn checked(self) -> Result<NewApp, Problem> {
         let mut faults = Vec::new();
-        let name = Slug::parse_app_name(&self.name).map_err(|error| faults.push(Fault::invalid("/name", error)));
+        let name =
+            Slug::parse_app_name(&self.name).map_err(|error| faults.push(Fault::invalid("/name", error)));
         let backends = backends(self.backends, &mut faults);
         check(&self.headers, &self.settings, &mut faults);
         match name {

@@ -6,7 +6,7 @@ use model::id::{EventId, KeyId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Access, AuditEvent, AuditFilter};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::caller::Member;
 use crate::problem::Answer;
@@ -50,7 +50,7 @@ pub(crate) struct AuditEventView {
 }
 
 /// Which events.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditQuery {

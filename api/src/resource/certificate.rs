@@ -10,7 +10,7 @@ use model::secret::Secret;
 use model::{Host, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use store::{App, CertificateFilter, CertificateRecord, NewCertificate, Page, Store};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{Created, Seen};
 use crate::caller::Member;
@@ -55,7 +55,7 @@ pub(crate) struct CertificateView {
 }
 
 /// Which certificates.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CertificateQuery {
@@ -164,7 +164,9 @@ pub(crate) async fn renew_certificate(
         (CertificateSource::Upload, _) => Some("It was uploaded: upload the new one instead."),
         (_, CertificateStatus::Active) => None,
         (_, CertificateStatus::Superseded) => Some("A newer one is served already: renew that one."),
-        (_, CertificateStatus::Expired) => Some("It has expired. A new one is ordered as soon as its domain is in order."),
+        (_, CertificateStatus::Expired) => {
+            Some("It has expired. A new one is ordered as soon as its domain is in order.")
+        }
     };
     match refused {
         Some(reason) => Err(Problem::new(Code::Conflict("not_renewable"), reason)),

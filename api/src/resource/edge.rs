@@ -8,7 +8,7 @@ use model::change::{Batch, Lineage, Revision};
 use model::edge::EdgeReport;
 use model::usage::UsageBatch;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::MAX_WAIT;
 use crate::caller::EdgeCaller;
@@ -19,7 +19,7 @@ use crate::request::query::refused;
 use crate::request::{Json, Query};
 
 /// Where the edge stands.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ChangesQuery {
@@ -36,7 +36,6 @@ pub(crate) struct ChangesQuery {
 /// A stretch of the log, ordered by revision.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Batch)]
-#[expect(dead_code, reason = "describes `model`'s type and is never made")]
 pub(crate) struct BatchSchema {
     /// The log these changes belong to.
     lineage: String,
@@ -53,7 +52,6 @@ pub(crate) struct BatchSchema {
 /// Increments that one edge counted; the pair of edge and sequence is taken at most once.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UsageBatch)]
-#[expect(dead_code, reason = "describes `model`'s type and is never made")]
 pub(crate) struct UsageBatchSchema {
     /// Who counted.
     edge: String,
@@ -67,7 +65,6 @@ pub(crate) struct UsageBatchSchema {
 /// How far an edge is.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = EdgeReport)]
-#[expect(dead_code, reason = "describes `model`'s type and is never made")]
 pub(crate) struct EdgeReportSchema {
     /// Which edge.
     edge: String,

@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use model::Timestamp;
 use model::id::{KeyId, TenantId};
-use serde::{Deserialize, Serialize};
+use model::secret::Secret;
+use serde::{Deserialize, Serialize, Serializer};
 use store::{Access, Key, Scope};
 use utoipa::ToSchema;
 
@@ -49,7 +50,9 @@ pub(crate) struct NewKeyView {
     key: KeyView,
     /// The key's text: shown now and never again. Null in an answer that is given again to the same
     /// Idempotency-Key: the secret is not kept; delete the key and make another if it is lost.
-    secret: Option<String>,
+    #[serde(serialize_with = "reveal")]
+    #[schema(value_type = Option<String>)]
+    secret: Option<Secret>,
     /// Says so if the secret is not in this answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
@@ -83,6 +86,11 @@ pub(crate) struct NewKeyBody {
     /// What people call it, 1 to 200 characters.
     #[schema(example = "deploy from CI")]
     name: Option<String>,
+}
+
+/// The one place where a secret goes into an answer.
+fn reveal<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::reveal).serialize(serializer)
 }
 
 impl From<Scope> for ScopeWord {
@@ -171,7 +179,7 @@ pub(crate) async fn create_key(
     let again = NewKeyView { key: key.clone(), secret: None, note: Some(note) };
     let again = serde_json::to_string(&again).map_err(Problem::internal)?;
     let place = format!("/v1/keys/{}", key.id);
-    let view = NewKeyView { key, secret: Some(secret.reveal().to_owned()), note: None };
+    let view = NewKeyView { key, secret: Some(secret), note: None };
     let mut response = Created(place, Json(view)).into_response();
     response.extensions_mut().insert(WithoutSecret(again));
     Ok(response)

@@ -5,10 +5,10 @@ use billing::period::Month;
 use billing::usage::{self, ByClass, Group, Summary};
 use model::Timestamp;
 use model::id::{AppId, TenantId};
-use model::usage::{Counters, UsageClass};
+use model::usage::{Counters, UsageClass, WINDOW};
 use serde::{Deserialize, Serialize};
 use store::{StoreError, UsageGroup, UsageQuery};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::caller::Member;
 use crate::problem::{Answer, Problem};
@@ -16,14 +16,14 @@ use crate::request::query::refused;
 use crate::request::{Id, Json, Query};
 
 /// What is asked for.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct UsageParams {
     /// From the minute that begins then on, RFC 3339 or a date. Default: begin of this month (UTC).
     #[param(example = "2026-11-01")]
     from: Option<String>,
-    /// Up to the minute that begins then, which is not in it. Default: now.
+    /// Up to the minute that begins then, which is not in it. Default: end of this minute.
     #[param(example = "2026-12-01")]
     to: Option<String>,
     /// app, class, hour or day. Default: one sum.
@@ -147,10 +147,11 @@ impl UsageView {
 
 impl UsageParams {
     fn query(&self, now: Timestamp) -> Result<UsageQuery, Problem> {
+        let minute = || Ok(now.floor_to(WINDOW).plus(WINDOW));
         let month = || Month::containing(now).map(Month::start).map_err(Problem::internal);
         Ok(UsageQuery {
             from: self.from.as_deref().map_or_else(month, |text| moment("from", text))?,
-            to: self.to.as_deref().map_or(Ok(now), |text| moment("to", text))?,
+            to: self.to.as_deref().map_or_else(minute, |text| moment("to", text))?,
             group_by: group(self.group_by.as_deref())?,
         })
     }

@@ -80,7 +80,9 @@ async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, Acm
                     return Ok(order);
                 }
             }
+            // Gone, or another account's: ours was lost and made anew.
             Err(_) if session.heard_gone() => {}
+            Err(AcmeError::Refused(reason)) => tracing::warn!(url, reason, "order is begun anew"),
             Err(error) => return Err(error),
         }
         journal.forget().await?;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::AcmeError;
 use super::account::Line;
-use super::transport::Recorder;
+use super::transport::{Recorder, Transport};
 
 /// What the authority does with one POST.
 #[derive(Clone)]
@@ -188,6 +188,18 @@ async fn refusals_are_final_and_tell_the_reason() {
     assert!(matches!(asked([answer(400, unknown)]).await, Err(AcmeError::UnknownAccount(_))));
     let internal = r#"{"type":"urn:ietf:params:acme:error:serverInternal"}"#;
     assert!(matches!(asked([answer(500, internal)]).await, Err(AcmeError::Busy { .. })));
+}
+
+#[test]
+fn a_trust_anchor_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing.pem");
+    let empty = dir.path().join("empty.pem");
+    std::fs::write(&empty, "nothing here").unwrap();
+    for path in [&missing, &empty] {
+        let error = Transport::new(Some(path)).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("acme.ca_file `{}`: ", path.display())), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn a_drip_of_bytes_does_not_extend_the_deadline() {
     let started = tokio::time::Instant::now();
     let drip = tokio::spawn(async move {
         while client.write_all(b"a").await.is_ok() {
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            sleep(Duration::from_secs(3)).await;
         }
     });
     let mut got = Vec::new();

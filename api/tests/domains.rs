@@ -1,0 +1,113 @@
+//! Creators' own domains.
+
+use model::certificate::CertificateName;
+use model::domain::{Certification, Claim, Facts, Presence, Routing};
+use model::{Host, Timestamp};
+use serde_json::json;
+use store::Access;
+
+use crate::desk::{self, Desk};
+
+/// Writes down that the domain was proved and points here.
+pub(crate) async fn prove(desk: &Desk, id: &str) {
+    let domain = desk.store.domain(Access::Platform, id.parse().unwrap()).await.unwrap();
+    let facts = Facts { claim: Claim::Proved, routing: Routing::Here, ..Facts::unknown() };
+    let next = Timestamp::from_unix_millis(desk::NOW + 60_000);
+    desk.store.record_domain_check(domain.id, domain.version, facts, next).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_domain_says_what_to_do_next() {
+    let desk = desk::open().await;
+    let tenant = desk.tenant("ann").await;
+    let app = desk.app(&tenant, "hello").await;
+    let id = desk.domain(&app, "Shop.Example.COM.").await;
+    let domain = desk.get(&format!("/v1/domains/{id}")).send().await.of(200);
+    assert_eq!(domain["hostname"], "shop.example.com");
+    assert_eq!((&domain["app_id"], &domain["tenant_id"]), (&json!(app), &json!(tenant)));
+    assert_eq!((&domain["status"], &domain["next_action"]["who"]), (&json!("needs_dns"), &json!("you")));
+    let record = &domain["next_action"]["record"];
+    assert_eq!((&record["type"], &record["name"]), (&json!("CNAME"), &json!("shop.example.com")));
+    let kinds: Vec<_> =
+        domain["records"].as_array().unwrap().iter().map(|record| record["type"].clone()).collect();
+    assert_eq!(kinds, ["CNAME", "A", "TXT"]);
+    assert_eq!(domain["certificate_id"], json!(null));
+    assert_eq!(domain["timeline"][0]["status"], "needs_dns");
+    assert_eq!(domain["details"]["claim"], "unproved");
+    let list = desk.get(&format!("/v1/apps/{app}/domains")).send().await.of(200);
+    assert_eq!(list["data"], json!([domain]));
+}
+
+#[tokio::test]
+async fn a_check_is_asked_for_and_its_findings_are_shown() {
+    let desk = desk::open().await;
+    let tenant = desk.tenant("ann").await;
+    let id = desk.domain(&desk.app(&tenant, "hello").await, "shop.example.com").await;
+    let path = format!("/v1/domains/{id}");
+    let asked = desk.call(http::Method::POST, &format!("{path}/check")).send().await.of(202);
+    assert_eq!(asked["details"]["next_check_at"], "2026-11-22T18:30:00Z");
+    let domain = desk.store.domain(Access::Platform, id.parse().unwrap()).await.unwrap();
+    let not_after = Timestamp::from_unix_millis(desk::NOW + 86_400_000);
+    let facts = Facts {
+        claim: Claim::Proved,
+        routing: Routing::Here,
+        certification: Certification::Ready { not_after },
+        presence: Presence::Verified,
+        ..Facts::unknown()
+    };
+    desk.store.record_domain_check(domain.id, domain.version, facts, not_after).await.unwrap();
+    let domain = desk.get(&path).send().await.of(200);
+    assert_eq!((&domain["status"], &domain["next_action"]["who"]), (&json!("live"), &json!("nobody")));
+    assert_eq!(domain["details"]["routing"], json!({"value": "here"}));
+    assert_eq!(domain["timeline"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_domain_is_taken_away() {
+    let desk = desk::open().await;
+    let tenant = desk.tenant("ann").await;
+    let path =
+        format!("/v1/domains/{}", desk.domain(&desk.app(&tenant, "hello").await, "a.example.com").await);
+    desk.delete(&path).send().await.of(204);
+    assert_eq!(desk.get(&path).send().await.refusal(), (404, "not_found"));
+    assert_eq!(desk.delete(&path).send().await.refusal(), (404, "not_found"));
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_a_domain_is_refused_by_value() {
+    let desk = desk::open().await;
+    let tenant = desk.tenant("ann").await;
+    let app = desk.app(&tenant, "hello").await;
+    let path = format!("/v1/apps/{app}/domains");
+    for hostname in
+        ["", "a..b", "127.0.0.1", "under_score.example.com", "*.example.com", "x.apps.localhost", "com"]
+    {
+        let reply = desk.post(&path, &json!({"hostname": hostname})).send().await;
+        assert_eq!(
+            (reply.refusal(), reply.faults()),
+            ((422, "invalid"), vec![("/hostname", "invalid")]),
+            "{hostname}"
+        );
+    }
+    desk.domain(&app, "shop.example.com").await;
+    let reply = desk.post(&path, &json!({"hostname": "shop.example.com"})).send().await;
+    assert_eq!(reply.refusal(), (409, "domain_taken"));
+}
+
+#[tokio::test]
+async fn a_domain_names_the_certificate_that_serves_it() {
+    let desk = desk::open().await;
+    let tenant = desk.tenant("ann").await;
+    let app = desk.app(&tenant, "hello").await;
+    let id = desk.domain(&app, "shop.example.com").await;
+    prove(&desk, &id).await;
+    let made = crate::certificates::certificate(&["shop.example.com"]);
+    let certificate = desk.post(&format!("/v1/apps/{app}/certificates"), &made).send().await.created("id");
+    let domain = desk.get(&format!("/v1/domains/{id}")).send().await.of(200);
+    assert_eq!(domain["certificate_id"], json!(certificate));
+    let name = CertificateName::Exact(Host::parse("shop.example.com").unwrap()).to_string();
+    assert_eq!(
+        desk.get(&format!("/v1/certificates/{certificate}")).send().await.of(200)["names"],
+        json!([name])
+    );
+}

@@ -1,0 +1,22 @@
+//! The API through its router, on a real SQLite store.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing set-up should stop the test"
+)]
+
+mod apps;
+mod certificates;
+mod desk;
+mod document;
+mod domains;
+mod edge;
+mod hostile;
+mod idempotency;
+mod isolation;
+mod keys;
+mod problems;
+mod serving;
+mod tenants;
+mod usage;

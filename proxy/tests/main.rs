@@ -1,0 +1,16 @@
+//! A real edge on loopback, its memory filled by hand, in front of real origins.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failing set-up should stop the test"
+)]
+
+mod drain;
+mod forwarding;
+mod market;
+mod operating;
+mod protection;
+mod refusals;
+mod streams;
+mod tls;
+mod usage;
