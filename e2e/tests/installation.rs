@@ -28,8 +28,14 @@ impl WithApp {
 
     /// Makes the tenant and its app in an installation that runs.
     pub(crate) async fn over(stoa: Stoa) -> Result<Self> {
+        let edge = stoa.edge().clone();
+        Self::visited(stoa, edge).await
+    }
+
+    /// As [`Self::over`], for visitors who reach it so.
+    pub(crate) async fn visited(stoa: Stoa, edge: Edge) -> Result<Self> {
         let origin = Origin::start("one").await?;
-        let tenant = stoa.tenant("ann").await?;
+        let tenant = Tenant::create(stoa.api()?, edge, "ann").await?;
         tenant.unlimited().await?;
         let app = tenant.app("shop", &[&origin]).await?;
         app.live().await?;

@@ -10,7 +10,8 @@ const TICK_MICROS: f64 = 10_000.0;
 /// # Errors
 /// There is no such process.
 pub(crate) fn micros(pid: u32) -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("process {pid} is gone"))?;
     // The second field is a name in parentheses that may contain anything.
     let rest = text.rsplit_once(')').context("unreadable process status")?.1;
     let ticks = |at: usize| rest.split_whitespace().nth(at).and_then(|field| field.parse::<f64>().ok());
@@ -35,9 +36,11 @@ pub(crate) fn family_micros(pid: u32) -> anyhow::Result<f64> {
 /// # Errors
 /// There is no such process.
 pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("process {pid} is gone"))?;
     let line = text.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|field| field.parse().ok()).context("no number")?;
+    let kilobytes: f64 =
+        line.split_whitespace().nth(1).and_then(|field| field.parse().ok()).context("no number")?;
     Ok(kilobytes * 1024.0)
 }
 

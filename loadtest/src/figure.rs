@@ -19,7 +19,10 @@ impl Report {
     pub(crate) fn add(&mut self, peer: &str, figure: &str, value: f64, unit: &str) {
         if self.json {
             let scenario = self.scenario;
-            println!("{}", json!({"scenario": scenario, "figure": figure, "value": value, "unit": unit, "peer": peer}));
+            println!(
+                "{}",
+                json!({"scenario": scenario, "figure": figure, "value": value, "unit": unit, "peer": peer})
+            );
         } else {
             println!("{:<18} {:<10} {:<32} {:>12.2} {}", self.scenario, peer, figure, value, unit);
         }

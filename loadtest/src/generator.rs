@@ -50,7 +50,12 @@ pub(crate) fn get(load: &Load<'_>, protocol: Protocol) -> anyhow::Result<Outcome
         Protocol::Http2 => ["--npn-list=h2", "-c4", "-m32"],
     });
     let connect = format!("--connect-to=127.0.0.1:{}", load.port);
-    command.args(["-D", &load.seconds.to_string(), &connect, &format!("https://{}:{}/", load.host, load.port)]);
+    command.args([
+        "-D",
+        &load.seconds.to_string(),
+        &connect,
+        &format!("https://{}:{}/", load.host, load.port),
+    ]);
     let text = output(load, &command)?;
     // "status codes: 12345 2xx, 0 3xx, 0 4xx, 0 5xx"
     let line = text.lines().find(|line| line.starts_with("status codes:"));

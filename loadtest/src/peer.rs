@@ -87,7 +87,12 @@ server {{
         Self::start(folder, "proxy", core, server).await
     }
 
-    async fn start(folder: &Path, name: &str, core: usize, server: impl Fn(u16) -> String) -> anyhow::Result<Self> {
+    async fn start(
+        folder: &Path,
+        name: &str,
+        core: usize,
+        server: impl Fn(u16) -> String,
+    ) -> anyhow::Result<Self> {
         let nginx = machine::program("nginx").context("nginx is not installed (Debian: nginx-light)")?;
         let port = process::free_port()?;
         let place = folder.display();
@@ -103,7 +108,10 @@ server {{
         command.arg("-p").arg(folder).arg("-c").arg(&path);
         let process = Process::start(&command, core, &folder.join(format!("{name}.log")))?;
         process::listening(port).await.with_context(|| {
-            format!("nginx said: {}", std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default())
+            format!(
+                "nginx said: {}",
+                std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default()
+            )
         })?;
         Ok(Self { process, port })
     }

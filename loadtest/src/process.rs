@@ -24,7 +24,8 @@ impl Process {
         let mut pinned = Command::new("taskset");
         pinned.arg("-c").arg(core.to_string()).arg(command.get_program()).args(command.get_args());
         let child = pinned.stdin(Stdio::null()).stdout(out).stderr(errors).spawn();
-        let child = child.with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+        let child =
+            child.with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
         Ok(Self { child })
     }
 

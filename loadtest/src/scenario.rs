@@ -54,8 +54,12 @@ impl Scenario {
         let (what, needs) = match self {
             Self::ColdStart => ("`stoa up` in an empty folder until the demo app answers over HTTPS", "-"),
             Self::ChangeToEdge => ("time from the API's answer until the edge serves a new app", "-"),
-            Self::Http1Get1k => ("CPU and rate of a 1 KB GET, kept alive, TLS", "Debian: nginx-light, nghttp2-client"),
-            Self::Http2Get1k => ("CPU and rate of a 1 KB GET, 32 streams, TLS", "Debian: nginx-light, nghttp2-client"),
+            Self::Http1Get1k => {
+                ("CPU and rate of a 1 KB GET, kept alive, TLS", "Debian: nginx-light, nghttp2-client")
+            }
+            Self::Http2Get1k => {
+                ("CPU and rate of a 1 KB GET, 32 streams, TLS", "Debian: nginx-light, nghttp2-client")
+            }
             Self::Certs10k => ("memory and restart with 10,000 certificates of 10,000 domains", "-"),
         };
         format!("{:<16} {what} [{needs}]", self.name())

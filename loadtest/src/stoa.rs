@@ -34,7 +34,8 @@ impl Stoa {
     /// The binary is not built, or does not become ready.
     pub(crate) async fn start(folder: &Path, core: usize, more: &str) -> anyhow::Result<Self> {
         let data = folder.join("stoa-data");
-        let ports = [process::free_port()?, process::free_port()?, process::free_port()?, process::free_port()?];
+        let ports =
+            [process::free_port()?, process::free_port()?, process::free_port()?, process::free_port()?];
         let [http, https, metrics, api] = ports;
         let configuration = format!(
             "[edge]\nhttp = [\"127.0.0.1:{http}\"]\nhttps = [\"127.0.0.1:{https}\"]\nzones = [\"{ZONE}\"]\nmetrics = \"127.0.0.1:{metrics}\"\nworkers = 1\n\
@@ -71,8 +72,16 @@ impl Stoa {
     ///
     /// # Errors
     /// It is out of reach or answers a problem.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let mut call = self.http.request(method, format!("http://127.0.0.1:{}/v1{path}", self.api)).bearer_auth(&self.key);
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let mut call = self
+            .http
+            .request(method, format!("http://127.0.0.1:{}/v1{path}", self.api))
+            .bearer_auth(&self.key);
         if let Some(body) = body {
             call = call.json(&body);
         }

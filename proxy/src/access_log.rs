@@ -109,8 +109,9 @@ impl Log {
             AccessLog::File(path) => Output::File(Rotated::open(path)?),
         };
         let (queue, lines) = sync_channel(QUEUE_LINES);
-        let writer =
-            std::thread::Builder::new().name("stoa-access-log".to_owned()).spawn(move || run(output, &lines))?;
+        let writer = std::thread::Builder::new()
+            .name("stoa-access-log".to_owned())
+            .spawn(move || run(output, &lines))?;
         Ok(Self { queue: Some(queue), writer: Mutex::new(Some(writer)) })
     }
 

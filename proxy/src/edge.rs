@@ -7,9 +7,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -334,10 +334,16 @@ impl WorkerPlan {
         // An error means that the start was given up.
         let _told = self.ready.send(());
         drop(worker);
-        let _draining = draining.wait_for(|is_draining| *is_draining).await;
+        wait_for(&mut draining).await;
         proxy.http_cleanup().await;
-        let _stopped = stopped.wait_for(|is_stopped| *is_stopped).await;
+        wait_for(&mut stopped).await;
     }
+}
+
+/// Waits until the flag is set or its owner is gone. What `wait_for` returns is a lock, which must not be held
+/// over another wait: it would block whoever sets the flag.
+async fn wait_for(flag: &mut watch::Receiver<bool>) {
+    drop(flag.wait_for(|is_set| *is_set).await);
 }
 
 fn proxy(conf: &Arc<ServerConf>, edge: &Arc<Shared>) -> HttpProxy<Hooks> {
@@ -375,7 +381,7 @@ async fn steward(edge: Arc<Shared>, usage: Arc<dyn UsageSink>, metrics: Option<B
     let mut housekeeping = interval(HOUSEKEEPING);
     loop {
         tokio::select! {
-            _ = stopped.wait_for(|is_stopped| *is_stopped) => return,
+            () = wait_for(&mut stopped) => return,
             _ = hand_over.tick() => edge.state.ledger.hand_over(&*usage),
             _ = housekeeping.tick() => {
                 edge.state.certificates.note_expired();

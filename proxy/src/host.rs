@@ -84,9 +84,7 @@ fn target_authority(head: &RequestHeader) -> Result<Option<&str>, Refusal> {
         },
     };
     match found {
-        Some(authority) if authority.contains('@') => {
-            Err(Refusal::BadRequest("the target has a user name"))
-        }
+        Some(authority) if authority.contains('@') => Err(Refusal::BadRequest("the target has a user name")),
         found => Ok(found),
     }
 }

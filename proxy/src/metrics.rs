@@ -124,7 +124,8 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let registry = Registry::new();
         let bytes = counters(&registry, "stoa_body_bytes_total", "Bytes of bodies.", &["direction"]);
-        let wire = counters(&registry, "stoa_wire_bytes_total", "Bytes of closed connections.", &["direction"]);
+        let wire =
+            counters(&registry, "stoa_wire_bytes_total", "Bytes of closed connections.", &["direction"]);
         let directions = |vec: &IntCounterVec| ["in", "out"].map(|word| vec.with_label_values(&[word]));
         let nobody = Series(OnceLock::from(Counts::new(NOBODY)));
         Self {
@@ -218,7 +219,8 @@ impl Metrics {
     }
 
     fn name(&self, slug: &Slug) -> Arc<Counts> {
-        let is_free = self.named.fetch_update(Relaxed, Relaxed, |named| (named < NAMED_TENANTS).then_some(named + 1));
+        let is_free =
+            self.named.fetch_update(Relaxed, Relaxed, |named| (named < NAMED_TENANTS).then_some(named + 1));
         if is_free.is_ok() { Counts::new(slug.as_str()) } else { Arc::clone(&self.other) }
     }
 }

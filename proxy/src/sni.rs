@@ -181,7 +181,11 @@ fn insert(list: &mut Vec<Arc<Served>>, served: &Arc<Served>) {
 }
 
 /// The valid one that began last, exact before wildcard; if none is valid, the first there is.
-fn choose<'s>(exact: &'s [Arc<Served>], wildcard: &'s [Arc<Served>], now: Timestamp) -> Option<&'s Arc<Served>> {
+fn choose<'s>(
+    exact: &'s [Arc<Served>],
+    wildcard: &'s [Arc<Served>],
+    now: Timestamp,
+) -> Option<&'s Arc<Served>> {
     let all = || exact.iter().chain(wildcard);
     all().find(|served| served.is_valid(now)).or_else(|| all().next())
 }

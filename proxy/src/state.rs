@@ -222,7 +222,8 @@ impl State {
             meter: meter.unwrap_or_else(|| Arc::new(Meter::new(site.tenant, site.app))),
         });
         for host in &site.hosts {
-            let route = Route { site: Arc::clone(&entry), hsts: if self.hsts { hsts(host) } else { Hsts::Off } };
+            let route =
+                Route { site: Arc::clone(&entry), hsts: if self.hsts { hsts(host) } else { Hsts::Off } };
             self.hosts.insert(host.host.clone(), route);
         }
         self.apps.insert(site.app, entry);

@@ -178,9 +178,12 @@ mod tests {
     #[test]
     fn sums_are_kept_by_minute_and_class() {
         let (ledger, meter, sink) = (Ledger::default(), meter(), Box1::default());
-        for (second, class) in
-            [(0, UsageClass::Visitor), (59, UsageClass::Visitor), (59, UsageClass::Blocked), (60, UsageClass::Visitor)]
-        {
+        for (second, class) in [
+            (0, UsageClass::Visitor),
+            (59, UsageClass::Visitor),
+            (59, UsageClass::Blocked),
+            (60, UsageClass::Visitor),
+        ] {
             ledger.count(&meter, Timestamp::from_unix_seconds(second), class, ONE);
         }
         ledger.hand_over(&sink);

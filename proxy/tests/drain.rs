@@ -16,7 +16,7 @@ async fn a_request_under_way_ends_well_and_is_metered() {
     let slow = market.visitors.get(HOST, "/slow/1500").http1();
     let under_way = tokio::spawn(slow.send());
     wait::until("the request at the app", wait::LONG, async || {
-        anyhow::ensure!(origin.requests() > 1);
+        anyhow::ensure!(origin.requests() > 0);
         Ok(())
     })
     .await
@@ -56,10 +56,11 @@ async fn an_idle_connection_does_not_hold_the_end_up() {
 #[tokio::test]
 async fn what_does_not_end_is_cut_at_the_limit() {
     let origin = Origin::start("one").await.unwrap();
-    let mut market = Market::open_with(&[origin.url()], |settings| settings.drain_limit = Duration::from_secs(1));
+    let mut market =
+        Market::open_with(&[origin.url()], |settings| settings.drain_limit = Duration::from_secs(1));
     let under_way = tokio::spawn(market.visitors.get(HOST, "/slow/20000").send());
     wait::until("the request at the app", wait::LONG, async || {
-        anyhow::ensure!(origin.requests() > 1);
+        anyhow::ensure!(origin.requests() > 0);
         Ok(())
     })
     .await

@@ -120,7 +120,9 @@ async fn a_backend_that_is_slow_is_given_up_in_time() {
     let origin = Origin::start("one").await.unwrap();
     let market = Market::open(&[origin.url()]);
     market.set_site(|site| site.settings.first_byte_timeout_ms = 200);
-    for curl in [market.visitors.get(HOST, "/slow/5000").http1(), market.visitors.get(HOST, "/slow/5000").http2()] {
+    for curl in
+        [market.visitors.get(HOST, "/slow/5000").http1(), market.visitors.get(HOST, "/slow/5000").http2()]
+    {
         let answer = curl.send().await.unwrap();
         assert_eq!((answer.status, answer.json().unwrap()["code"].as_str()), (504, Some("backend_timeout")));
     }

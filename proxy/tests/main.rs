@@ -1,9 +1,5 @@
 //! A real edge on loopback, its memory filled by hand, in front of real origins.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failing set-up should stop the test"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing set-up should stop the test")]
 
 mod drain;
 mod forwarding;

@@ -10,7 +10,7 @@ use model::certificate::Certificate;
 use model::change::{Change, Object, ObjectId, Revision};
 use model::clock::{Clock as _, SystemClock};
 use model::id::{AppId, CertificateId, TenantId};
-use model::limits::Limits;
+use model::limits::{Limits, Rate};
 use model::seal::SealingKey;
 use model::site::{HeaderPolicy, HostOrigin, Site, SiteHost};
 use model::tenant::{Slug, Standing, Tenant};
@@ -24,6 +24,9 @@ use testkit::tls::install_provider;
 
 /// The app's name.
 pub(crate) const HOST: &str = "hello.apps.localhost";
+
+/// A rate that no test reaches.
+const ENOUGH: Rate = Rate { requests_per_minute: 60_000_000, burst: 1_000_000 };
 
 /// Rows that the edge handed over.
 #[derive(Default)]
@@ -172,6 +175,7 @@ fn settings(log: PathBuf) -> Settings {
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "a test's authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
@@ -181,7 +185,7 @@ fn tenant() -> Tenant {
         id: TenantId::generate(now()),
         slug: Slug::parse("acme-inc").unwrap(),
         standing: Standing::Active,
-        limits: Limits::default(),
+        limits: Limits { tenant: ENOUGH, visitor: ENOUGH },
     }
 }
 

@@ -36,7 +36,8 @@ async fn an_address_in_use_is_named_with_what_to_do() {
 fn what_cannot_be_opened_is_named() {
     let error = start(|settings| settings.http = vec!["192.0.2.1:1".parse().unwrap()]).unwrap();
     assert!(error.to_string().starts_with("192.0.2.1:1 is not an address of this machine"), "{error}");
-    let error = start(|settings| settings.access_log = AccessLog::File("/no/such/folder/log".into())).unwrap();
+    let error =
+        start(|settings| settings.access_log = AccessLog::File("/no/such/folder/log".into())).unwrap();
     assert_eq!(error.to_string(), "the access log /no/such/folder/log cannot be opened");
     let error = start(|settings| settings.backend_ca_file = Some("/no/such/ca.pem".into())).unwrap();
     assert!(error.to_string().starts_with("the trust anchors for backends in /no/such/ca.pem"), "{error}");

@@ -17,9 +17,9 @@ async fn drip(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Un
         if stream.write_all(b"x").await.is_err() || stream.flush().await.is_err() {
             break;
         }
-        match tokio::time::timeout(Duration::from_millis(50), stream.read(&mut answer)).await {
-            Ok(_) => break,
-            Err(_) => {}
+        let ended = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut answer)).await;
+        if ended.is_ok() {
+            break;
         }
     }
     started.elapsed()

@@ -20,7 +20,10 @@ async fn both_protocols_and_the_hybrid_key_exchange_are_spoken() {
         [(market.visitors.get(HOST, "/").http1(), "1.1"), (market.visitors.get(HOST, "/").http2(), "2")]
     {
         let answer = curl.send().await.unwrap();
-        assert_eq!((answer.status, answer.http_version.as_str(), answer.body.as_str()), (200, version, "one"));
+        assert_eq!(
+            (answer.status, answer.http_version.as_str(), answer.body.as_str()),
+            (200, version, "one")
+        );
     }
 }
 

@@ -12,7 +12,9 @@ fn sum(market: &Market, class: UsageClass) -> Counters {
     let mut sum = Counters::default();
     let rows = market.rows.all();
     let of_app = |key: &model::usage::UsageKey| (key.tenant, key.app) == (market.tenant.id, market.site.app);
-    rows.iter().filter(|row| row.key.class == class && of_app(&row.key)).for_each(|row| sum.add(row.counters));
+    rows.iter()
+        .filter(|row| row.key.class == class && of_app(&row.key))
+        .for_each(|row| sum.add(row.counters));
     sum
 }
 
@@ -30,7 +32,9 @@ async fn requests(market: &Market, class: UsageClass, requests: u64) -> Counters
 async fn a_request_is_counted_once_with_its_bytes_in_both_protocols() {
     let origin = Origin::start("one").await.unwrap();
     let market = Market::open(&[origin.url()]);
-    for curl in [market.visitors.get(HOST, "/bytes/1000").http1(), market.visitors.get(HOST, "/bytes/1000").http2()] {
+    for curl in
+        [market.visitors.get(HOST, "/bytes/1000").http1(), market.visitors.get(HOST, "/bytes/1000").http2()]
+    {
         curl.body("12345").send().await.unwrap();
     }
     let sum = requests(&market, UsageClass::Visitor, 2).await;

@@ -33,10 +33,26 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
         Verb::Cert(verb) => certificate(verb),
         Verb::Usage(usage) => Ok(usage_of(usage)),
         Verb::Key(verb) => Ok(key(verb)),
-        Verb::Audit { tenant, target } => {
-            Ok((target, Request::get("/v1/audit-events").query("tenant", tenant).columns(&["created_at", "actor", "action", "target"])))
-        }
-        Verb::Edge(target) => Ok((target, Request::get("/v1/platform/edges").columns(&["id", "revision", "sites", "certificates", "version", "seen_at"]))),
+        Verb::Audit { tenant, target } => Ok((
+            target,
+            Request::get("/v1/audit-events").query("tenant", tenant).columns(&[
+                "created_at",
+                "actor",
+                "action",
+                "target",
+            ]),
+        )),
+        Verb::Edge(target) => Ok((
+            target,
+            Request::get("/v1/platform/edges").columns(&[
+                "id",
+                "revision",
+                "sites",
+                "certificates",
+                "version",
+                "seen_at",
+            ]),
+        )),
         Verb::Up(_) | Verb::Run { .. } | Verb::Check(_) | Verb::Trust(_) | Verb::Doctor(_) => {
             anyhow::bail!("this command does not speak to the API")
         }
@@ -47,7 +63,7 @@ const TENANT_COLUMNS: [&str; 4] = ["id", "slug", "status", "name"];
 const APP_COLUMNS: [&str; 3] = ["id", "name", "hostname"];
 const DOMAIN_COLUMNS: [&str; 3] = ["id", "hostname", "status"];
 const CERTIFICATE_COLUMNS: [&str; 5] = ["id", "names", "source", "status", "not_after"];
-const KEY_COLUMNS: [&str; 5] = ["id", "scope", "tenant_id", "name", "last_used_at"];
+const KEY_COLUMNS: [&str; 5] = ["id", "scopes", "tenant", "name", "last_used"];
 
 fn tenant(verb: TenantVerb) -> anyhow::Result<(Target, Request)> {
     let one = |tenant: &str, rest: &str| format!("/v1/tenants/{tenant}{rest}");
@@ -66,7 +82,9 @@ fn tenant(verb: TenantVerb) -> anyhow::Result<(Target, Request)> {
             let body = json!({"reason": reason.unwrap_or_default()});
             (target, Request::new(Method::POST, one(&tenant, "/suspend")).body(body))
         }
-        TenantVerb::Resume { tenant, target } => (target, Request::new(Method::POST, one(&tenant, "/resume"))),
+        TenantVerb::Resume { tenant, target } => {
+            (target, Request::new(Method::POST, one(&tenant, "/resume")))
+        }
         TenantVerb::Limits { tenant, all: Some(all), visitor: Some(visitor), target } => {
             let body = json!({"tenant": rate(&all)?, "visitor": rate(&visitor)?});
             (target, Request::new(Method::PUT, one(&tenant, "/limits")).body(body))
@@ -137,7 +155,9 @@ fn domain(verb: DomainVerb) -> (Target, Request) {
 fn certificate(verb: CertVerb) -> anyhow::Result<(Target, Request)> {
     Ok(match verb {
         CertVerb::List(target) => (target, Request::get("/v1/certificates").columns(&CERTIFICATE_COLUMNS)),
-        CertVerb::Get { certificate, target } => (target, Request::get(format!("/v1/certificates/{certificate}"))),
+        CertVerb::Get { certificate, target } => {
+            (target, Request::get(format!("/v1/certificates/{certificate}")))
+        }
         CertVerb::Upload { app, chain, key, target } => {
             let read = |path: &std::path::Path| {
                 std::fs::read_to_string(path)
@@ -166,7 +186,7 @@ fn key(verb: KeyVerb) -> (Target, Request) {
         KeyVerb::Create { scope, tenant, name, target } => {
             let mut body = json!({"scope": scope.as_str()});
             if let (Some(tenant), Some(fields)) = (tenant, body.as_object_mut()) {
-                fields.insert("tenant_id".to_owned(), tenant.into());
+                fields.insert("tenant".to_owned(), tenant.into());
             }
             if let (Some(name), Some(fields)) = (name, body.as_object_mut()) {
                 fields.insert("name".to_owned(), name.into());

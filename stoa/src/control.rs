@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use certd::Certd;
 use certd::local_ca::LocalAuthority;
 use config::Settings;
-use model::seal::SealingKey;
 use model::Clock;
+use model::seal::SealingKey;
 use store::{Access, Actor, Scope, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -101,7 +101,8 @@ impl Control {
                 tracing::error!(%error, "the API stopped");
             }
         };
-        let tasks = vec![tokio::spawn(daemon.run(stopped)), tokio::spawn(serve)];
+        let upkeep = crate::upkeep::run(self.store.clone(), stopped.clone());
+        let tasks = vec![tokio::spawn(daemon.run(stopped)), tokio::spawn(serve), tokio::spawn(upkeep)];
         Ok(RunningControl { store: self.store, stop, tasks })
     }
 }

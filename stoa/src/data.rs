@@ -26,11 +26,9 @@ impl DataDirectory {
     /// The directory cannot be made or written, or another process holds it.
     pub(crate) fn hold(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("cannot create the data directory `{shown}`: choose another with --data"))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
+            format!("cannot create the data directory `{shown}`: choose another with --data")
+        })?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -38,11 +36,15 @@ impl DataDirectory {
             .write(true)
             .mode(0o600)
             .open(&lock_path)
-            .with_context(|| format!("cannot write to the data directory `{shown}`: check its owner and mode"))?;
+            .with_context(|| {
+            format!("cannot write to the data directory `{shown}`: check its owner and mode")
+        })?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                bail!("the data directory `{shown}` is held by another stoa: stop it, or choose another with --data")
+                bail!(
+                    "the data directory `{shown}` is held by another stoa: stop it, or choose another with --data"
+                )
             }
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot hold the data directory `{shown}`"))

@@ -60,7 +60,8 @@ async fn answer(request: Request<Incoming>, name: &'static str) -> Result<Respon
 }
 
 fn page(name: &str, visitor: &str) -> String {
-    let visitor: String = visitor.chars().filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':')).collect();
+    let visitor: String =
+        visitor.chars().filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':')).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Hello from Stoa</title></head>\n\
          <body><h1>Hello from Stoa</h1>\n<p>This page came from {name}, one of two demo backends, for {visitor}.</p>\n\

@@ -53,7 +53,8 @@ pub(crate) async fn run(place: &Place) -> anyhow::Result<()> {
 }
 
 fn data_directory(path: &Path) -> Finding {
-    let found = std::fs::metadata(path).with_context(|| format!("`{}` is not there: run `stoa up` once", path.display()))?;
+    let found = std::fs::metadata(path)
+        .with_context(|| format!("`{}` is not there: run `stoa up` once", path.display()))?;
     if !found.is_dir() {
         bail!("`{}` is not a directory", path.display());
     }

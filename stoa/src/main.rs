@@ -15,6 +15,7 @@ mod seed;
 mod settings;
 mod shutdown;
 mod trust;
+mod upkeep;
 
 use std::process::ExitCode;
 

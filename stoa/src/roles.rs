@@ -15,7 +15,6 @@ use crate::data::DataDirectory;
 use crate::edge::{self, Plan};
 use crate::{control, log, seed, settings as part, shutdown};
 
-
 /// `stoa up`: everything in this process.
 ///
 /// # Errors

@@ -42,7 +42,9 @@ async fn find(store: &Store) -> anyhow::Result<Option<App>> {
     loop {
         let tenants = store.tenants(Access::Platform, &page).await?;
         if let Some(tenant) = tenants.items.iter().find(|tenant| tenant.slug.as_str() == TENANT) {
-            let apps = store.apps(Access::Platform, tenant.id, &Page { limit: Page::MAX_LIMIT, cursor: None }).await?;
+            let apps = store
+                .apps(Access::Platform, tenant.id, &Page { limit: Page::MAX_LIMIT, cursor: None })
+                .await?;
             return Ok(apps.items.into_iter().find(|app| app.name.as_str() == APP && ports(app).len() == 2));
         }
         match tenants.next {
@@ -62,7 +64,8 @@ fn ports(app: &App) -> Vec<u16> {
 }
 
 fn backend(listener: &TcpListener) -> anyhow::Result<Backend> {
-    let url: BackendUrl = format!("http://{}", listener.local_addr()?).parse().context("a loopback address")?;
+    let url: BackendUrl =
+        format!("http://{}", listener.local_addr()?).parse().context("a loopback address")?;
     Ok(Backend { url, weight: 1 })
 }
 

@@ -40,9 +40,8 @@ fn report(who: &str, outcome: &anyhow::Result<String>) {
 
 fn trust_system(ca: &Path) -> anyhow::Result<String> {
     let target = Path::new(SYSTEM_FOLDER).join(format!("{NAME}.crt"));
-    let by_hand = || {
-        format!("run as root: cp {} {} && update-ca-certificates", ca.display(), target.display())
-    };
+    let by_hand =
+        || format!("run as root: cp {} {} && update-ca-certificates", ca.display(), target.display());
     std::fs::copy(ca, &target).with_context(by_hand)?;
     run(Command::new("update-ca-certificates")).with_context(by_hand)?;
     Ok(format!("trusted through {}", target.display()))

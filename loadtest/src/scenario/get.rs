@@ -36,8 +36,20 @@ pub(super) async fn run(protocol: Protocol, effort: Effort, report: &mut Report)
     stoa.app(&tenant, "bench", backend.port).await?;
     let nginx = nginx(folder.path(), backend.port).await?;
     let mut candidates = [
-        Candidate { name: "stoa", pid: stoa.process.id(), port: stoa.https, micros: Vec::new(), rates: Vec::new() },
-        Candidate { name: "nginx", pid: nginx.process.id(), port: nginx.port, micros: Vec::new(), rates: Vec::new() },
+        Candidate {
+            name: "stoa",
+            pid: stoa.process.id(),
+            port: stoa.https,
+            micros: Vec::new(),
+            rates: Vec::new(),
+        },
+        Candidate {
+            name: "nginx",
+            pid: nginx.process.id(),
+            port: nginx.port,
+            micros: Vec::new(),
+            rates: Vec::new(),
+        },
     ];
     let (rounds, seconds) = if effort.quick { (3, 3) } else { (5, 6) };
     for candidate in &candidates {

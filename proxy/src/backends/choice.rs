@@ -18,10 +18,6 @@ impl Set {
         self.0 |= bit(index);
     }
 
-    fn without(self, index: usize) -> Self {
-        Self(self.0 & !bit(index))
-    }
-
     /// The indices, ascending.
     pub(super) fn iter(self) -> impl Iterator<Item = usize> {
         let mut rest = self.0;

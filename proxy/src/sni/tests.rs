@@ -17,7 +17,9 @@ struct Made {
 
 /// A certificate that began `age` days ago and is good for 90.
 fn make(names: &[&str], age: u32, key: &SealingKey) -> Made {
-    let issued = rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    let issued =
+        rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .unwrap();
     let id = CertificateId::generate(now());
     let not_before = now().minus(DAY * age);
     let certificate = Certificate {

@@ -116,7 +116,8 @@ fn the_end_of_a_reset_forgets_what_it_did_not_name_and_makes_ready() {
 fn a_challenge_is_forgotten_when_it_expires() {
     let settings = Settings { visitor_table_bytes: 1 << 16, ..Settings::default() };
     let clock = Arc::new(ManualClock::at(now()));
-    let state = State::new(&settings, SealingKey::generate(), Arc::<ManualClock>::clone(&clock) as _).unwrap();
+    let state =
+        State::new(&settings, SealingKey::generate(), Arc::<ManualClock>::clone(&clock) as _).unwrap();
     let challenge = HttpChallenge {
         token: Token::parse("token").unwrap(),
         host: Host::parse("a.test").unwrap(),

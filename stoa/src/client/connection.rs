@@ -110,7 +110,8 @@ fn key(target: &Target) -> anyhow::Result<Secret> {
 }
 
 fn read_key(path: &Path) -> anyhow::Result<Secret> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the key in `{}`", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the key in `{}`", path.display()))?;
     Ok(Secret::new(text.trim().to_owned()))
 }
 

@@ -24,7 +24,8 @@ fn table(rows: &[Value], columns: &[&str]) -> String {
     let body: Vec<Vec<String>> =
         rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(heads).chain(body).collect();
-    let width = |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|text| text.chars().count()).max();
+    let width =
+        |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|text| text.chars().count()).max();
     let widths: Vec<usize> = (0..columns.len()).map(|at| width(at).unwrap_or(0)).collect();
     let mut text = String::new();
     for line in &lines {
@@ -45,8 +46,10 @@ fn fields(value: &Value, depth: usize) -> String {
             .map(|(name, value)| match value {
                 Value::Object(_) => format!("{indent}{name}:\n{}", fields(value, depth + 1)),
                 Value::Array(items) if items.iter().any(Value::is_object) => {
-                    let items: String =
-                        items.iter().map(|item| format!("{indent}  -\n{}", fields(item, depth + 2))).collect();
+                    let items: String = items
+                        .iter()
+                        .map(|item| format!("{indent}  -\n{}", fields(item, depth + 2)))
+                        .collect();
                     format!("{indent}{name}:\n{items}")
                 }
                 _ => format!("{indent}{name}: {}\n", plain(value)),
