@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "an answer of another form should stop the story")]
 
 mod bad_input;
+mod command_line;
 mod control_plane_down;
 mod crash;
 mod first_start;
@@ -15,5 +16,6 @@ mod publish_on_subdomain;
 mod renewal;
 mod suspended_tenant;
 mod unknown_host;
+mod usage;
 mod websocket_and_sse;
 mod wrong_sni;

@@ -97,6 +97,21 @@ async fn a_killed_backend_fails_no_request_after_the_health_interval() -> Result
     Ok(())
 }
 
+#[tokio::test]
+async fn a_request_in_flight_ends_well_after_ctrl_c() -> Result<()> {
+    let WithApp { mut stoa, app, origin, .. } = WithApp::start().await?;
+    let seen = origin.requests();
+    let slow = tokio::spawn(app.get("/slow/1000").send());
+    let begun = async || {
+        ensure!(origin.requests() > seen, "it has not reached the backend");
+        Ok(())
+    };
+    wait::until("the request", wait::LONG, begun).await?;
+    assert!(stoa.stop().await?.success());
+    assert_eq!(slow.await??.body, "one");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_installation_fails_no_request_under_load() -> Result<()> {
     let WithApp { stoa, app, origin: _origin, .. } = &WithApp::start().await?;

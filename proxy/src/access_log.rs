@@ -1,14 +1,13 @@
 //! The access log: one JSON object a request, written by a thread of its own.
 //!
-//! A request never waits for a disk: if the writer is behind by [`QUEUE_LINES`], lines are lost, and counted.
+//! A request never waits for a disk: if the writer is behind by [`QUEUE_BYTES`], lines are lost, and counted.
 //! Deliberately absent: query strings and header fields other than `User-Agent`, which hold secrets.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,8 +18,12 @@ use serde::{Serialize, Serializer};
 use crate::metrics::Metrics;
 use crate::settings::AccessLog;
 
-/// Lines that may wait: about 4 MB.
-const QUEUE_LINES: usize = 8_192;
+/// Most bytes that may wait: some 8,000 lines.
+const QUEUE_BYTES: usize = 4 << 20;
+/// From so many waiting bytes on, the writer does not wait any longer.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Longest time that a line waits for the writer.
+const PAUSE: Duration = Duration::from_millis(100);
 /// A file is put aside at so many bytes.
 const ROTATE_BYTES: u64 = 64 << 20;
 /// Files put aside.
@@ -85,15 +88,56 @@ fn optional_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Res
     time.map(as_millis).serialize(serializer)
 }
 
-enum Message {
-    Line(Vec<u8>),
-    Close,
+/// Lines on their way to the writer.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Whole lines.
+    bytes: Vec<u8>,
+    is_closed: bool,
+}
+
+/// What requests and the writer share. A request adds its line and goes on: it wakes the writer only when
+/// much waits, because a wake-up costs more than the line.
+#[derive(Debug, Default)]
+struct Queue {
+    pending: Mutex<Pending>,
+    wake: Condvar,
+}
+
+impl Queue {
+    /// A panic elsewhere leaves whole lines: each is added in one step.
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line; false if too much waits already.
+    fn add(&self, line: &[u8]) -> bool {
+        let mut pending = self.lock();
+        let (before, after) = (pending.bytes.len(), pending.bytes.len() + line.len());
+        if pending.is_closed || after > QUEUE_BYTES {
+            return false;
+        }
+        pending.bytes.extend_from_slice(line);
+        drop(pending);
+        if before < CHUNK_BYTES && after >= CHUNK_BYTES {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Waits until much waits, or for [`PAUSE`], and takes what is there in exchange for `empty`.
+    fn take(&self, empty: Vec<u8>) -> (Vec<u8>, bool) {
+        let patient = |pending: &mut Pending| pending.bytes.len() < CHUNK_BYTES && !pending.is_closed;
+        let waited = self.wake.wait_timeout_while(self.lock(), PAUSE, patient);
+        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (std::mem::replace(&mut pending.bytes, empty), pending.is_closed)
+    }
 }
 
 /// Where requests put their lines.
 #[derive(Debug)]
 pub(crate) struct Log {
-    queue: Option<SyncSender<Message>>,
+    queue: Option<Arc<Queue>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -108,7 +152,8 @@ impl Log {
             AccessLog::Stdout => Output::Stdout,
             AccessLog::File(path) => Output::File(Rotated::open(path)?),
         };
-        let (queue, lines) = sync_channel(QUEUE_LINES);
+        let queue = Arc::new(Queue::default());
+        let lines = Arc::clone(&queue);
         let writer = std::thread::Builder::new()
             .name("stoa-access-log".to_owned())
             .spawn(move || run(output, &lines))?;
@@ -126,7 +171,7 @@ impl Log {
         let mut line = Vec::with_capacity(640);
         let is_written = serde_json::to_writer(&mut line, entry).is_ok();
         line.push(b'\n');
-        if !is_written || queue.try_send(Message::Line(line)).is_err() {
+        if !is_written || !queue.add(&line) {
             metrics.log_dropped.inc();
         }
     }
@@ -135,8 +180,9 @@ impl Log {
     pub(crate) fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(queue), Some(writer)) = (&self.queue, writer) {
-            // An error means that the writer has ended already.
-            let _told = queue.send(Message::Close);
+            queue.lock().is_closed = true;
+            queue.wake.notify_one();
+            // An error means that the writer panicked; its last lines are lost with it.
             let _ended = writer.join();
         }
     }
@@ -148,40 +194,33 @@ enum Output {
 }
 
 impl Output {
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Writes whole lines.
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout => io::stdout().write_all(line),
-            Self::File(file) => file.write(line),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stdout => io::stdout().flush(),
-            Self::File(file) => file.file.flush(),
+            Self::Stdout => {
+                let mut output = io::stdout().lock();
+                output.write_all(lines)?;
+                output.flush()
+            }
+            Self::File(file) => file.write(lines),
         }
     }
 }
 
-/// Writes until it is told to end; flushes whenever nothing waits.
-fn run(mut output: Output, lines: &Receiver<Message>) {
-    let mut was_told = false;
+/// Writes until it is told to end.
+fn run(mut output: Output, queue: &Queue) {
+    let (mut lines, mut was_told) = (Vec::new(), false);
     loop {
-        let message = match lines.try_recv() {
-            Ok(message) => message,
-            Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => {
-                note(output.flush(), &mut was_told);
-                let Ok(message) = lines.recv() else { break };
-                message
-            }
-        };
-        match message {
-            Message::Line(line) => note(output.write(&line), &mut was_told),
-            Message::Close => break,
+        lines.clear();
+        let is_closed;
+        (lines, is_closed) = queue.take(lines);
+        if !lines.is_empty() {
+            note(output.write(&lines), &mut was_told);
+        }
+        if is_closed {
+            return;
         }
     }
-    note(output.flush(), &mut was_told);
 }
 
 /// Logs the first of several failures in a row.
@@ -199,7 +238,7 @@ fn note(result: io::Result<()>, was_told: &mut bool) {
 /// A file that is put aside when it is large.
 struct Rotated {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
     bytes: u64,
 }
 
@@ -207,21 +246,20 @@ impl Rotated {
     fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file: BufWriter::with_capacity(64 << 10, file), bytes })
+        Ok(Self { path: path.to_owned(), file, bytes })
     }
 
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let length = u64::try_from(lines.len()).unwrap_or(u64::MAX);
         if self.bytes > 0 && self.bytes.saturating_add(length) > ROTATE_BYTES {
             self.rotate()?;
         }
-        self.file.write_all(line)?;
+        self.file.write_all(lines)?;
         self.bytes = self.bytes.saturating_add(length);
         Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        self.file.flush()?;
         for number in (1..KEPT_FILES).rev() {
             let (from, to) = (self.aside(number), self.aside(number + 1));
             if from.exists() {
@@ -307,12 +345,13 @@ mod tests {
 
     #[test]
     fn a_line_too_many_is_counted_not_waited_for() {
-        let (queue, lines) = sync_channel(1);
-        let log = Log { queue: Some(queue), writer: Mutex::new(None) };
+        let queue = Arc::new(Queue::default());
+        let log = Log { queue: Some(Arc::clone(&queue)), writer: Mutex::new(None) };
         let metrics = Metrics::new();
         log.write(&entry("one"), &metrics);
+        let one = queue.take(vec![b'x'; QUEUE_BYTES]).0;
         log.write(&entry("two"), &metrics);
         assert_eq!(metrics.log_dropped.get(), 1);
-        drop(lines);
+        assert!(one.ends_with(b"}\n"));
     }
 }
