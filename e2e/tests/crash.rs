@@ -105,17 +105,21 @@ impl Ordeal {
         Ok(())
     }
 
-    /// The app is served with the newest certificate that was acknowledged, or one that was on its way.
+    /// Everything acknowledged is there, and the app is served at once with a certificate that visitors trust:
+    /// first the replica's, then the newest that was acknowledged, or one that was on its way.
     async fn nothing_is_lost(&self, newest: usize) -> Result<()> {
         let api = self.installed.stoa.api()?;
         for path in self.acknowledged.iter().rev().take(newest) {
             api.get(path).await?.ok()?;
         }
         let (https, host) = (self.edge.https, &self.installed.app.hostname);
-        let served = Tls::trusting_anyone().handshake(https, host).await?;
-        ensure!(self.leaves[self.kept..].contains(&served.leaf), "{:?} is served", served.serial());
         ensure!(self.edge.visitor(host)?.get("/").await? == "one", "another app answers");
-        Ok(())
+        let newest = async || {
+            let served = Tls::trusting_anyone().handshake(https, host).await?;
+            ensure!(self.leaves[self.kept..].contains(&served.leaf), "{:?} is served", served.serial());
+            Ok(())
+        };
+        wait::until("the newest certificate", wait::LONG, newest).await
     }
 
     /// Waits until the journal of usage is in the store: two looks in a row see the same.

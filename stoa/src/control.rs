@@ -45,12 +45,28 @@ pub(crate) async fn open(
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for the API: is another stoa running? else set `api.listen`")
     })?;
-    let master = data.master_key(config::environment::master_key())?;
+    let key = data.master_key(config::environment::master_key())?;
     let store = Store::open(crate::settings::store(settings), clock).await?;
+    let master = match key {
+        Some(key) => key,
+        None => first_master_key(&store, data).await?,
+    };
     let authority = LocalAuthority::open(&store, &master).await?;
     keep_authority(&data.file("ca.pem"), authority.pem())?;
     keep_platform_key(&data.file("platform-key"), &store).await?;
     Ok(Control { store, master, listener })
+}
+
+/// A new master key, unless the store already has something that another one sealed: the local authority is
+/// the first thing that any installation seals.
+async fn first_master_key(store: &Store, data: &DataDirectory) -> anyhow::Result<SealingKey> {
+    if store.local_ca().await?.is_some() {
+        anyhow::bail!(
+            "`{}` is missing, but the store has private keys that only it opens: restore it from a backup, or set STOA_MASTER_KEY",
+            data.master_key_path().display()
+        );
+    }
+    data.new_master_key()
 }
 
 fn keep_authority(path: &Path, pem: &str) -> anyhow::Result<()> {

@@ -57,34 +57,38 @@ impl DataDirectory {
         self.path.join(name)
     }
 
-    /// The key that seals everything secret: the environment's, or the one in `master-key`, which is made
-    /// at the first start.
+    /// The key that seals everything secret: the environment's, or the one in `master-key`; none if there
+    /// is neither.
     ///
     /// # Errors
-    /// The text is no key, or the file is missing although there already is a store that needs it.
-    pub(crate) fn master_key(&self, environment: Option<Secret>) -> anyhow::Result<SealingKey> {
+    /// The text is no key, or the file cannot be read.
+    pub(crate) fn master_key(&self, environment: Option<Secret>) -> anyhow::Result<Option<SealingKey>> {
         if let Some(text) = environment {
-            return SealingKey::from_hex(text.reveal()).context("STOA_MASTER_KEY is no key");
+            return SealingKey::from_hex(text.reveal()).map(Some).context("STOA_MASTER_KEY is no key");
         }
-        let path = self.file("master-key");
+        let path = self.master_key_path();
         match fs::read_to_string(&path) {
             Ok(text) => SealingKey::from_hex(&text)
+                .map(Some)
                 .with_context(|| format!("`{}` is damaged: restore it from a backup", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.new_master_key(&path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         }
     }
 
-    fn new_master_key(&self, path: &Path) -> anyhow::Result<SealingKey> {
-        if self.file("stoa.db").exists() {
-            bail!(
-                "`{}` is missing, but there is a store whose private keys only it opens: restore it from a backup, or set STOA_MASTER_KEY",
-                path.display()
-            );
-        }
+    /// Makes a key and keeps it in `master-key`. Only for a store in which nothing was sealed yet.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn new_master_key(&self) -> anyhow::Result<SealingKey> {
         let key = SealingKey::generate();
-        write_private(path, &format!("{}\n", key.to_hex().as_str()))?;
+        write_private(&self.master_key_path(), &format!("{}\n", key.to_hex().as_str()))?;
         Ok(key)
+    }
+
+    /// Where the key is kept unless the environment has it.
+    pub(crate) fn master_key_path(&self) -> PathBuf {
+        self.file("master-key")
     }
 }
 
@@ -125,23 +129,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_master_key_is_made_once_and_is_private() -> anyhow::Result<()> {
+    fn the_master_key_is_kept_and_is_private() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let data = DataDirectory::hold(&folder.path().join("data"))?;
-        let first = data.master_key(None)?.fingerprint();
-        assert_eq!(data.master_key(None)?.fingerprint(), first);
-        assert_eq!(fs::metadata(data.file("master-key"))?.permissions().mode() & 0o777, 0o600);
+        assert!(data.master_key(None)?.is_none());
+        let made = data.new_master_key()?.fingerprint();
+        assert_eq!(data.master_key(None)?.map(|key| key.fingerprint()), Some(made));
+        assert_eq!(fs::metadata(data.master_key_path())?.permissions().mode() & 0o777, 0o600);
         Ok(())
     }
 
     #[test]
-    fn a_lost_master_key_is_never_replaced_beside_a_store() -> anyhow::Result<()> {
+    fn a_damaged_master_key_is_named_and_left_as_it_is() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let data = DataDirectory::hold(folder.path())?;
-        fs::write(data.file("stoa.db"), "x")?;
+        fs::write(data.master_key_path(), "abc")?;
         let error = data.master_key(None).map(|_| ()).map_err(|error| error.to_string());
         assert!(error.is_err_and(|text| text.contains("restore it from a backup")));
-        assert!(!data.file("master-key").exists());
+        assert_eq!(fs::read_to_string(data.master_key_path())?, "abc");
         Ok(())
     }
 

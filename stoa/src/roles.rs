@@ -24,7 +24,7 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
     let shutdown = shutdown::listen()?;
     let data = DataDirectory::hold(&settings.data)?;
     let control = control::open(&settings, &data, Arc::new(SystemClock)).await?;
-    let demo = seed::start(&control.store).await?;
+    let demo = seed::start(&control.store, &data.file("demo-ports")).await?;
     let plan = Plan {
         settings: part::proxy(&settings),
         key: control.master().clone(),

@@ -1,4 +1,9 @@
 //! The first start's demo: a tenant and an app `hello` that points at this process's two demo backends.
+//!
+//! The backends' ports are kept in a file of the data directory. Once the app points anywhere else, or the
+//! file is gone, the demo is over: what an operator made of it is left alone.
+
+use std::path::Path;
 
 use anyhow::Context as _;
 use model::backend::{Backend, BackendHost, BackendUrl};
@@ -8,24 +13,30 @@ use model::tenant::Slug;
 use store::{Access, Actor, App, AppPatch, NewApp, NewTenant, Page, Store};
 use tokio::net::TcpListener;
 
-use crate::demo;
+use crate::{data, demo};
 
 const TENANT: &str = "demo";
 const APP: &str = "hello";
 
 /// Starts the demo backends if the demo is there, or if this is the first start. The app's name, if so.
+/// `kept` is the file that keeps the backends' ports.
 ///
 /// # Errors
-/// The store is away, or no loopback port can be had.
-pub(crate) async fn start(store: &Store) -> anyhow::Result<Option<Host>> {
-    let app = find(store).await?;
+/// The store is away, the file cannot be written, or no loopback port can be had.
+pub(crate) async fn start(store: &Store, kept: &Path) -> anyhow::Result<Option<Host>> {
+    let known = kept_ports(kept);
+    let app = match known.as_slice() {
+        [] => None,
+        ports => find(store).await?.filter(|app| ports_of(app) == ports),
+    };
     if app.is_none() && !store.was_created() {
         return Ok(None);
     }
-    let ports = app.as_ref().map(ports).unwrap_or_default();
-    let first = demo::listen(ports.first().copied()).await?;
-    let second = demo::listen(ports.get(1).copied()).await?;
+    let first = demo::listen(known.first().copied()).await?;
+    let second = demo::listen(known.get(1).copied()).await?;
     let backends = vec![backend(&first)?, backend(&second)?];
+    let lines = format!("{}\n{}\n", first.local_addr()?.port(), second.local_addr()?.port());
+    data::write_public(kept, &lines)?;
     let app = match app {
         None => create(store, backends).await?,
         Some(app) if app.backends == backends => app,
@@ -36,16 +47,19 @@ pub(crate) async fn start(store: &Store) -> anyhow::Result<Option<Host>> {
     Ok(Some(app.hostname))
 }
 
-/// The demo app, as long as its backends are ours: two on loopback.
+fn kept_ports(kept: &Path) -> Vec<u16> {
+    let text = std::fs::read_to_string(kept).unwrap_or_default();
+    text.lines().filter_map(|line| line.trim().parse().ok()).collect()
+}
+
 async fn find(store: &Store) -> anyhow::Result<Option<App>> {
     let mut page = Page { limit: Page::MAX_LIMIT, cursor: None };
     loop {
         let tenants = store.tenants(Access::Platform, &page).await?;
         if let Some(tenant) = tenants.items.iter().find(|tenant| tenant.slug.as_str() == TENANT) {
-            let apps = store
-                .apps(Access::Platform, tenant.id, &Page { limit: Page::MAX_LIMIT, cursor: None })
-                .await?;
-            return Ok(apps.items.into_iter().find(|app| app.name.as_str() == APP && ports(app).len() == 2));
+            let page = Page { limit: Page::MAX_LIMIT, cursor: None };
+            let apps = store.apps(Access::Platform, tenant.id, &page).await?;
+            return Ok(apps.items.into_iter().find(|app| app.name.as_str() == APP));
         }
         match tenants.next {
             Some(next) => page.cursor = Some(next),
@@ -54,7 +68,8 @@ async fn find(store: &Store) -> anyhow::Result<Option<App>> {
     }
 }
 
-fn ports(app: &App) -> Vec<u16> {
+/// The ports of an app whose backends are all on loopback; else none.
+fn ports_of(app: &App) -> Vec<u16> {
     let on_loopback = |backend: &Backend| match backend.url.host {
         BackendHost::Address(address) if address.is_loopback() => Some(backend.url.port),
         _ => None,
