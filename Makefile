@@ -1,6 +1,6 @@
 .PHONY: run test check bench load
 
-run: ; cargo run --release -- up
+run: ; scripts/install-packages cmake g++ && cargo run --release -- up
 test: ; scripts/test
 check: ; cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
 bench: ; cargo bench --package benches

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use http::request::Parts;
-use model::id::{RequestId, TenantId};
+use model::id::{KeyId, RequestId, TenantId};
 use model::secret::Secret;
 use store::{Access, Actor, Key, Scope};
 
@@ -45,6 +45,8 @@ pub(crate) struct Operator {
 /// An edge.
 #[derive(Debug, Clone)]
 pub(crate) struct EdgeCaller {
+    /// Its key.
+    pub(crate) key: KeyId,
     /// The text of its key, from which its sealing key is derived.
     pub(crate) secret: Secret,
 }
@@ -98,7 +100,7 @@ impl<S: Send + Sync> FromRequestParts<S> for EdgeCaller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let caller = Caller::from_parts(parts)?;
         match caller.key.scope {
-            Scope::Edge => Ok(Self { secret: caller.secret.clone() }),
+            Scope::Edge => Ok(Self { key: caller.key.id, secret: caller.secret.clone() }),
             Scope::Platform | Scope::Tenant => Err(lacks("edge")),
         }
     }

@@ -114,17 +114,18 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut O
 fn describe(path: &str, method: &str, operation: &mut Operation) {
     let keyed = operation.security.is_some();
     let body = operation.request_body.is_some();
+    let conditional = is_conditional(path, method);
     let queries = parameters(operation).iter().any(|parameter| match parameter {
         RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
         RefOr::Ref(_) => false,
     });
     for (status, name, _) in PROBLEMS {
         let can = match status {
-            "400" => body || queries || method == "post" && keyed,
+            "400" => body || queries || conditional || method == "post" && keyed,
             "401" | "403" => keyed,
             "404" => path.contains('{') || path == "/v1/keys" && method == "post",
             "409" => method == "post" || method == "patch" || path == "/v1/keys/{k}",
-            "412" => method == "patch",
+            "412" => conditional,
             "413" | "422" => body || method == "post",
             "415" => body,
             "503" => path != "/healthz",
@@ -135,13 +136,17 @@ fn describe(path: &str, method: &str, operation: &mut Operation) {
             operation.responses.responses.insert(status.to_owned(), reference);
         }
     }
-    match method {
-        "post" if keyed => {
-            parameters(operation).push(header_parameter("Idempotency-Key", IDEMPOTENCY).into())
-        }
-        "patch" => parameters(operation).push(header_parameter("If-Match", IF_MATCH).into()),
-        _ => {}
+    if method == "post" && keyed {
+        parameters(operation).push(header_parameter("Idempotency-Key", IDEMPOTENCY).into());
     }
+    if conditional {
+        parameters(operation).push(header_parameter("If-Match", IF_MATCH).into());
+    }
+}
+
+/// Whether a change may be bound to a version: what has an `ETag` can be changed and deleted so.
+fn is_conditional(path: &str, method: &str) -> bool {
+    method == "patch" || method == "delete" && matches!(path, "/v1/tenants/{t}" | "/v1/apps/{a}")
 }
 
 const IDEMPOTENCY: &str = "1 to 255 printable characters of the caller's choice: the request happens once in 24 hours, \

@@ -74,10 +74,12 @@ impl Origin for StoreOrigin {
     }
 }
 
-/// Only a message that can never be taken is refused; everything else is tried again.
+/// Only what an operator must look at is refused; everything else is tried again.
 fn refusal(error: StoreError) -> OriginError {
     match error {
-        StoreError::Invalid { .. } => OriginError::Refused(error.to_string()),
+        StoreError::Invalid { .. } | StoreError::EdgeOfAnotherKey { .. } => {
+            OriginError::Refused(error.to_string())
+        }
         _ => OriginError::Unavailable(error.to_string()),
     }
 }

@@ -121,6 +121,8 @@ async fn renewal_is_asked_for_where_it_makes_sense() {
 
 /// A certificate as an authority would have given it.
 async fn insert(desk: &Desk, tenant: &str, app: &str) -> CertificateId {
+    // A tick later, so that its id sorts after the last one.
+    desk.clock.advance(Duration::from_millis(1));
     let id = CertificateId::generate(desk.store.now());
     let new = NewCertificate {
         id,

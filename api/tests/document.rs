@@ -93,7 +93,16 @@ async fn the_served_document_says_who_and_how() {
     let post = &document["paths"]["/v1/tenants"]["post"];
     assert_eq!(post["security"], json!([{"key": []}]));
     assert!(post["parameters"].to_string().contains("Idempotency-Key"));
-    assert!(document["paths"]["/v1/apps/{a}"]["patch"]["parameters"].to_string().contains("If-Match"));
+    for (path, method) in [
+        ("/v1/apps/{a}", "patch"),
+        ("/v1/apps/{a}", "delete"),
+        ("/v1/tenants/{t}", "patch"),
+        ("/v1/tenants/{t}", "delete"),
+    ] {
+        let operation = &document["paths"][path][method];
+        assert!(operation["parameters"].to_string().contains("If-Match"), "{method} {path}");
+        assert!(operation["responses"]["412"].is_object(), "{method} {path}");
+    }
 }
 
 #[tokio::test]

@@ -142,6 +142,29 @@ async fn usage_is_taken_once_and_a_report_is_shown() {
 }
 
 #[tokio::test]
+async fn a_key_cannot_speak_for_the_edge_of_another() {
+    let desk = desk::open().await;
+    let (one, other) = (desk.edge_key().await, desk.edge_key().await);
+    let edge = EdgeId::generate(desk.store.now()).to_string();
+    let usage = json!({"edge": edge, "sequence": 1, "rows": []});
+    let report = json!({
+        "edge": edge, "revision": 1, "version": "0.1.0", "started_at": "2026-11-22T18:00:00Z", "sites": 1, "certificates": 0,
+    });
+    desk.post("/v1/edge/usage", &usage).send_as(&one).await.of(204);
+    for (path, body) in [("/v1/edge/usage", &usage), ("/v1/edge/report", &report)] {
+        let reply = desk.post(path, body).send_as(&other).await;
+        assert_eq!(reply.refusal(), (403, "edge_of_another_key"), "{path}");
+        assert!(reply.body["detail"].as_str().unwrap().contains(&edge), "{}", reply.body);
+        desk.post(path, body).send_as(&one).await.of(204);
+    }
+    let embedded = StoreOrigin::new(desk.store.clone());
+    let refused = embedded.usage(&serde_json::from_value(usage).unwrap()).await;
+    assert!(matches!(refused, Err(feed::OriginError::Refused(_))), "{refused:?}");
+    let own = json!({"edge": EdgeId::generate(desk.store.now()).to_string(), "sequence": 1, "rows": []});
+    embedded.usage(&serde_json::from_value(own).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_message_that_no_edge_sends_is_refused() {
     let desk = desk::open().await;
     let key = desk.edge_key().await;

@@ -60,6 +60,26 @@ async fn nobody_overwrites_what_they_have_not_seen() {
 }
 
 #[tokio::test]
+async fn nobody_deletes_what_they_have_not_seen() {
+    let desk = desk::open().await;
+    let tenant = desk.tenant("ann").await;
+    let app = desk.app(&tenant, "hello").await;
+    for (path, change) in [
+        (format!("/v1/apps/{app}"), json!({"backends": []})),
+        (format!("/v1/tenants/{tenant}"), json!({"name": "Ann"})),
+    ] {
+        let seen = desk.get(&path).send().await.etag();
+        let changed = desk.patch(&path, &change).send().await.etag();
+        let delete = |tag: &str| desk.delete(&path).header("if-match", tag);
+        assert_eq!(delete(&seen).send().await.refusal(), (412, "stale"), "{path}");
+        assert_eq!(delete("7").send().await.refusal(), (400, "invalid_header"), "{path}");
+        assert_eq!(desk.get(&path).send().await.etag(), changed);
+        delete(&changed).send().await.of(204);
+        assert_eq!(delete(&changed).send().await.refusal(), (404, "not_found"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn concurrent_changes_of_different_fields_all_stand() {
     let desk = desk::open().await;
     let path = format!("/v1/tenants/{}", desk.tenant("ann").await);

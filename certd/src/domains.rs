@@ -45,7 +45,7 @@ impl Work {
     pub(crate) async fn check(&self, domain: &DomainRecord, renewal: Renewal) -> Result<(), CertdError> {
         let seen = dns::observe(self.lookup.as_ref(), &domain.target).await;
         let (claim, routing) = dns::judge(&seen, &domain.target);
-        let here = (claim, &routing) == (Claim::Proved, &Routing::Here);
+        let here = facts::may_order(&domain.facts, domain.was_live, claim, &routing);
         let mut held = self.store.active_certificate_for(&domain.host).await?;
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
             self.begin(domain).await?;
@@ -53,12 +53,13 @@ impl Work {
         }
         let certification = self.certification(domain, held.as_ref()).await?;
         let look = Look { claim, routing, certification, presence: None };
-        let found = facts::after(&domain.facts, look.clone(), self.store.now());
+        let found = facts::after(&domain.facts, domain.was_live, look.clone(), self.store.now());
         let domain = self.record(domain, found, held.as_ref()).await?;
         match held {
             Some(held) if here && domain.facts.presence == Presence::Absent => {
                 let presence = Some(self.presence(&domain, &held).await?);
-                let found = facts::after(&domain.facts, Look { presence, ..look }, self.store.now());
+                let look = Look { presence, ..look };
+                let found = facts::after(&domain.facts, domain.was_live, look, self.store.now());
                 self.record(&domain, found, Some(&held)).await?;
                 Ok(())
             }

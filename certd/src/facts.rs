@@ -13,24 +13,44 @@ pub(crate) struct Look {
     pub(crate) presence: Option<Presence>,
 }
 
-/// The facts after `look`.
+/// Whether a certificate may be ordered for a domain whose records now say `claim` and `routing`.
+///
+/// The first order needs the proof in the records. Once a domain `was_live`, its proof stays good as long as
+/// it has pointed here without a pause, so that a creator may tidy the TXT record away; that the name leads
+/// to us is proved anew to the authority with every order. After a pause the proof must be seen again.
+pub(crate) fn may_order(before: &Facts, was_live: bool, claim: Claim, routing: &Routing) -> bool {
+    *routing == Routing::Here && (claim == Claim::Proved || stays_good(before, was_live))
+}
+
+fn stays_good(before: &Facts, was_live: bool) -> bool {
+    was_live && before.claim == Claim::Proved && before.away_since.is_none()
+}
+
+/// The facts after `look` at a domain that `was_live` or not.
 ///
 /// What was proved stays proved, and what was seen on the edges stays seen while a certificate is valid: a
 /// domain that is served is not told to begin anew because a record is gone, a resolver is silent or a
-/// renewal is on its way. Orders do not rely on this memory: they look again.
-pub(crate) fn after(before: &Facts, look: Look, now: Timestamp) -> Facts {
+/// renewal is on its way. Without a valid certificate the claim is proved only if [`may_order`] would agree,
+/// since the creator must otherwise be asked for the proof. A domain that was away is back with its proof.
+pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) -> Facts {
     let certified = matches!(look.certification, Certification::Ready { not_after } if not_after > now);
     let presence = match (certified, before.presence) {
         (false, _) => Presence::Absent,
         (true, Presence::Verified) => Presence::Verified,
         (true, Presence::Absent) => look.presence.unwrap_or(Presence::Absent),
     };
-    let claim = if before.claim == Claim::Proved { Claim::Proved } else { look.claim };
+    let claim = match (look.claim, &look.routing) {
+        (Claim::Proved, _) => Claim::Proved,
+        (Claim::Unproved, Routing::Here) if !certified && !stays_good(before, was_live) => Claim::Unproved,
+        (Claim::Unproved, _) => before.claim,
+    };
     let away_since = match &look.routing {
-        Routing::Here => None,
+        Routing::Here if look.claim == Claim::Proved => None,
+        // Back without the proof is not back, and without a pause there is nothing to come back from.
+        Routing::Here => before.away_since,
         // Silence is no move: the records may be as they were.
         Routing::Broken { .. } | Routing::Unknown => before.away_since,
-        Routing::Absent | Routing::Elsewhere { .. } if presence == Presence::Verified => {
+        Routing::Absent | Routing::Elsewhere { .. } if was_live || presence == Presence::Verified => {
             before.away_since.or(Some(now))
         }
         Routing::Absent | Routing::Elsewhere { .. } => None,
@@ -58,7 +78,7 @@ mod tests {
     }
 
     fn live() -> Facts {
-        after(&Facts::unknown(), look(Claim::Proved, Routing::Here), now())
+        after(&Facts::unknown(), false, look(Claim::Proved, Routing::Here), now())
     }
 
     fn look(claim: Claim, routing: Routing) -> Look {
@@ -72,33 +92,74 @@ mod tests {
 
     #[test]
     fn a_live_domain_that_points_elsewhere_counts_from_the_first_look() {
-        let gone = after(&live(), look(Claim::Unproved, Routing::Absent), now().plus(HOUR));
+        let gone = after(&live(), true, look(Claim::Unproved, Routing::Absent), now().plus(HOUR));
         assert_eq!(gone.away_since, Some(now().plus(HOUR)));
-        let still = after(&gone, look(Claim::Unproved, Routing::Absent), now().plus(HOUR * 2));
+        let still = after(&gone, true, look(Claim::Unproved, Routing::Absent), now().plus(HOUR * 2));
         assert_eq!(still.away_since, Some(now().plus(HOUR)));
-        let back = after(&still, look(Claim::Proved, Routing::Here), now().plus(HOUR * 3));
+        let back = after(&still, true, look(Claim::Proved, Routing::Here), now().plus(HOUR * 3));
         assert_eq!(back.away_since, None);
     }
 
     #[test]
     fn silent_name_servers_are_no_move() {
         let silent = Routing::Broken { reason: "the name servers do not answer".to_owned() };
-        assert_eq!(after(&live(), look(Claim::Unproved, silent), now()).away_since, None);
+        assert_eq!(after(&live(), true, look(Claim::Unproved, silent), now()).away_since, None);
     }
 
     #[test]
     fn what_was_proved_stays_proved() {
-        assert_eq!(after(&live(), look(Claim::Unproved, Routing::Here), now()).claim, Claim::Proved);
-        let new = after(&Facts::unknown(), uncertified(Routing::Here), now());
+        assert_eq!(after(&live(), true, look(Claim::Unproved, Routing::Here), now()).claim, Claim::Proved);
+        let new = after(&Facts::unknown(), false, uncertified(Routing::Here), now());
         assert_eq!(new.claim, Claim::Unproved);
+    }
+
+    #[test]
+    fn the_proof_of_a_live_domain_stays_good_without_a_pause() {
+        let (proved, here) = (Claim::Proved, Routing::Here);
+        assert!(may_order(&live(), true, Claim::Unproved, &here));
+        assert!(may_order(&Facts::unknown(), false, proved, &here));
+        assert!(!may_order(&live(), false, Claim::Unproved, &here));
+        assert!(!may_order(&Facts::unknown(), true, Claim::Unproved, &here));
+        assert!(!may_order(&live(), true, proved, &Routing::Absent));
+        let expired = after(&live(), true, uncertified(Routing::Here), now());
+        assert_eq!((expired.claim, expired.away_since), (proved, None));
+    }
+
+    #[test]
+    fn a_domain_that_is_back_without_its_proof_is_not_back() {
+        let gone = after(&live(), true, look(Claim::Unproved, Routing::Absent), now());
+        let back = after(&gone, true, look(Claim::Unproved, Routing::Here), now().plus(HOUR));
+        // Served as long as its certificate is valid, but not renewed.
+        assert_eq!((back.claim, back.away_since), (Claim::Proved, Some(now())));
+        assert!(!may_order(&back, true, Claim::Unproved, &Routing::Here));
+        let ended = after(&back, true, uncertified(Routing::Here), now().plus(HOUR * 24));
+        assert_eq!((ended.claim, ended.away_since), (Claim::Unproved, Some(now())));
+        let proved = after(&ended, true, look(Claim::Proved, Routing::Here), now().plus(HOUR * 25));
+        assert_eq!((proved.claim, proved.away_since), (Claim::Proved, None));
+    }
+
+    #[test]
+    fn a_pause_after_the_certificates_end_is_a_pause() {
+        let ended = after(&live(), true, uncertified(Routing::Here), now());
+        let gone = after(&ended, true, uncertified(Routing::Absent), now());
+        let back = after(&gone, true, uncertified(Routing::Here), now());
+        assert_eq!((gone.away_since, back.claim), (Some(now()), Claim::Unproved));
+    }
+
+    #[test]
+    fn a_proof_that_is_gone_before_the_first_certificate_is_asked_for_again() {
+        let proved = Look { claim: Claim::Proved, ..uncertified(Routing::Here) };
+        let proved = after(&Facts::unknown(), false, proved, now());
+        assert_eq!(proved.claim, Claim::Proved);
+        assert_eq!(after(&proved, false, uncertified(Routing::Here), now()).claim, Claim::Unproved);
     }
 
     #[test]
     fn a_renewal_on_its_way_takes_nothing_back() {
         let renewed = Look { presence: None, ..look(Claim::Proved, Routing::Here) };
-        assert_eq!(after(&live(), renewed, now()).presence, Presence::Verified);
+        assert_eq!(after(&live(), true, renewed, now()).presence, Presence::Verified);
         let unseen = Look { presence: Some(Presence::Absent), ..look(Claim::Proved, Routing::Here) };
-        assert_eq!(after(&live(), unseen, now()).presence, Presence::Verified);
+        assert_eq!(after(&live(), true, unseen, now()).presence, Presence::Verified);
     }
 
     #[test]
@@ -107,11 +168,11 @@ mod tests {
             certification: Certification::Ready { not_after: now() },
             ..look(Claim::Proved, Routing::Here)
         };
-        assert_eq!(after(&live(), expired, now()).presence, Presence::Absent);
+        assert_eq!(after(&live(), true, expired, now()).presence, Presence::Absent);
     }
 
     #[test]
     fn a_domain_that_never_was_live_is_not_away() {
-        assert_eq!(after(&Facts::unknown(), uncertified(Routing::Absent), now()).away_since, None);
+        assert_eq!(after(&Facts::unknown(), false, uncertified(Routing::Absent), now()).away_since, None);
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use model::acme::HttpChallenge;
 use model::certificate::{Certificate, CertificateSource};
 use model::chain::Inspected;
-use model::domain::{Claim, Routing};
+use model::domain::Routing;
 use model::id::CertificateId;
 use model::{Host, Timestamp};
 use store::{Access, Actor, NewCertificate, Order, OrderPatch, OrderState, StoreError};
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::acme::{self, AcmeError, Authority, Journal};
 use crate::domains::Renewal;
 use crate::work::Work;
-use crate::{dns, edges};
+use crate::{dns, edges, facts};
 
 /// How long one attempt may take in all.
 const ATTEMPT: Duration = Duration::from_secs(240);
@@ -180,19 +180,23 @@ impl Memory<'_> {
         }
     }
 
-    /// Looks at the records anew: what was true when the order was begun may not be any more.
+    /// Looks at the records anew: what was true when the order was begun may not be any more. A proof that
+    /// stays good for a renewal does so here too, see [`facts::may_order`].
     async fn look(&self) -> Result<(), AcmeError> {
         // The names of our own zones are ours; there is nothing to prove.
         let Some(id) = self.order.domain else { return Ok(()) };
         let domain = self.work.store.domain(Access::Platform, id).await?;
         let seen = dns::observe(self.work.lookup.as_ref(), &domain.target).await;
-        let reason = match dns::judge(&seen, &domain.target) {
-            (Claim::Proved, Routing::Here) => return Ok(()),
-            (Claim::Unproved, Routing::Here) => "the proof of ownership is missing".to_owned(),
-            (_, Routing::Absent | Routing::Unknown) => "it has no records".to_owned(),
-            (_, Routing::Elsewhere { found }) => format!("it points to {found}"),
+        let (claim, routing) = dns::judge(&seen, &domain.target);
+        if facts::may_order(&domain.facts, domain.was_live, claim, &routing) {
+            return Ok(());
+        }
+        let reason = match routing {
+            Routing::Here => "the proof of ownership is missing".to_owned(),
+            Routing::Absent | Routing::Unknown => "it has no records".to_owned(),
+            Routing::Elsewhere { found } => format!("it points to {found}"),
             // Silence proves nothing either way: try again later.
-            (_, Routing::Broken { reason }) => {
+            Routing::Broken { reason } => {
                 return Err(AcmeError::Validation { host: domain.host.to_string(), reason });
             }
         };
@@ -248,6 +252,9 @@ impl Journal for Memory<'_> {
         Ok(self.work.store.put_challenge(challenge).await?)
     }
 
+    /// By design the order goes on after `edge_wait` even if no edge, or not every edge, has said that it
+    /// holds the answer: a silent edge must not stop every certificate, and the authority, which asks several
+    /// times, finds out. An answer that it does not get fails this attempt only.
     async fn wait_for_edges(&mut self) -> Result<(), AcmeError> {
         let revision = self.work.store.head().await?;
         let bound = self.work.settings.edge_wait;

@@ -32,7 +32,8 @@ const FAILING: Duration = MINUTE.saturating_mul(5);
 #[must_use]
 pub fn next_check_at(facts: &Facts, since: Timestamp, now: Timestamp, jitter: f64) -> Timestamp {
     let age = now.since(since);
-    let here = facts.routing == Routing::Here && facts.claim == Claim::Proved;
+    let proved = facts.claim == Claim::Proved && facts.away_since.is_none();
+    let here = facts.routing == Routing::Here && proved;
     let certified = matches!(facts.certification, Certification::Ready { not_after } if not_after > now);
     let wait = match (here, certified, facts.presence) {
         (true, true, Presence::Verified) => LIVE,
@@ -90,6 +91,8 @@ mod tests {
     fn a_domain_that_went_away_is_looked_at_as_a_new_one() {
         let away = Facts { routing: Routing::Absent, ..live() };
         assert_eq!(wait(&away, SECOND), SECOND * 2);
+        let unproved = Facts { away_since: Some(now()), ..live() };
+        assert_eq!(wait(&unproved, SECOND), SECOND * 2);
     }
 
     #[test]

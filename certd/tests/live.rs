@@ -6,13 +6,13 @@ use anyhow::ensure;
 use certd::Settings;
 use model::Host;
 use model::certificate::CertificateSource;
-use model::domain::{Claim, DomainStatus, Routing};
-use store::{Access, Actor};
+use model::domain::{Claim, DomainStatus, RecordKind, Routing, derive};
+use store::{Access, Actor, DomainRecord};
 use testkit::tls::Tls;
 use testkit::wait::until;
 use tokio::time::sleep;
 
-use crate::rig::{BOUND, EDGE, Rig, create_app};
+use crate::rig::{BOUND, EDGE, Installation, Rig, create_app};
 
 #[tokio::test]
 async fn a_domain_goes_from_its_record_to_live() {
@@ -96,6 +96,64 @@ async fn certificates_of_seconds_are_renewed_before_their_end() {
         .unwrap();
         assert_eq!(installation.domain(&domain).await.status, DomainStatus::Live);
     }
+    certd.stop().await.unwrap();
+}
+
+/// A domain that points here by its addresses, proved by its TXT record, live.
+async fn live_by_txt(rig: &Rig, installation: &Installation) -> DomainRecord {
+    let domain = installation.add_domain("shop.example.com").await;
+    rig.dns.add_a("shop.example.com", EDGE).await.unwrap();
+    rig.dns.set_txt("_stoa.shop.example.com", &domain.target.proof).await.unwrap();
+    installation.until_status(&domain, DomainStatus::Live).await
+}
+
+#[tokio::test]
+async fn a_live_domain_is_renewed_without_its_txt_record() {
+    let Some(rig) = Rig::start(Some(12)).await else { return };
+    let installation = rig.installation().await;
+    let certd = installation.start(rig.settings()).await;
+    let domain = live_by_txt(&rig, &installation).await;
+    rig.dns.clear_txt("_stoa.shop.example.com").await.unwrap();
+    let mut serial = installation.until_serial("shop.example.com", None).await;
+    // The first renewal may have begun before the record was gone.
+    for _ in 0..2 {
+        serial = installation.until_serial("shop.example.com", Some(&serial)).await;
+    }
+    assert_eq!(installation.domain(&domain).await.status, DomainStatus::Live);
+    certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_domain_that_was_away_is_asked_for_its_proof_again() {
+    let Some(rig) = Rig::start(Some(12)).await else { return };
+    let installation = rig.installation().await;
+    let certd = installation.start(rig.settings()).await;
+    let domain = live_by_txt(&rig, &installation).await;
+    rig.dns.clear_txt("_stoa.shop.example.com").await.unwrap();
+    rig.dns.clear_a("shop.example.com").await.unwrap();
+    let (actor, access) = (Actor::system("test"), Access::Platform);
+    installation.store.request_domain_check(&actor, access, domain.id).await.unwrap();
+    until("the domain to be away", BOUND, async || {
+        ensure!(installation.domain(&domain).await.facts.away_since.is_some());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    rig.dns.add_a("shop.example.com", EDGE).await.unwrap();
+    let back = until("the claim to be forgotten", BOUND, async || {
+        let domain = installation.domain(&domain).await;
+        ensure!(domain.facts.routing == Routing::Here && domain.facts.claim == Claim::Unproved);
+        Ok(domain)
+    })
+    .await
+    .unwrap();
+    let (status, action) = derive(&back.facts, &back.target, installation.store.now());
+    assert_eq!((back.status, status), (DomainStatus::NeedsDns, DomainStatus::NeedsDns));
+    assert_eq!(action.record.map(|record| record.kind), Some(RecordKind::Txt));
+
+    rig.dns.set_txt("_stoa.shop.example.com", &domain.target.proof).await.unwrap();
+    let live = installation.until_status(&domain, DomainStatus::Live).await;
+    assert_eq!((live.facts.claim, live.facts.away_since), (Claim::Proved, None));
     certd.stop().await.unwrap();
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use testkit::authority::Authority;
+use testkit::command::{Said, run, run_command};
 use testkit::dns::ChallTestSrv;
 use testkit::impostor::Impostor;
 use testkit::ports::Port;
-use testkit::stoa::{Said, Stoa, run, run_command};
+use testkit::stoa::Stoa;
 use tokio::net::TcpListener;
 
 use crate::installation::{WithApp, acme_config, connect};

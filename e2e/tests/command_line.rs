@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use testkit::stoa::{Said, Stoa, binary, run_command};
+use testkit::command::{Said, binary, run_command};
+use testkit::stoa::Stoa;
 
 /// A shell whose environment points at an installation.
 struct Shell {

@@ -21,7 +21,7 @@ use crate::installation::WithApp;
 const ROUNDS: usize = 50;
 
 /// Longest life of a process: beyond the second after which usage must be safe.
-const LIFE_MILLIS: u64 = 1_600;
+const LIFE_MILLIS: u64 = 1_400;
 
 /// A tenant may have a thousand.
 const APPS_PER_ROUND: usize = 15;

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use testkit::api::Api;
 use testkit::client;
+use testkit::command::{Said, binary, run_command};
 use testkit::figures::print_time;
 use testkit::process::{Process, Signal, Start};
-use testkit::stoa::{Said, binary, run_command};
 use testkit::wait;
 use tokio::time::Instant;
 

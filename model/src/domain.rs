@@ -92,7 +92,8 @@ pub struct Facts {
     pub presence: Presence,
     /// When the routing was last looked up.
     pub checked_at: Option<Timestamp>,
-    /// Since when a domain that was live has not pointed to us.
+    /// Since when a domain that was live has not pointed to us. It ends when the domain points here and its
+    /// proof was seen again; pointing here alone does not end it.
     pub away_since: Option<Timestamp>,
 }
 

@@ -234,7 +234,11 @@ impl Gauges {
             certificates: gauge(registry, "stoa_certificates", "Certificates in memory."),
             expired: gauge(registry, "stoa_certificates_expired", "Certificates that are past their end."),
             backends: register(registry, backends),
-            revision: gauge(registry, "stoa_feed_revision", "Highest revision of the feed in memory."),
+            revision: gauge(
+                registry,
+                "stoa_feed_revision",
+                "Revision of the last change that was taken from the feed.",
+            ),
             connected: gauge(registry, "stoa_feed_connected", "1 if the control plane answers."),
             forgotten: gauge(
                 registry,

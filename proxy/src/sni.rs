@@ -1,8 +1,9 @@
 //! Which certificate a visitor gets for the name that it asks for.
 //!
 //! Exact name before wildcard of one label (RFC 6125 §6.4.3); never a certificate of another name. Of several
-//! for one name, the one that is valid and began last. An expired one is served until the control plane takes
-//! it away: a browser's warning tells the visitor more than a broken connection.
+//! for one name, the valid one with the greatest id, which was made last: the same one that the control plane
+//! calls active. When a certificate begins says nothing about that. An expired one is served until the control
+//! plane takes it away: a browser's warning tells the visitor more than a broken connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -173,14 +174,14 @@ impl Certificates {
     }
 }
 
-/// Keeps the list ordered by beginning, latest first.
+/// Keeps the list ordered by id, greatest first: ids tell the order in which certificates were made.
 fn insert(list: &mut Vec<Arc<Served>>, served: &Arc<Served>) {
     list.retain(|other| other.id != served.id);
-    let at = list.partition_point(|other| other.not_before > served.not_before);
+    let at = list.partition_point(|other| other.id > served.id);
     list.insert(at, Arc::clone(served));
 }
 
-/// The valid one that began last, exact before wildcard; if none is valid, the first there is.
+/// The valid one that was made last, exact before wildcard; if none is valid, the first there is.
 fn choose<'s>(
     exact: &'s [Arc<Served>],
     wildcard: &'s [Arc<Served>],

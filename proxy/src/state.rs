@@ -286,7 +286,8 @@ fn hsts(host: &SiteHost) -> Hsts {
 impl Sink for State {
     fn apply(&self, change: &Change) -> Result<(), ApplyError> {
         let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        self.revision.fetch_max(change.revision.0, Relaxed);
+        // A new lineage begins anew, so this is no maximum.
+        self.revision.store(change.revision.0, Relaxed);
         match &change.object {
             Some(object) => self.put(object).map_err(|reason| ApplyError {
                 id: change.id.clone(),
@@ -304,6 +305,10 @@ impl Sink for State {
         let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         self.ids().difference(known).for_each(|id| self.remove(id));
         self.certificates.retain(|id| known.contains(&ObjectId::Certificate(id)));
+        if known.is_empty() {
+            // No change told of the new lineage: what is here is of the one before.
+            self.revision.store(0, Relaxed);
+        }
         self.set_ready();
     }
 }

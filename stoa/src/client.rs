@@ -53,7 +53,7 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
                 "seen_at",
             ]),
         )),
-        Verb::Up(_) | Verb::Run { .. } | Verb::Check(_) | Verb::Trust(_) | Verb::Doctor(_) => {
+        Verb::Up { .. } | Verb::Run { .. } | Verb::Check(_) | Verb::Trust(_) | Verb::Doctor(_) => {
             anyhow::bail!("this command does not speak to the API")
         }
     }
@@ -85,9 +85,12 @@ fn tenant(verb: TenantVerb) -> anyhow::Result<(Target, Request)> {
         TenantVerb::Resume { tenant, target } => {
             (target, Request::new(Method::POST, one(&tenant, "/resume")))
         }
-        TenantVerb::Limits { tenant, all: Some(all), visitor: Some(visitor), target } => {
+        TenantVerb::Limits { tenant, all: Some(all), visitor: Some(visitor), target, .. } => {
             let body = json!({"tenant": rate(&all)?, "visitor": rate(&visitor)?});
             (target, Request::new(Method::PUT, one(&tenant, "/limits")).body(body))
+        }
+        TenantVerb::Limits { tenant, default: true, target, .. } => {
+            (target, Request::new(Method::PUT, one(&tenant, "/limits")).body(json!({})))
         }
         TenantVerb::Limits { tenant, target, .. } => (target, Request::get(one(&tenant, "/limits"))),
     })

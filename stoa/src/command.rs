@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Stoa: the front of a marketplace of small web apps. Reverse proxy, certificates, limits and metering.
 #[derive(Debug, Parser)]
-#[command(name = "stoa", version, about, disable_help_subcommand = true)]
+#[command(name = "stoa", version, disable_help_subcommand = true)]
 pub(crate) struct Line {
     /// What to do.
     #[command(subcommand)]
@@ -17,12 +17,21 @@ pub(crate) struct Line {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run everything in this process: edge, certificates, API, and a demo app on the first start.
-    Up(Place),
+    Up {
+        /// The store was restored from a backup: edges fetch everything anew.
+        #[arg(long)]
+        restored: bool,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Run one role of an installation that has outgrown one process.
     Run {
         /// Which role.
         #[arg(long)]
         role: Role,
+        /// The store was restored from a backup: edges fetch everything anew.
+        #[arg(long)]
+        restored: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -30,7 +39,7 @@ pub(crate) enum Verb {
     Check(Place),
     /// Make this machine trust the local certificate authority, for curl and Chromium.
     Trust(Place),
-    /// Look for what is wrong: configuration, data, ports, API, certificates.
+    /// Look for what is wrong: configuration, data, keys, listeners, API, name servers.
     Doctor(Place),
     /// Tenants: who owns apps, is limited and is billed.
     #[command(subcommand)]
@@ -70,6 +79,21 @@ pub(crate) struct Place {
     /// Data directory, in place of the configuration's.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// Where the store comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It is as this installation left it.
+    Own,
+    /// From a backup.
+    Restored,
+}
+
+impl From<bool> for Origin {
+    fn from(restored: bool) -> Self {
+        if restored { Self::Restored } else { Self::Own }
+    }
 }
 
 /// Which part of an installation a process is.
@@ -150,7 +174,7 @@ pub(crate) enum TenantVerb {
         #[command(flatten)]
         target: Target,
     },
-    /// Show or set a tenant's limits.
+    /// Show a tenant's limits; set them with --all and --visitor together, or go back with --default.
     Limits {
         /// Its id, t_…
         tenant: String,
@@ -160,6 +184,9 @@ pub(crate) enum TenantVerb {
         /// Each visitor: requests a minute and burst, e.g. 3000,200.
         #[arg(long, value_name = "RPM,BURST", requires = "all")]
         visitor: Option<String>,
+        /// Go back to the limits that every tenant has.
+        #[arg(long, conflicts_with = "all")]
+        default: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -315,7 +342,7 @@ pub(crate) enum KeyVerb {
     /// A new key; its secret is shown once.
     Create {
         /// What it may do.
-        #[arg(long, default_value = "platform")]
+        #[arg(long)]
         scope: KeyScope,
         /// The tenant of a tenant's key, t_…
         #[arg(long)]

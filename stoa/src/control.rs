@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::command::Origin;
 use crate::data::{self, DataDirectory};
 
 /// An open store with what must be there before anything runs.
@@ -91,6 +92,18 @@ impl Control {
     /// The key that seals every secret.
     pub(crate) fn master(&self) -> &SealingKey {
         &self.master
+    }
+
+    /// After a restore, gives the change log a new lineage: edges may hold what is in no store any more.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub(crate) async fn note_origin(&self, origin: Origin) -> anyhow::Result<()> {
+        if origin == Origin::Restored {
+            self.store.begin_new_lineage(&Actor::system("stoa")).await?;
+            tracing::info!("the store was restored: every edge fetches everything anew");
+        }
+        Ok(())
     }
 
     /// Where the API listens.

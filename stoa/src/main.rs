@@ -45,12 +45,14 @@ fn main() -> ExitCode {
 
 async fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Up(place) => roles::up(settings::load(&place, config::Role::Up)?).await,
-        Verb::Run { role: command::Role::Edge, place } => {
+        Verb::Up { place, restored } => {
+            roles::up(settings::load(&place, config::Role::Up)?, restored.into()).await
+        }
+        Verb::Run { role: command::Role::Edge, place, .. } => {
             roles::edge(settings::load(&place, config::Role::Edge)?).await
         }
-        Verb::Run { role: command::Role::Control, place } => {
-            roles::control(settings::load(&place, config::Role::Control)?).await
+        Verb::Run { role: command::Role::Control, place, restored } => {
+            roles::control(settings::load(&place, config::Role::Control)?, restored.into()).await
         }
         Verb::Check(place) => settings::check(&place),
         Verb::Trust(place) => settings::trust(&place),

@@ -11,6 +11,7 @@ use model::clock::SystemClock;
 use model::host::Host;
 use model::seal::SealingKey;
 
+use crate::command::Origin;
 use crate::data::DataDirectory;
 use crate::edge::{self, Plan};
 use crate::{control, log, seed, settings as part, shutdown};
@@ -19,11 +20,12 @@ use crate::{control, log, seed, settings as part, shutdown};
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn up(settings: Settings, store: Origin) -> anyhow::Result<()> {
     log::begin(&settings.log)?;
     let shutdown = shutdown::listen()?;
     let data = DataDirectory::hold(&settings.data)?;
     let control = control::open(&settings, &data, Arc::new(SystemClock)).await?;
+    control.note_origin(store).await?;
     let demo = seed::start(&control.store, &data.file("demo-ports")).await?;
     let plan = Plan {
         settings: part::proxy(&settings),
@@ -46,11 +48,12 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub(crate) async fn control(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn control(settings: Settings, store: Origin) -> anyhow::Result<()> {
     log::begin(&settings.log)?;
     let shutdown = shutdown::listen()?;
     let data = DataDirectory::hold(&settings.data)?;
     let control = control::open(&settings, &data, Arc::new(SystemClock)).await?;
+    control.note_origin(store).await?;
     let api = control.api_address()?;
     let control = control.start(part::certd(&settings, None)).await?;
     println!("control plane: API at http://{api}/v1");
@@ -91,7 +94,11 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 fn announce(settings: &Settings, demo: Option<&Host>, api: &str) {
     let data = settings.data.display();
     println!("data     {data}");
-    println!("API      {api}/v1   (key: {data}/platform-key)");
+    println!("API      {api}/v1");
+    // For whoever starts it by hand; the file has it for programs, and nobody else may read that.
+    if let Ok(key) = std::fs::read_to_string(settings.data.join("platform-key")) {
+        println!("key      {}", key.trim());
+    }
     println!("metrics  http://{}/metrics", settings.edge.metrics);
     for zone in &settings.edge.zones {
         println!("apps     https://<app>.{zone}:{}", settings.edge.public_https_port);

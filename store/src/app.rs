@@ -171,10 +171,17 @@ impl Store {
     /// [`crate::QUARANTINE`].
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
-    pub async fn delete_app(&self, actor: &Actor, access: Access, id: AppId) -> Result<()> {
+    /// [`StoreError::NotFound`], [`StoreError::Stale`] if `version` is not the row's.
+    pub async fn delete_app(
+        &self,
+        actor: &Actor,
+        access: Access,
+        id: AppId,
+        version: Option<Version>,
+    ) -> Result<()> {
         let mut write = self.write(actor).await?;
         let app = self.load_app(write.connection(), access, id).await?;
+        expect_version(("app", id), app.version, version)?;
         remove(&mut write, &app).await?;
         let details = json!({ "name": app.name });
         let event = Event { tenant: Some(app.tenant), action: "app.delete", target: id.to_string(), details };

@@ -1,6 +1,7 @@
 //! Certificates with their sealed keys: made, superseded, ended, taken away.
 
 mod lifetime;
+mod owner;
 mod removal;
 
 use model::certificate::{Certificate, CertificateName, CertificateSource, CertificateStatus};
@@ -108,28 +109,37 @@ impl CertificateRecord {
 }
 
 impl Store {
-    /// Keeps a certificate and serves it. Older ones of the same names and source are superseded in the same
-    /// transaction. Keeping the same one again changes nothing and gives what is there.
+    /// Keeps a certificate and serves it. Of those with the same names the one with the greatest id is served,
+    /// wherever it came from: older ones are superseded in the same transaction, and one that was overtaken
+    /// while it was on its way is superseded from the start. Keeping the same one again changes nothing and
+    /// gives what is there.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant or the app, [`StoreError::Invalid`] for names or times,
-    /// [`StoreError::Conflict`] `certificate_exists` if another one has the id.
+    /// [`StoreError::NotFound`] for the tenant, the app, or a name that is not the app's own;
+    /// [`StoreError::Invalid`] for other names or times, [`StoreError::Conflict`] `certificate_exists` if
+    /// another one has the id.
     pub async fn insert_certificate(&self, actor: &Actor, new: NewCertificate) -> Result<CertificateRecord> {
-        let certificate = self.checked(new)?;
+        let mut certificate = self.checked(new)?;
         let mut write = self.write(actor).await?;
         if let Some(there) = there_already(&mut write, &certificate).await? {
             return Ok(there);
         }
-        check_owner(&mut write, &certificate).await?;
+        owner::check(&mut write, &certificate).await?;
+        if is_overtaken(&mut write, &certificate).await? {
+            certificate.status = CertificateStatus::Superseded;
+        }
         let superseded = supersede(&mut write, &certificate).await?;
         insert(write.connection(), &certificate).await?;
-        write.point(&ObjectId::Certificate(certificate.id), Shape::Present).await?;
+        if certificate.status == CertificateStatus::Active {
+            write.point(&ObjectId::Certificate(certificate.id), Shape::Present).await?;
+        }
         for old in &superseded {
             write.point(&ObjectId::Certificate(*old), Shape::Gone).await?;
         }
         let details = json!({
             "names": certificate.names, "source": certificate.source, "issuer": certificate.issuer,
-            "serial": certificate.serial, "not_after": certificate.not_after, "supersedes": superseded,
+            "serial": certificate.serial, "not_after": certificate.not_after, "status": certificate.status,
+            "supersedes": superseded,
         });
         let (tenant, target) = (certificate.tenant, certificate.id.to_string());
         write.audit(Event { tenant, action: "certificate.insert", target, details }).await?;
@@ -260,31 +270,30 @@ async fn there_already(write: &mut Write, new: &CertificateRecord) -> Result<Opt
     Err(StoreError::Conflict { field: "id", value: new.id.to_string(), code: "certificate_exists" })
 }
 
-/// The tenant and the app must be there still: an order may outlive them.
-async fn check_owner(write: &mut Write, new: &CertificateRecord) -> Result<()> {
-    if let Some(tenant) = new.tenant {
-        crate::tenant::load(write.connection(), Access::Platform, tenant).await?;
-    }
-    if let Some(app) = new.app {
-        let store = write.store().clone();
-        let found = store.load_app(write.connection(), Access::Platform, app).await?;
-        if Some(found.tenant) != new.tenant {
-            return Err(StoreError::not_found("app", app));
-        }
-    }
-    Ok(())
+/// Whether one of the same names is active that was made later, e.g. uploaded while an order was under way.
+async fn is_overtaken(write: &mut Write, new: &CertificateRecord) -> Result<bool> {
+    let now = write.now_millis();
+    let newer = sqlx::query(
+        "SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND names = $2
+         AND COALESCE(tenant_id, '') = $3 AND id > $4 LIMIT 1",
+    )
+    .bind(now)
+    .bind(to_json(&new.names)?)
+    .bind(new.tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
+    .bind(new.id.to_string())
+    .fetch_optional(write.connection())
+    .await?;
+    Ok(newer.is_some())
 }
 
 async fn supersede(write: &mut Write, new: &CertificateRecord) -> Result<Vec<CertificateId>> {
-    let (names, source) = (to_json(&new.names)?, to_word(&new.source)?);
-    let tenant = new.tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
     let rows = sqlx::query(
-        "UPDATE certificates SET status = 'superseded'
-         WHERE status = 'active' AND names = $1 AND source = $2 AND COALESCE(tenant_id, '') = $3 RETURNING id",
+        "UPDATE certificates SET status = 'superseded' WHERE status = 'active' AND names = $1
+         AND COALESCE(tenant_id, '') = $2 AND id < $3 RETURNING id",
     )
-    .bind(names)
-    .bind(source)
-    .bind(tenant)
+    .bind(to_json(&new.names)?)
+    .bind(new.tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
+    .bind(new.id.to_string())
     .fetch_all(write.connection())
     .await?;
     rows.iter().map(|row| row.parsed("id")).collect()

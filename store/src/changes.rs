@@ -12,9 +12,11 @@ use model::site::SiteHost;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use crate::caller::Actor;
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_integer};
-use crate::{Store, certificate, challenge, domain, tenant};
+use crate::write::Event;
+use crate::{Store, certificate, challenge, domain, random, tenant};
 
 /// Most changes of one batch.
 pub const MAX_CHANGES: u32 = 5_000;
@@ -66,6 +68,24 @@ impl Store {
             .collect();
         let lineage = if reset { log.lineage() } else { lineage.clone() };
         Ok(Batch { lineage, reset, more, next: to_revision(span.1), changes })
+    }
+
+    /// Gives the log a new random lineage: every edge begins anew and fetches everything, and those that wait
+    /// are woken. For after a restore from a backup, when edges may hold what the log knows nothing of.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn begin_new_lineage(&self, actor: &Actor) -> Result<()> {
+        let mut write = self.write(actor).await?;
+        let lineage = random::text();
+        sqlx::query("UPDATE log SET lineage = $1 WHERE id = 1")
+            .bind(&lineage)
+            .execute(write.connection())
+            .await?;
+        write.advance();
+        let details = serde_json::json!({});
+        write.audit(Event { tenant: None, action: "platform.lineage", target: lineage, details }).await?;
+        write.commit().await
     }
 
     /// The objects that the pointers of the span point at, as they are now.

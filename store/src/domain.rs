@@ -2,6 +2,8 @@
 
 mod check;
 
+use std::time::Duration;
+
 use model::change::ObjectId;
 use model::domain::{Claim, DomainStatus, Facts, Target, derive};
 use model::id::{AppId, DomainId, TenantId};
@@ -12,6 +14,7 @@ use serde_json::json;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use crate::app::App;
 use crate::caller::{Access, Actor, Version};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paged};
@@ -19,6 +22,9 @@ use crate::row::{Columns as _, to_json};
 use crate::write::{Event, Shape, Write};
 use crate::{Store, certificate, order, random, released};
 
+/// How long a claim that was never proved keeps its name from other tenants: time enough to change records
+/// at a slow provider, not enough to block a name that is somebody else's.
+pub const UNPROVED_CLAIM: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most domains of one app.
 pub const MAX_DOMAINS_PER_APP: usize = 100;
 
@@ -61,7 +67,8 @@ pub struct TimelineEntry {
 }
 
 impl Store {
-    /// Connects a domain to an app. It is served once its claim is proved.
+    /// Connects a domain to an app. It is served once its claim is proved. A claim of another tenant that was
+    /// not proved within [`UNPROVED_CLAIM`] gives way: it is taken away in the same transaction.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the app, [`StoreError::Conflict`] `domain_taken` or
@@ -77,7 +84,7 @@ impl Store {
         self.check_own(&host)?;
         let mut write = self.write(actor).await?;
         let app = self.load_app(write.connection(), access, app).await?;
-        free_host(&mut write, &host, app.id).await?;
+        free_host(&mut write, &host, &app).await?;
         released::claim(&mut write, &host, app.tenant, ("hostname", "domain_quarantined")).await?;
         let now = write.now();
         let id = DomainId::generate(now);
@@ -263,26 +270,47 @@ fn event(domain: &DomainRecord, action: &'static str, details: serde_json::Value
     Event { tenant: Some(domain.tenant), action, target: domain.id.to_string(), details }
 }
 
-async fn free_host(write: &mut Write, host: &Host, app: AppId) -> Result<()> {
-    let taken = sqlx::query("SELECT id FROM domains WHERE host = $1")
+async fn free_host(write: &mut Write, host: &Host, app: &App) -> Result<()> {
+    let taken = sqlx::query("SELECT * FROM domains WHERE host = $1")
         .bind(host.as_str())
         .fetch_optional(write.connection())
         .await?;
-    if taken.is_some() {
-        return Err(StoreError::Conflict {
-            field: "hostname",
-            value: host.to_string(),
-            code: "domain_taken",
-        });
+    if let Some(row) = taken {
+        let domain = write.store().read_domain(&row)?;
+        if !gives_way(&domain, app.tenant, write.now()) {
+            return Err(StoreError::Conflict {
+                field: "hostname",
+                value: host.to_string(),
+                code: "domain_taken",
+            });
+        }
+        displace(write, &domain).await?;
     }
     let row = sqlx::query("SELECT COUNT(*) AS domains FROM domains WHERE app_id = $1")
-        .bind(app.to_string())
+        .bind(app.id.to_string())
         .fetch_one(write.connection())
         .await?;
     if usize::try_from(row.integer("domains")?).is_ok_and(|domains| domains >= MAX_DOMAINS_PER_APP) {
         return Err(StoreError::TooMany { what: "domains of this app", limit: MAX_DOMAINS_PER_APP });
     }
     Ok(())
+}
+
+/// Whether a claim has had its time and was never proved; one's own is there for its owner to take away.
+fn gives_way(domain: &DomainRecord, claimant: TenantId, now: Timestamp) -> bool {
+    let never_proved = domain.facts.claim == Claim::Unproved && !domain.was_live;
+    never_proved && domain.tenant != claimant && now.since(domain.created_at) > UNPROVED_CLAIM
+}
+
+/// Takes an unproved claim away for another one. No edge knew of it; its owner sees it in the audit log.
+async fn displace(write: &mut Write, domain: &DomainRecord) -> Result<()> {
+    let app = write.store().clone().load_app(write.connection(), Access::Platform, domain.app).await?;
+    remove(write, domain).await?;
+    certificate::remove_useless(write, &app, &domain.host).await?;
+    let details = json!({
+        "hostname": domain.host, "app": domain.app, "reason": "claimed by another tenant and not proved in time",
+    });
+    write.audit(event(domain, "domain.displace", details)).await
 }
 
 async fn insert(connection: &mut AnyConnection, domain: &DomainRecord) -> Result<()> {

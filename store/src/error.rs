@@ -53,6 +53,14 @@ pub enum StoreError {
         /// The most allowed.
         limit: usize,
     },
+    /// Another key speaks for the edge: use that one, or delete it.
+    #[error(
+        "edge `{edge}` belongs to another key or to the control plane itself: use its own key, or delete that one to free it"
+    )]
+    EdgeOfAnotherKey {
+        /// Which edge.
+        edge: String,
+    },
     /// Another holder took the lease over: stop working on it.
     #[error("{what} `{id}` is in other hands")]
     Fenced {

@@ -10,13 +10,13 @@ use serde_json::json;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use crate::Store;
 use crate::caller::{Access, Actor};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_word};
 use crate::tenant::check_text;
 use crate::write::{Event, Write};
+use crate::{Store, edge};
 
 /// How often the use of a key is written down at most.
 const TOUCH: Duration = Duration::from_secs(60);
@@ -136,12 +136,13 @@ impl Store {
         Ok(Paged::cut(keys, page, |key| key.id))
     }
 
-    /// Deletes a key: it opens nothing from now on.
+    /// Deletes a key: it opens nothing from now on, and the ids of edges that used it are free for another key.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn delete_key(&self, actor: &Actor, access: Access, id: KeyId) -> Result<()> {
         let mut write = self.write(actor).await?;
+        edge::unbind(write.connection(), id).await?;
         let row = sqlx::query("DELETE FROM keys WHERE id = $1 RETURNING *")
             .bind(id.to_string())
             .fetch_optional(write.connection())
@@ -161,7 +162,7 @@ impl Store {
     }
 
     /// The key whose text has this lookup part and this hash; compared in constant time. Its use is written
-    /// down at most once a minute.
+    /// down at most once a minute; if that fails, the key is good all the same.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -177,8 +178,10 @@ impl Store {
         let mut key = read(&row)?;
         let now = self.now();
         if key.last_used_at.is_none_or(|used| now.since(used) >= TOUCH) {
-            self.touch(key.id, now).await?;
-            key.last_used_at = Some(now);
+            match self.touch(key.id, now).await {
+                Ok(()) => key.last_used_at = Some(now),
+                Err(error) => tracing::warn!(key = %key.id, %error, "the use of a key was not written down"),
+            }
         }
         Ok(Some(key))
     }

@@ -46,7 +46,7 @@ pub use authority::LocalCa;
 pub use caller::{Access, Actor, Version};
 pub use certificate::{CertificateFilter, CertificateRecord, NewCertificate};
 pub use changes::MAX_CHANGES;
-pub use domain::{DomainRecord, MAX_DOMAINS_PER_APP, TimelineEntry};
+pub use domain::{DomainRecord, MAX_DOMAINS_PER_APP, TimelineEntry, UNPROVED_CLAIM};
 pub use edge::EdgeRecord;
 pub use error::{Result, StoreError};
 pub use idempotency::{Answer, Idempotency};

@@ -227,10 +227,17 @@ impl Store {
     /// Deletes a tenant with its apps, domains, certificates and keys. What it used stays on record.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
-    pub async fn delete_tenant(&self, actor: &Actor, access: Access, id: TenantId) -> Result<()> {
+    /// [`StoreError::NotFound`], [`StoreError::Stale`] if `version` is not the row's.
+    pub async fn delete_tenant(
+        &self,
+        actor: &Actor,
+        access: Access,
+        id: TenantId,
+        version: Option<Version>,
+    ) -> Result<()> {
         let mut write = self.write(actor).await?;
         let tenant = load(write.connection(), access, id).await?;
+        expect_version(("tenant", id), tenant.version, version)?;
         crate::app::remove_all_of_tenant(&mut write, id).await?;
         crate::certificate::remove_all_of_tenant(&mut write, id).await?;
         sqlx::query("DELETE FROM keys WHERE tenant_id = $1")

@@ -8,13 +8,13 @@ mod query;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::Timestamp;
-use model::id::TenantId;
+use model::id::{KeyId, TenantId};
 use model::usage::{Counters, UsageBatch, UsageKey};
 use sqlx::AnyConnection;
 
-use crate::Store;
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_integer};
+use crate::{Store, edge};
 
 pub use query::{UsageGroup, UsageLine, UsageQuery};
 
@@ -24,14 +24,31 @@ const MAX_ROWS: usize = 50_000;
 const MAX_COUNT: u64 = 1 << 50;
 
 impl Store {
-    /// Takes a batch; false: it was taken before. Rows of tenants that are not there are left out.
+    /// Takes a batch of the edge in the same process, which has no key; false: it was taken before. Rows of
+    /// tenants that are not there are left out.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] for a batch that no edge of ours sends.
+    /// [`StoreError::Invalid`] for a batch that no edge of ours sends, [`StoreError::EdgeOfAnotherKey`] if the
+    /// edge's id belongs to a key.
     pub async fn ingest_usage(&self, batch: &UsageBatch) -> Result<bool> {
+        self.ingest(None, batch).await
+    }
+
+    /// Takes a batch of the edge that uses `key`, as [`Store::ingest_usage`]. The first use binds the edge's
+    /// id to the key.
+    ///
+    /// # Errors
+    /// As [`Store::ingest_usage`]; [`StoreError::EdgeOfAnotherKey`] if another key, or the edge in the same
+    /// process, has the id; [`StoreError::TooMany`] ids of one key.
+    pub async fn ingest_usage_of(&self, key: KeyId, batch: &UsageBatch) -> Result<bool> {
+        self.ingest(Some(key), batch).await
+    }
+
+    async fn ingest(&self, key: Option<KeyId>, batch: &UsageBatch) -> Result<bool> {
         let rows = summed(batch)?;
         let mut turn = self.quiet_write().await?;
         let now = self.now();
+        edge::bind(turn.connection(), key, batch.edge).await?;
         if !advance(turn.connection(), batch, now).await? {
             return Ok(false);
         }

@@ -70,18 +70,22 @@ async fn an_update_leaves_alone_what_it_does_not_name(bench: Bench) {
     let again =
         bench.store.update_app(&actor(), (Access::Platform, app.id), AppPatch::default(), Some(FIRST)).await;
     assert!(matches!(again, Err(StoreError::Stale { .. })));
+    let delete =
+        async |version| bench.store.delete_app(&actor(), Access::Platform, app.id, Some(version)).await;
+    assert!(matches!(delete(FIRST).await, Err(StoreError::Stale { .. })));
+    delete(updated.version).await.unwrap();
 }
 
 async fn a_name_that_was_given_up_is_kept_for_its_owner(bench: Bench) {
     let (own, other) = (bench.tenant("own").await.id, bench.tenant("other").await.id);
     let app = bench.app(own, "shop").await;
-    bench.store.delete_app(&actor(), Access::Platform, app.id).await.unwrap();
+    bench.store.delete_app(&actor(), Access::Platform, app.id, None).await.unwrap();
     let claim =
         async |tenant| bench.store.create_app(&actor(), Access::Platform, tenant, new_app("shop")).await;
     let error = claim(other).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict { code: "name_quarantined", .. }), "{error}");
     let again = claim(own).await.unwrap();
-    bench.store.delete_app(&actor(), Access::Platform, again.id).await.unwrap();
+    bench.store.delete_app(&actor(), Access::Platform, again.id, None).await.unwrap();
     bench.clock.advance(QUARANTINE);
     assert!(claim(other).await.is_ok());
 }

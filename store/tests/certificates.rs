@@ -8,6 +8,10 @@ use store::{Access, CertificateFilter, NewCertificate, NewOrder, Page, StoreErro
 use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host};
 use crate::on_both_engines;
 
+fn platform(new: NewCertificate) -> NewCertificate {
+    NewCertificate { tenant: None, app: None, ..new }
+}
+
 async fn served(bench: &Bench) -> Vec<CertificateId> {
     let batch = bench.store.changes(&NO_LINEAGE, Default::default(), 1000).await.unwrap();
     let there = batch.changes.into_iter().filter(|change| change.object.is_some());
@@ -34,11 +38,75 @@ async fn a_newer_certificate_supersedes_the_older_of_the_same_names_at_once(benc
         ..bench.new_certificate(&app, &["a.example.com"])
     };
     bench.store.insert_certificate(&actor(), upload).await.unwrap();
-    assert_eq!(status(&bench, aside.id).await, CertificateStatus::Active, "of another source");
+    assert_eq!(status(&bench, aside.id).await, CertificateStatus::Superseded, "whatever its source");
+}
+
+async fn a_certificate_that_was_overtaken_on_its_way_is_not_served(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    bench.proved_domain(app.id, "a.example.com").await;
+    let ordered = bench.new_certificate(&app, &["a.example.com"]);
+    let upload = NewCertificate {
+        source: CertificateSource::Upload,
+        not_after: bench.now().plus(DAY),
+        ..bench.new_certificate(&app, &["a.example.com"])
+    };
+    let upload = bench.store.insert_certificate(&actor(), upload).await.unwrap();
+    let late = bench.store.insert_certificate(&actor(), ordered).await.unwrap();
+    assert_eq!(late.status, CertificateStatus::Superseded);
+    assert_eq!(served(&bench).await, [upload.id]);
+    assert_eq!(status(&bench, upload.id).await, CertificateStatus::Active);
+}
+
+async fn of_several_the_exact_and_then_the_last_made_serves(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let found = async || {
+        let found = bench.store.active_certificate_for(&host("a.example.com")).await.unwrap();
+        found.map(|certificate| certificate.id)
+    };
+    let long = bench.certificate(&app, &["a.example.com", "b.example.com"]).await;
+    let local = NewCertificate {
+        source: CertificateSource::LocalCa,
+        not_after: bench.now().plus(DAY),
+        ..bench.new_certificate(&app, &["a.example.com"])
+    };
+    let local = bench.store.insert_certificate(&actor(), local).await.unwrap();
+    assert!(local.id > long.id);
+    assert_eq!(found().await, Some(local.id), "neither its end nor its source counts");
+    let wildcard = platform(bench.new_certificate(&app, &["*.example.com"]));
+    bench.store.insert_certificate(&actor(), wildcard).await.unwrap();
+    assert_eq!(found().await, Some(local.id), "exact before wildcard");
+}
+
+async fn an_app_has_certificates_for_its_own_names_only(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let other = bench.app(bench.tenant("two").await.id, "other").await;
+    bench.domain(app.id, "unproved.example.com").await;
+    bench.proved_domain(app.id, "own.example.com").await;
+    bench.proved_domain(other.id, "foreign.example.com").await;
+    let keep = async |names: &[&str]| {
+        bench.store.insert_certificate(&actor(), bench.new_certificate(&app, names)).await
+    };
+    for name in ["unproved.example.com", "foreign.example.com", "other.apps.test", "apps.test"] {
+        let error = keep(&["own.example.com", name]).await.unwrap_err();
+        assert!(matches!(&error, StoreError::NotFound { id, .. } if id == name), "{name}: {error}");
+    }
+    let error = keep(&["*.apps.test"]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Invalid { field: "names", .. }), "{error}");
+    let ownerless = NewCertificate { app: None, ..bench.new_certificate(&app, &["own.example.com"]) };
+    let error = bench.store.insert_certificate(&actor(), ownerless).await.unwrap_err();
+    assert!(matches!(error, StoreError::Invalid { field: "app", .. }), "{error}");
+    assert!(served(&bench).await.is_empty());
+    keep(&["own.example.com", "shop.apps.test", "shop.alt.test"]).await.unwrap();
+    let local = NewCertificate {
+        source: CertificateSource::LocalCa,
+        ..bench.new_certificate(&app, &["unproved.example.com"])
+    };
+    bench.store.insert_certificate(&actor(), local).await.unwrap();
 }
 
 async fn keeping_the_same_certificate_again_changes_nothing(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    bench.proved_domain(app.id, "a.example.com").await;
     let new = bench.new_certificate(&app, &["a.example.com"]);
     let first = bench.store.insert_certificate(&actor(), new.clone()).await.unwrap();
     let (head, audited) = (bench.head().await, bench.audited().await);
@@ -82,6 +150,7 @@ async fn an_ended_certificate_is_served_no_more(bench: Bench) {
 async fn a_certificate_is_due_when_a_third_of_its_life_is_left(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let certificate = bench.certificate(&app, &["a.example.com"]).await;
+    bench.proved_domain(app.id, "b.example.com").await;
     let upload = NewCertificate {
         source: CertificateSource::Upload,
         ..bench.new_certificate(&app, &["b.example.com"])
@@ -106,14 +175,15 @@ async fn a_certificate_is_due_when_a_third_of_its_life_is_left(bench: Bench) {
 
 async fn a_name_is_served_exactly_or_by_a_wildcard_of_one_label(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
-    let wildcard = bench.certificate(&app, &["*.example.com"]).await;
+    let wildcard = platform(bench.new_certificate(&app, &["*.example.com"]));
+    let wildcard = bench.store.insert_certificate(&actor(), wildcard).await.unwrap();
     let found = async |name: &str| {
         bench.store.active_certificate_for(&host(name)).await.unwrap().map(|certificate| certificate.id)
     };
     assert_eq!(found("a.example.com").await, Some(wildcard.id));
     assert_eq!((found("example.com").await, found("x.a.example.com").await), (None, None));
     let exact = bench.certificate(&app, &["a.example.com"]).await;
-    assert_eq!(found("a.example.com").await, Some(exact.id), "it ends later");
+    assert_eq!(found("a.example.com").await, Some(exact.id));
 }
 
 async fn a_certificate_goes_with_the_last_of_its_names(bench: Bench) {
@@ -175,6 +245,9 @@ async fn an_app_of_a_public_zone_wants_an_order_until_it_is_covered(bench: Bench
 }
 
 on_both_engines! {
+    a_certificate_that_was_overtaken_on_its_way_is_not_served,
+    of_several_the_exact_and_then_the_last_made_serves,
+    an_app_has_certificates_for_its_own_names_only,
     an_app_of_a_public_zone_wants_an_order_until_it_is_covered,
     a_newer_certificate_supersedes_the_older_of_the_same_names_at_once,
     keeping_the_same_certificate_again_changes_nothing,

@@ -93,7 +93,7 @@ async fn who_was_away_for_a_purge_begins_anew_and_gets_through(bench: Bench) {
         ids.push(bench.app(tenant, name).await.id);
     }
     let (away, old) = (bench.head().await, lineage(&bench).await);
-    bench.store.delete_app(&actor(), Access::Platform, ids[0]).await.unwrap();
+    bench.store.delete_app(&actor(), Access::Platform, ids[0], None).await.unwrap();
     let present = bench.head().await;
     bench.app(tenant, "e").await;
     assert_eq!(bench.store.purge_tombstones(bench.now().minus(DAY)).await.unwrap(), 0);
@@ -157,7 +157,23 @@ async fn other_zones_change_every_site(bench: Bench) {
     assert_eq!((site.app, site.hosts[0].host.as_str()), (app.id, "shop.new.test"));
 }
 
+async fn a_new_lineage_wakes_who_waits_and_begins_anew(bench: Bench) {
+    let tenant = bench.tenant("one").await.id;
+    let (head, old) = (bench.head().await, lineage(&bench).await);
+    let mut watch = bench.store.watch();
+    watch.borrow_and_update();
+    bench.store.begin_new_lineage(&actor()).await.unwrap();
+    tokio::time::timeout(BOUND, watch.changed()).await.unwrap().unwrap();
+    let batch = bench.store.changes(&old, head, 10).await.unwrap();
+    assert!(batch.reset && batch.lineage != old);
+    let ids: Vec<_> = batch.changes.iter().map(|change| change.id.clone()).collect();
+    assert_eq!((ids, batch.next), (vec![ObjectId::Tenant(tenant)], bench.head().await));
+    let batch = bench.store.changes(&batch.lineage, batch.next, 10).await.unwrap();
+    assert!(!batch.reset && batch.changes.is_empty());
+}
+
 on_both_engines! {
+    a_new_lineage_wakes_who_waits_and_begins_anew,
     revisions_are_gapless_in_commit_order_under_many_writers,
     a_watcher_is_woken_by_each_commit,
     another_lineage_or_a_revision_beyond_the_head_begins_anew,

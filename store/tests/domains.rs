@@ -6,7 +6,9 @@ use model::change::{Object, Revision};
 use model::domain::{DomainStatus, Facts, Routing};
 use model::id::AppId;
 use model::site::HostOrigin;
-use store::{Access, NewOrder, OrderState, Page, QUARANTINE, StoreError, Version};
+use store::{
+    Access, AuditFilter, NewOrder, OrderState, Page, QUARANTINE, StoreError, UNPROVED_CLAIM, Version,
+};
 
 use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host, live, proved};
 use crate::on_both_engines;
@@ -169,7 +171,32 @@ async fn a_removed_domain_ends_its_order(bench: Bench) {
     assert!(own_hosts(&bench, app.id).await.is_empty());
 }
 
+async fn a_claim_that_was_never_proved_gives_way_to_another_tenant_after_a_week(bench: Bench) {
+    let (own, other) = (bench.tenant("own").await.id, bench.tenant("other").await.id);
+    let (own, other) = (bench.app(own, "own").await, bench.app(other, "other").await);
+    let claim =
+        async |app, name: &str| bench.store.add_domain(&actor(), Access::Platform, app, host(name)).await;
+    let squatted = bench.domain(own.id, "squatted.example.com").await;
+    bench.proved_domain(own.id, "proved.example.com").await;
+    bench.clock.advance(UNPROVED_CLAIM);
+    let taken = |error: &StoreError| matches!(error, StoreError::Conflict { code: "domain_taken", .. });
+    assert!(claim(own.id, "squatted.example.com").await.is_err_and(|error| taken(&error)), "its own");
+    assert!(claim(other.id, "proved.example.com").await.is_err_and(|error| taken(&error)), "proved");
+    bench.clock.advance(HOUR);
+    let claimed = claim(other.id, "squatted.example.com").await.unwrap();
+    assert_eq!(claimed.tenant, other.tenant);
+    let gone = bench.store.domain(Access::Platform, squatted.id).await;
+    assert!(matches!(gone, Err(StoreError::NotFound { .. })));
+    let filter = AuditFilter { target: Some(squatted.id.to_string()), ..AuditFilter::default() };
+    let access = Access::Tenant(own.tenant);
+    let events = bench.store.audit_events(access, &filter, &Page::default()).await.unwrap().items;
+    assert_eq!(events[0].action, "domain.displace", "its owner can see why");
+    assert!(claim(own.id, "squatted.example.com").await.is_err_and(|error| taken(&error)), "a fresh claim");
+    assert!(claim(other.id, "proved.example.com").await.is_err_and(|error| taken(&error)), "proved");
+}
+
 on_both_engines! {
+    a_claim_that_was_never_proved_gives_way_to_another_tenant_after_a_week,
     a_domain_has_its_own_target_and_waits_for_its_first_check,
     a_name_that_is_no_creators_own_is_refused,
     a_host_is_given_once,

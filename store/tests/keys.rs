@@ -79,6 +79,16 @@ async fn a_tenant_has_a_hundred_keys_at_most(bench: Bench) {
     assert!(matches!(refused, Err(StoreError::TooMany { limit: 100, .. })), "{refused:?}");
 }
 
+#[tokio::test]
+async fn a_key_opens_although_its_use_cannot_be_written_down() {
+    let bench = Bench::sqlite().await;
+    let key = made(&bench, new_key(Scope::Edge, None, "abcd1234")).await;
+    let refuse = "CREATE TRIGGER full BEFORE UPDATE ON keys BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+    bench.execute(refuse).await;
+    let found = bench.store.authenticate("abcd1234", &[7; 32]).await.unwrap().unwrap();
+    assert_eq!((found.id, found.last_used_at), (key.id, None));
+}
+
 on_both_engines! {
     a_tenant_has_a_hundred_keys_at_most,
     a_key_opens_with_its_secret_until_it_is_deleted,

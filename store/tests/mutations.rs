@@ -52,8 +52,8 @@ async fn every_change_leaves_one_event_and_its_revisions(bench: Bench) {
     count.of("insert_certificate: supersedes", 2, store.insert_certificate(by, new)).await;
     count.of("delete_domain", 3, store.delete_domain(by, all, domain.id)).await;
     bench.clock.advance(DAY * 90);
-    count.of("delete_app", 1, store.delete_app(by, all, app.id)).await;
-    count.of("delete_tenant", 1, store.delete_tenant(by, all, tenant)).await;
+    count.of("delete_app", 1, store.delete_app(by, all, app.id, None)).await;
+    count.of("delete_tenant", 1, store.delete_tenant(by, all, tenant, None)).await;
     assert_eq!(store.verify_audit().await.unwrap(), AuditVerdict::Intact { events: 16 });
 }
 
@@ -62,6 +62,7 @@ async fn every_change_of_the_platforms_own_leaves_one_event(bench: Bench) {
     let count = Count { bench: &bench };
     let new =
         NewKey { name: None, tenant: None, scope: Scope::Edge, lookup: "abc".to_owned(), hash: [1; 32] };
+    count.of("begin_new_lineage", 1, store.begin_new_lineage(by)).await;
     let key = count.of("create_key", 0, store.create_key(by, Access::Platform, new)).await;
     count.of("delete_key", 0, store.delete_key(by, Access::Platform, key.id)).await;
     let account = AccountRecord { directory: "https://ca.test".to_owned(), account_url: None, key: sealed() };
@@ -77,8 +78,9 @@ async fn every_change_of_the_platforms_own_leaves_one_event(bench: Bench) {
     count.of("put_challenge", 1, store.put_challenge(&challenge)).await;
     count.of("drop_challenge", 1, store.drop_challenge(&challenge.token)).await;
     order(&count, store).await;
-    let mut new =
-        bench.new_certificate(&bench.app(bench.tenant("one").await.id, "shop").await, &["a.example.com"]);
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    bench.proved_domain(app.id, "a.example.com").await;
+    let mut new = bench.new_certificate(&app, &["a.example.com"]);
     new.not_after = bench.now().plus(HOUR);
     store.insert_certificate(by, new).await.unwrap();
     bench.clock.advance(HOUR);
@@ -97,6 +99,7 @@ async fn order(count: &Count<'_>, store: &Store) {
 
 async fn no_secret_stands_in_an_event(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    bench.proved_domain(app.id, "a.example.com").await;
     let new = bench.new_certificate(&app, &["a.example.com"]);
     let key = new.key.to_string();
     bench.store.insert_certificate(&actor(), new).await.unwrap();

@@ -64,6 +64,7 @@ async fn two_that_create_the_same_store_at_once_agree(bench: Bench) {
         "challenges",
         "acme_accounts",
         "local_ca",
+        "edge_keys",
         "keys",
         "idempotency",
         "usage_watermarks",

@@ -172,7 +172,7 @@ async fn change_tenant(store: &Store, id: TenantId, step: OfTenant) {
     let (by, all) = (&actor(), Access::Platform);
     match step {
         OfTenant::Suspend => drop(store.suspend_tenant(by, id, "unpaid").await.unwrap()),
-        OfTenant::Delete => store.delete_tenant(by, all, id).await.unwrap(),
+        OfTenant::Delete => store.delete_tenant(by, all, id, None).await.unwrap(),
         OfTenant::App(name) => drop(store.create_app(by, all, id, new_app(&format!("app{name}"))).await),
     }
 }
@@ -184,11 +184,14 @@ async fn change_app(bench: &Bench, app: &App, step: OfApp) {
             let patch = AppPatch { backends: Some(vec![]), ..AppPatch::default() };
             store.update_app(by, (all, app.id), patch, None).await.unwrap();
         }
-        OfApp::Delete => store.delete_app(by, all, app.id).await.unwrap(),
+        OfApp::Delete => store.delete_app(by, all, app.id, None).await.unwrap(),
         OfApp::Domain(name) => {
             drop(store.add_domain(by, all, app.id, host(&format!("d{name}.example.com"))).await);
         }
-        OfApp::Certificate(name) => drop(bench.certificate(app, &[&format!("d{name}.example.com")]).await),
+        OfApp::Certificate(name) => {
+            let new = bench.new_certificate(app, &[&format!("d{name}.example.com")]);
+            drop(store.insert_certificate(by, new).await);
+        }
     }
 }
 

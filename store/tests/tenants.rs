@@ -35,6 +35,9 @@ async fn a_stale_version_is_refused_and_changes_nothing(bench: Bench) {
     let error = bench.store.update_tenant(&actor(), at, rename("Second"), Some(FIRST)).await.unwrap_err();
     assert!(matches!(error, StoreError::Stale { current: Version(2), .. }), "{error}");
     assert_eq!(bench.store.tenant(at.0, at.1).await.unwrap(), renamed);
+    let error = bench.store.delete_tenant(&actor(), at.0, at.1, Some(FIRST)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Stale { current: Version(2), .. }), "{error}");
+    bench.store.delete_tenant(&actor(), at.0, at.1, Some(Version(2))).await.unwrap();
 }
 
 async fn another_tenants_things_are_as_good_as_missing(bench: Bench) {
@@ -47,13 +50,13 @@ async fn another_tenants_things_are_as_good_as_missing(bench: Bench) {
     let refused = [
         store.tenant(access, other.id).await.err(),
         store.update_tenant(by, (access, other.id), TenantPatch::default(), None).await.err(),
-        store.delete_tenant(by, access, other.id).await.err(),
+        store.delete_tenant(by, access, other.id, None).await.err(),
         store.tenant_limits(access, other.id).await.err(),
         store.create_app(by, access, other.id, crate::bench::new_app("mine")).await.err(),
         store.apps(access, other.id, &Page::default()).await.err(),
         store.app(access, app.id).await.err(),
         store.update_app(by, (access, app.id), store::AppPatch::default(), None).await.err(),
-        store.delete_app(by, access, app.id).await.err(),
+        store.delete_app(by, access, app.id, None).await.err(),
         store.add_domain(by, access, app.id, crate::bench::host("a.example.com")).await.err(),
         store.domains(access, app.id, &Page::default()).await.err(),
         store.domain(access, domain.id).await.err(),
@@ -133,7 +136,7 @@ async fn a_deleted_tenant_takes_everything_along(bench: Bench) {
     let certificate = bench.certificate(&app, &["shop.example.com"]).await;
     let after = bench.head().await;
     let lineage = bench.store.changes(&NO_LINEAGE, after, 1).await.unwrap().lineage;
-    bench.store.delete_tenant(&actor(), Access::Platform, tenant.id).await.unwrap();
+    bench.store.delete_tenant(&actor(), Access::Platform, tenant.id, None).await.unwrap();
     let batch = bench.store.changes(&lineage, after, 100).await.unwrap();
     let mut gone: Vec<_> =
         batch.changes.iter().map(|change| (change.id.clone(), change.object.is_none())).collect();
@@ -146,7 +149,7 @@ async fn a_deleted_tenant_takes_everything_along(bench: Bench) {
         assert_eq!(bench.count(rows).await, 0, "{table}");
     }
     assert!(bench.store.app(Access::Platform, kept.id).await.is_ok());
-    let error = bench.store.delete_tenant(&actor(), Access::Platform, tenant.id).await.unwrap_err();
+    let error = bench.store.delete_tenant(&actor(), Access::Platform, tenant.id, None).await.unwrap_err();
     assert_eq!(error.to_string(), format!("there is no tenant `{}`", tenant.id));
 }
 

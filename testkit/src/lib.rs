@@ -8,6 +8,7 @@
 pub mod api;
 pub mod authority;
 pub mod client;
+pub mod command;
 pub mod curl;
 pub mod dns;
 pub mod edge;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
 use crate::api::Api;
+use crate::command::binary;
 use crate::edge::Edge;
 use crate::marketplace::Tenant;
 use crate::ports::Port;
@@ -20,18 +21,6 @@ const READY_BOUND: Duration = Duration::from_secs(30);
 
 /// Longer than a drain takes.
 const STOP_BOUND: Duration = Duration::from_secs(20);
-
-/// The `stoa` beside this test's executable.
-///
-/// # Errors
-/// If it was not built.
-pub fn binary() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let profile = test.ancestors().nth(2).context("the test runs outside of a target directory")?;
-    let path = profile.join("stoa");
-    ensure!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
-    Ok(path)
-}
 
 /// Which part of an installation a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -323,37 +312,4 @@ impl Stoa {
         self.stop().await?;
         self.start_again().await
     }
-}
-
-/// What a command said before it ended.
-#[derive(Debug, Clone)]
-pub struct Said {
-    /// Exit code; none if a signal ended it.
-    pub code: Option<i32>,
-    /// Standard output.
-    pub output: String,
-    /// Standard error.
-    pub errors: String,
-}
-
-/// Runs `stoa` with these arguments to its end.
-///
-/// # Errors
-/// If it still runs after 20 seconds.
-pub async fn run(arguments: &[&str], dir: &Path) -> Result<Said> {
-    let mut command = Command::new(binary()?);
-    command.args(arguments).current_dir(dir);
-    run_command(command).await
-}
-
-/// Runs a command to its end.
-///
-/// # Errors
-/// If it still runs after 20 seconds.
-pub async fn run_command(command: Command) -> Result<Said> {
-    let mut command = tokio::process::Command::from(command);
-    command.kill_on_drop(true).stdin(std::process::Stdio::null());
-    let output = tokio::time::timeout(STOP_BOUND, command.output()).await.context("it does not end")??;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Said { code: output.status.code(), output: text(&output.stdout), errors: text(&output.stderr) })
 }

@@ -17,6 +17,8 @@ pub(crate) enum Code {
     KeyInvalid,
     /// The caller may see the thing, but not do this to it.
     ScopeMissing,
+    /// The edge's id belongs to another key.
+    EdgeOfAnotherKey,
     /// No such thing, or not for this key.
     NotFound,
     /// No such path.
@@ -55,6 +57,7 @@ impl Code {
             Self::KeyMissing => "key_missing",
             Self::KeyInvalid => "key_invalid",
             Self::ScopeMissing => "scope_missing",
+            Self::EdgeOfAnotherKey => "edge_of_another_key",
             Self::NotFound => "not_found",
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -76,7 +79,7 @@ impl Code {
         match self {
             Self::InvalidQuery | Self::NotJson | Self::InvalidHeader => StatusCode::BAD_REQUEST,
             Self::KeyMissing | Self::KeyInvalid => StatusCode::UNAUTHORIZED,
-            Self::ScopeMissing => StatusCode::FORBIDDEN,
+            Self::ScopeMissing | Self::EdgeOfAnotherKey => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) | Self::IdempotencyRunning => StatusCode::CONFLICT,

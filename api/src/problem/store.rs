@@ -18,6 +18,7 @@ impl From<StoreError> for Problem {
             StoreError::Invalid { field, reason } => {
                 Self::faulty(vec![Fault::invalid(pointer(field), sentence(&reason))])
             }
+            StoreError::EdgeOfAnotherKey { .. } => Self::new(Code::EdgeOfAnotherKey, text),
             StoreError::TooMany { .. } => Self::new(Code::Conflict("too_many"), text),
             StoreError::Unavailable(source) => Self::unavailable(format!("{text} {source}")),
             StoreError::Fenced { .. } | StoreError::Corrupt { .. } | StoreError::Unopened { .. } => {

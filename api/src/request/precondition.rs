@@ -29,6 +29,22 @@ impl IfMatch {
         }
     }
 
+    /// The one version that a change may be based on; none: any. What `current` reads is looked at only if
+    /// the caller named versions, and the store looks again when it changes the row.
+    pub(crate) async fn version(
+        &self,
+        current: impl AsyncFnOnce() -> Result<Version, Problem>,
+    ) -> Result<Option<Version>, Problem> {
+        match self {
+            Self::Any => Ok(None),
+            Self::OneOf(_) => {
+                let current = current().await?;
+                self.check(current)?;
+                Ok(Some(current))
+            }
+        }
+    }
+
     fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut versions = None;
         for value in headers.get_all(header::IF_MATCH) {

@@ -255,9 +255,11 @@ pub(crate) async fn update_app(
     responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn delete_app(
     State(state): State<crate::State>,
-    member: Member,
+    (member, if_match): (Member, IfMatch),
     Id(app): Id<AppId>,
 ) -> Answer<StatusCode> {
-    state.store().delete_app(&member.actor, member.access, app).await?;
+    let seen = async || Ok(state.store().app(member.access, app).await?.version);
+    let version = if_match.version(seen).await?;
+    state.store().delete_app(&member.actor, member.access, app, version).await?;
     Ok(StatusCode::NO_CONTENT)
 }

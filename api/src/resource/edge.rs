@@ -101,26 +101,27 @@ pub(crate) async fn edge_changes(
     reseal(batch, state.master(), &edge.secret).map(Json).map_err(Problem::internal)
 }
 
-/// Takes usage; a batch that was taken before changes nothing.
+/// Takes usage; a batch that was taken before changes nothing. The first use of an edge's id binds it to the key:
+/// with another key it is 403 `edge_of_another_key` until the first one is deleted.
 #[utoipa::path(post, path = "/v1/edge/usage", request_body = UsageBatchSchema,
     responses((status = 204, description = "It is taken.")))]
 pub(crate) async fn edge_usage(
     State(state): State<crate::State>,
-    _edge: EdgeCaller,
+    edge: EdgeCaller,
     Json(batch): Json<UsageBatch>,
 ) -> Answer<StatusCode> {
-    state.store().ingest_usage(&batch).await?;
+    state.store().ingest_usage_of(edge.key, &batch).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Notes how far an edge is.
+/// Notes how far an edge is. The edge's id is bound to the key as with usage.
 #[utoipa::path(post, path = "/v1/edge/report", request_body = EdgeReportSchema,
     responses((status = 204, description = "It is noted.")))]
 pub(crate) async fn edge_report(
     State(state): State<crate::State>,
-    _edge: EdgeCaller,
+    edge: EdgeCaller,
     Json(report): Json<EdgeReport>,
 ) -> Answer<StatusCode> {
-    state.store().report_edge(&report).await?;
+    state.store().report_edge_of(edge.key, &report).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -164,10 +164,13 @@ pub(crate) async fn update_tenant(
     responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn delete_tenant(
     State(state): State<crate::State>,
-    operator: Operator,
+    (operator, if_match): (Operator, IfMatch),
     Id(id): Id<TenantId>,
 ) -> Answer<StatusCode> {
-    state.store().delete_tenant(&operator.actor, store::Access::Platform, id).await?;
+    let access = store::Access::Platform;
+    let seen = async || Ok(state.store().tenant(access, id).await?.version);
+    let version = if_match.version(seen).await?;
+    state.store().delete_tenant(&operator.actor, access, id, version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -32,7 +32,7 @@ pub(crate) trait Journal: Send {
     /// [`AcmeError::Store`] or [`AcmeError::Fenced`].
     async fn alive(&mut self) -> Result<(), AcmeError>;
 
-    /// Refuses unless the records point here with a proved claim at this moment.
+    /// Refuses unless the records point here at this moment, with the proof or with one that stays good.
     ///
     /// # Errors
     /// [`AcmeError::NotHere`] says what was seen.
@@ -62,7 +62,8 @@ pub(crate) trait Journal: Send {
     /// [`AcmeError::Store`].
     async fn put_challenge(&mut self, challenge: &HttpChallenge) -> Result<(), AcmeError>;
 
-    /// Waits, with a bound, until the edges hold every answer given so far.
+    /// Waits, with a bound, until the edges hold every answer given so far. The bound is no failure: the
+    /// order goes on.
     ///
     /// # Errors
     /// [`AcmeError::Store`].

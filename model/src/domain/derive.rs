@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Actor, Certification, Claim, DomainStatus, Facts, NextAction, Presence, Routing, Target};
+use super::{
+    Actor, Certification, Claim, DomainStatus, Facts, NextAction, Presence, Record, RecordKind, Routing,
+    Target,
+};
 use crate::Timestamp;
 
 /// How long a domain that points elsewhere is still served and told to be at risk.
@@ -23,6 +26,8 @@ fn status(facts: &Facts, now: Timestamp) -> DomainStatus {
     if certified && facts.presence == Presence::Verified {
         return match facts.away_since {
             None => DomainStatus::Live,
+            // Back, but without its proof: served until the certificate ends.
+            Some(_) if facts.routing == Routing::Here => DomainStatus::AtRisk,
             Some(since) if now.since(since) < GRACE => DomainStatus::AtRisk,
             Some(_) => DomainStatus::Moved,
         };
@@ -31,13 +36,19 @@ fn status(facts: &Facts, now: Timestamp) -> DomainStatus {
         (Routing::Unknown | Routing::Absent, _) => DomainStatus::NeedsDns,
         (Routing::Elsewhere { .. }, _) => DomainStatus::Conflict,
         (Routing::Broken { .. }, _) => DomainStatus::DnsBroken,
-        (Routing::Here, Claim::Unproved) => DomainStatus::NeedsDns,
-        (Routing::Here, Claim::Proved) => match facts.certification {
+        (Routing::Here, _) if needs_proof(facts) => DomainStatus::NeedsDns,
+        (Routing::Here, _) => match facts.certification {
             Certification::Ready { .. } if certified => DomainStatus::Deploying,
             Certification::Failing { .. } => DomainStatus::OurProblem,
             _ => DomainStatus::Issuing,
         },
     }
+}
+
+/// Whether the domain points here, but nothing shows (any more) that it is its claimant's.
+fn needs_proof(facts: &Facts) -> bool {
+    let proved = facts.claim == Claim::Proved && facts.away_since.is_none();
+    facts.routing == Routing::Here && !proved
 }
 
 fn next_action(status: DomainStatus, facts: &Facts, target: &Target) -> NextAction {
@@ -58,6 +69,12 @@ fn next_action(status: DomainStatus, facts: &Facts, target: &Target) -> NextActi
         DomainStatus::Live => {
             plain(Actor::Nobody, "Live and secure. Nothing to do; the padlock renews by itself.")
         }
+        DomainStatus::AtRisk if needs_proof(facts) => NextAction {
+            who: Actor::You,
+            text: "Still live, but we no longer see that it is yours. Add the record below, or the padlock will end."
+                .to_owned(),
+            record: Some(proof_record(target)),
+        },
         DomainStatus::AtRisk => record(
             "Still live, but the record below changed. Put it back, or visitors will lose this address."
                 .to_owned(),
@@ -69,21 +86,21 @@ fn next_action(status: DomainStatus, facts: &Facts, target: &Target) -> NextActi
 }
 
 fn needs_dns(facts: &Facts, target: &Target) -> NextAction {
-    let unproved = facts.routing == Routing::Here && facts.claim == Claim::Unproved;
-    let proof = target.records().into_iter().find(|record| record.kind == super::RecordKind::Txt);
-    match proof.filter(|_| unproved) {
-        Some(proof) => NextAction {
-            who: Actor::You,
-            text: "Your domain points here. Add the record below to prove that it is yours.".to_owned(),
-            record: Some(proof),
-        },
-        None => NextAction {
-            who: Actor::You,
-            text: "Add the record below where you manage your domain. We look for it every few seconds."
-                .to_owned(),
-            record: Some(target.cname_record()),
-        },
-    }
+    let (text, record) = if needs_proof(facts) {
+        ("Your domain points here. Add the record below to prove that it is yours.", proof_record(target))
+    } else {
+        (
+            "Add the record below where you manage your domain. We look for it every few seconds.",
+            target.cname_record(),
+        )
+    };
+    NextAction { who: Actor::You, text: text.to_owned(), record: Some(record) }
+}
+
+/// The TXT record, or the alias, which proves as well, where we have no addresses to point at.
+fn proof_record(target: &Target) -> Record {
+    let proof = target.records().into_iter().find(|record| record.kind == RecordKind::Txt);
+    proof.unwrap_or_else(|| target.cname_record())
 }
 
 fn conflict(facts: &Facts) -> String {

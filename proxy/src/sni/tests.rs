@@ -15,12 +15,14 @@ struct Made {
     leaf: CertificateDer<'static>,
 }
 
-/// A certificate that began `age` days ago and is good for 90.
+/// A certificate that began `age` days ago, is good for 90 and was made after all others of this test.
 fn make(names: &[&str], age: u32, key: &SealingKey) -> Made {
+    static MADE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let issued =
         rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>())
             .unwrap();
-    let id = CertificateId::generate(now());
+    let order = Duration::from_millis(MADE.fetch_add(1, Relaxed).into());
+    let id = CertificateId::generate(now().plus(order));
     let not_before = now().minus(DAY * age);
     let certificate = Certificate {
         id,
@@ -69,12 +71,16 @@ fn an_exact_name_comes_before_a_wildcard_of_one_label() {
 }
 
 #[test]
-fn the_one_that_began_last_wins_in_any_order_of_arrival() {
-    for ages in [[30, 1], [1, 30]] {
+fn the_one_that_was_made_last_wins_whenever_it_begins_and_arrives() {
+    for (ages, arrival) in [([30, 1], [0, 1]), ([1, 30], [0, 1]), ([30, 1], [1, 0]), ([1, 30], [1, 0])] {
         let fixture = Fixture::new();
-        let made = ages.map(|age| fixture.put(&["a.test"], age));
-        let newest = made.iter().max_by_key(|made| made.certificate.not_before).unwrap();
-        assert_eq!(fixture.leaf("a.test").as_ref(), Some(&newest.leaf));
+        let made = ages.map(|age| make(&["a.test"], age, &fixture.key));
+        for index in arrival {
+            let served = Served::prepare(&made[index].certificate, &fixture.key).unwrap();
+            fixture.certificates.put(served);
+        }
+        assert!(made[0].certificate.id < made[1].certificate.id);
+        assert_eq!(fixture.leaf("a.test").as_ref(), Some(&made[1].leaf), "{ages:?} {arrival:?}");
     }
 }
 

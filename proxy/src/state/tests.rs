@@ -142,3 +142,21 @@ fn hsts_is_for_live_names_that_are_not_for_development() {
     assert_eq!(of("shop.example.com", domain(false)), Hsts::Off);
     assert_eq!(of("shop.test", domain(true)), Hsts::Off);
 }
+
+#[test]
+fn the_revision_follows_a_lineage_that_begins_anew() {
+    let (state, tenant) = (state(), tenant());
+    let change = |revision| Change {
+        revision: Revision(revision),
+        id: ObjectId::Tenant(tenant.id),
+        object: Some(Object::Tenant(tenant.clone())),
+    };
+    for revision in [7_000, 3] {
+        state.apply(&change(revision)).unwrap();
+        assert_eq!(state.readings().feed_revision, revision);
+    }
+    state.retain(&BTreeSet::from([ObjectId::Tenant(tenant.id)]));
+    assert_eq!(state.readings().feed_revision, 3);
+    state.retain(&BTreeSet::new());
+    assert_eq!(state.readings().feed_revision, 0);
+}

@@ -31,6 +31,9 @@ impl Connection {
     pub(super) fn open(target: &Target) -> anyhow::Result<Self> {
         let given = target.url.clone().or_else(config::environment::url);
         let base = given.unwrap_or_else(|| DEFAULT_URL.to_owned());
+        if !base.starts_with("http://") && !base.starts_with("https://") {
+            bail!("`{base}` is no address of an API: write it as {DEFAULT_URL}");
+        }
         let http = Client::builder().timeout(TIMEOUT).build().context("cannot set up an HTTP client")?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), key: key(target)?, http })
     }
@@ -64,9 +67,10 @@ impl Connection {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        let response = call.send().await.with_context(|| {
-            format!("no answer from {}: is `stoa up` running, and is STOA_URL right?", self.base)
-        })?;
+        let response = call
+            .send()
+            .await
+            .with_context(|| format!("no answer from {}; is `stoa up` running there?", self.base))?;
         let status = response.status();
         let text = response.text().await.context("the answer broke off")?;
         read_answer(status, &text)
@@ -104,6 +108,7 @@ fn key(target: &Target) -> anyhow::Result<Secret> {
         return read_key(path);
     }
     if let Some(key) = config::environment::key() {
+        anyhow::ensure!(!key.reveal().is_empty(), "STOA_KEY is set but empty: set a key, or unset it");
         return Ok(key);
     }
     read_key(Path::new(DEFAULT_KEY_FILE)).context("no key: set STOA_KEY or give --key-file")

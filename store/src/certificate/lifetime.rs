@@ -72,8 +72,8 @@ impl Store {
         Ok(certificate)
     }
 
-    /// The certificate that serves `host` now, exactly or by a wildcard: of several the one that ends last,
-    /// the local authority's only if there is no other.
+    /// The certificate that serves `host` now, by the same rule as at the edges: exactly before by a wildcard,
+    /// then the one with the greatest id, i.e. the last one made.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -82,9 +82,11 @@ impl Store {
         let wildcard = parent.map(|parent| CertificateName::Wildcard(parent).to_string()).unwrap_or_default();
         let now = self.now();
         let row = sqlx::query(
-            "SELECT * FROM certificates WHERE status = 'active' AND not_after > $1 AND id IN
-             (SELECT certificate_id FROM certificate_names WHERE name = $2 OR name = $3)
-             ORDER BY CASE source WHEN 'local_ca' THEN 1 ELSE 0 END, not_after DESC LIMIT 1",
+            "SELECT certificates.* FROM certificate_names
+             JOIN certificates ON certificates.id = certificate_names.certificate_id
+             WHERE certificates.status = 'active' AND certificates.not_after > $1
+             AND (certificate_names.name = $2 OR certificate_names.name = $3)
+             ORDER BY CASE certificate_names.name WHEN $2 THEN 0 ELSE 1 END, certificates.id DESC LIMIT 1",
         )
         .bind(now.unix_millis())
         .bind(host.as_str())

@@ -211,6 +211,13 @@ CREATE TABLE usage_sums (
     PRIMARY KEY (tenant_id, window_start, app_id, class)
 );
 
+-- Which key speaks for an edge. What is reported without a key, by the edge in the same process, is not here.
+CREATE TABLE edge_keys (
+    edge_id TEXT PRIMARY KEY,
+    key_id TEXT NOT NULL REFERENCES keys (id) ON DELETE CASCADE
+);
+CREATE INDEX edge_keys_by_key ON edge_keys (key_id);
+
 CREATE TABLE edges (
     id TEXT PRIMARY KEY,
     revision BIGINT NOT NULL,

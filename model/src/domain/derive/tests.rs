@@ -114,3 +114,25 @@ fn a_certificate_that_is_ready_but_unseen_is_deploying() -> Result<(), HostError
     assert_eq!(derive(&facts, &target()?, NOW).0, DomainStatus::Deploying);
     Ok(())
 }
+
+#[test]
+fn a_domain_that_is_back_without_its_proof_is_asked_for_it() -> Result<(), HostError> {
+    let back = Facts {
+        claim: Claim::Proved,
+        routing: Routing::Here,
+        certification: ready(),
+        presence: Presence::Verified,
+        checked_at: None,
+        away_since: Some(NOW.minus(GRACE)),
+    };
+    let asked = |facts: &Facts, now| -> Result<_, HostError> {
+        let (status, action) = derive(facts, &target()?, now);
+        Ok((status, action.record.map(|record| record.kind)))
+    };
+    assert_eq!(asked(&back, NOW)?, (DomainStatus::AtRisk, Some(RecordKind::Txt)));
+    // After the certificate's end, whether or not somebody has looked since.
+    assert_eq!(asked(&back, NOW.plus(GRACE))?, (DomainStatus::NeedsDns, Some(RecordKind::Txt)));
+    let looked_at = Facts { claim: Claim::Unproved, certification: Certification::None, ..back };
+    assert_eq!(asked(&looked_at, NOW)?, (DomainStatus::NeedsDns, Some(RecordKind::Txt)));
+    Ok(())
+}

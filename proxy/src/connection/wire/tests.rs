@@ -85,3 +85,26 @@ async fn silence_between_requests_is_not_overdue() {
     let silence = tokio::time::timeout(LIMIT * 5, wire.read_u8()).await;
     assert!(silence.is_err());
 }
+
+/// A request that is refused from memory: nothing waits for bytes between its header section and the next.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_with_its_header_section_even_if_nobody_reads_before_the_next() {
+    let (mut wire, mut client) = pair().await;
+    wire.serve();
+    let mut got = [0; 4];
+    for _ in 0..3 {
+        // The head comes in two pieces, so that the alarm is armed.
+        client.write_all(b"GE").await.unwrap();
+        wire.read_exact(&mut got[..2]).await.unwrap();
+        assert!(tokio::time::timeout(LIMIT / 2, wire.read_u8()).await.is_err());
+        client.write_all(b"T.").await.unwrap();
+        wire.read_exact(&mut got[2..]).await.unwrap();
+        wire.gauge().header_arrived();
+        wire.gauge().await_header();
+        let silence = tokio::time::timeout(LIMIT * 5, wire.read_u8()).await;
+        assert!(silence.is_err());
+    }
+    client.write_all(b"G").await.unwrap();
+    wire.read_exact(&mut got[..1]).await.unwrap();
+    assert_eq!(wire.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
