@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, StatusCode};
 use pingora_core::{Error, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{FailToProxy, Session};
@@ -13,6 +13,7 @@ use pingora_proxy::{FailToProxy, Session};
 use crate::connection::Carrier;
 use crate::context::{Context, Exchange, Progress};
 use crate::edge::Shared;
+use crate::headers::is_websocket;
 use crate::refusal::Refusal;
 use crate::way::{Arrival, Passage};
 use crate::{forward, page, way};
@@ -46,11 +47,10 @@ pub(crate) async fn receive(session: &mut Session, context: &mut Context, edge: 
     let arrival = Arrival { head: session.req_header(), connection: &connection };
     match way::admit(&arrival, edge) {
         Ok(Passage::Forward(admitted)) => {
-            let is_stream = forward::may_stream(session);
-            if session.is_upgrade_req() {
+            if is_websocket(session.req_header()) {
                 session.set_read_timeout(Some(edge.deadlines.stream));
             }
-            context.progress = Progress::Admitted(Exchange::new(admitted, context.arrived, is_stream));
+            context.progress = Progress::Admitted(Exchange::new(admitted, context.arrived));
             Ok(false)
         }
         Ok(Passage::Challenge(body)) => {
@@ -74,9 +74,7 @@ pub(crate) async fn fail(
     let mut error_code = 0;
     if let Some(refusal) = forward::refusal(error) {
         error_code = refusal.status();
-        let has_begun = session.response_written().is_some_and(|head| {
-            !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS
-        });
+        let has_begun = has_answer(session);
         match context.exchange().filter(|_| has_begun) {
             Some(exchange) => exchange.broken = Some(refusal),
             None if has_begun => {}
@@ -89,6 +87,13 @@ pub(crate) async fn fail(
         }
     }
     FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+/// Whether the visitor has the head of an answer, other than one that only says to wait.
+pub(crate) fn has_answer(session: &Session) -> bool {
+    session
+        .response_written()
+        .is_some_and(|head| !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS)
 }
 
 async fn refuse(session: &mut Session, context: &mut Context, edge: &Shared) -> Result<()> {

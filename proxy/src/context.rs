@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::backends::Lease;
 use crate::connection::Carrier;
+use crate::patience::Patience;
 use crate::refusal::Refusal;
 use crate::state::SiteEntry;
 use crate::way::{Admitted, Stopped};
@@ -63,8 +64,8 @@ pub(crate) struct Exchange {
     pub(crate) next: Option<Lease>,
     /// Places in the pool of the backends that were tried.
     pub(crate) tried: Vec<usize>,
-    /// Whether it may be silent for long: a WebSocket, or what asks for an event stream.
-    pub(crate) is_stream: bool,
+    /// How long the backend that it is at may keep it waiting; none before it is at one.
+    pub(crate) patience: Option<Patience>,
     /// When it must be over; none for a stream.
     pub(crate) deadline: Option<Instant>,
     /// What went wrong after the response had begun.
@@ -137,8 +138,19 @@ impl Context {
 
 impl Exchange {
     /// One that has tried no backend yet.
-    pub(crate) fn new(admitted: Admitted, arrived: Instant, is_stream: bool) -> Self {
+    pub(crate) fn new(admitted: Admitted, arrived: Instant) -> Self {
         let deadline = Some(arrived + admitted.site.pool.settings().total_timeout());
-        Self { admitted, lease: None, next: None, tried: Vec::new(), is_stream, deadline, broken: None }
+        Self { admitted, lease: None, next: None, tried: Vec::new(), patience: None, deadline, broken: None }
+    }
+
+    /// When the backend must have begun its answer, if the whole request has been sent by now; else when
+    /// everything must be over.
+    pub(crate) fn answer_due(&self, is_sent: bool) -> Option<Instant> {
+        let begun = Instant::now() + self.admitted.site.pool.settings().first_byte_timeout();
+        match self.deadline {
+            Some(deadline) if is_sent => Some(deadline.min(begun)),
+            None if is_sent => Some(begun),
+            deadline => deadline,
+        }
     }
 }

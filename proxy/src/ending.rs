@@ -1,8 +1,9 @@
 //! The one end of a request: meter, metrics, access log; and the counting of what flows before it.
 //!
 //! Bytes are those of bodies, as pingora counts them in HTTP/1, HTTP/2 and WebSockets. A long transfer is
-//! metered while it flows; the request itself is counted here, once. What the app answered is the visitor's;
-//! what the edge answered is of its refusal's class; what was cut before an answer is refused.
+//! metered while it flows, from the moment on when the app's answer has begun: what came before waits until its
+//! class is known. The request itself is counted here, once. What the app answered is the visitor's; what the
+//! edge answered is of its refusal's class; what was cut before an answer is refused.
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use crate::access_log::Entry;
+use crate::answer::has_answer;
 use crate::context::{Context, Progress};
 use crate::edge::Shared;
 use crate::forward::OVERDUE;
@@ -24,19 +26,25 @@ const FLOW_TIME: Duration = Duration::from_secs(1);
 /// What a log tells when the visitor left before an answer, as nginx does.
 const CLIENT_GONE: u16 = 499;
 
-/// A piece of a body passes: meters what has flowed.
+/// A piece of a body passes: meters what has flowed, if it is known to be served.
 ///
 /// # Errors
 /// If the request has taken longer than the app allows.
-pub(crate) fn flow(session: &Session, context: &mut Context, edge: &Shared) -> Result<()> {
+pub(crate) fn flow(session: &mut Session, context: &mut Context, edge: &Shared) -> Result<()> {
     let now = Instant::now();
     let bytes = body_bytes(session);
     let since = (bytes.0 + bytes.1).saturating_sub(context.metered.0 + context.metered.1);
-    if since >= FLOW_BYTES || (since > 0 && now.duration_since(context.metered_at) >= FLOW_TIME) {
+    let is_due = since >= FLOW_BYTES || (since > 0 && now.duration_since(context.metered_at) >= FLOW_TIME);
+    if is_due && class(context, session) == UsageClass::Visitor {
         meter(context, bytes, UsageClass::Visitor, 0, edge);
         context.metered_at = now;
     }
-    match context.exchange().and_then(|exchange| exchange.deadline) {
+    let (is_begun, is_sent) = (context.first_byte.is_some(), session.as_mut().is_body_done());
+    let Some(exchange) = context.exchange() else { return Ok(()) };
+    if let Some(patience) = exchange.patience.as_ref().filter(|_| is_sent && !is_begun) {
+        patience.set(exchange.answer_due(true));
+    }
+    match exchange.deadline {
         Some(deadline) if now > deadline => {
             Err(Error::explain(OVERDUE, "the request takes longer than the app allows"))
         }
@@ -46,6 +54,9 @@ pub(crate) fn flow(session: &Session, context: &mut Context, edge: &Shared) -> R
 
 /// A request is over.
 pub(crate) fn end(session: &Session, error: Option<&Error>, context: &mut Context, edge: &Shared) {
+    if let Some(exchange) = context.exchange() {
+        exchange.patience = None;
+    }
     if let Some(connection) = context.connection.as_ref().filter(|_| !session.is_http2()) {
         connection.gauge.await_header();
     }
@@ -79,7 +90,7 @@ fn body_bytes(session: &Session) -> (u64, u64) {
 
 fn class(context: &Context, session: &Session) -> UsageClass {
     match &context.progress {
-        Progress::Admitted(_) if session.response_written().is_some() => UsageClass::Visitor,
+        Progress::Admitted(_) if has_answer(session) => UsageClass::Visitor,
         Progress::Refused(refused) => refused.refusal.usage_class(),
         _ => UsageClass::Refused,
     }

@@ -3,18 +3,24 @@
 //! A retry needs another backend (or the same one, if only a kept connection was stale), a place in the app's
 //! retry budget, and safety: nothing was sent, or the method is idempotent and there is no body, and no
 //! response has begun. Three attempts at most.
+//!
+//! An answer must have begun within the app's first-byte time, whatever the visitor asked for, and must have
+//! ended within its total time, unless it turns out to be a stream: then [`crate::Deadlines::stream`] bounds
+//! its silence.
 
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode, Uri};
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::backends::NoPick;
+use crate::backends::{Line, NoPick};
 use crate::context::{Context, Exchange};
 use crate::edge::Shared;
 use crate::headers::{ForwardFacts, Hsts, rebuild_request, secure_response};
+use crate::patience::Patience;
 use crate::refusal::Refusal;
 
 /// Attempts for one request: the first and two retries.
@@ -26,18 +32,16 @@ const ALL_DOWN: ErrorType = ErrorType::new("StoaAllDown");
 /// The whole request takes too long.
 pub(crate) const OVERDUE: ErrorType = ErrorType::new("StoaOverdue");
 
-/// Whether a request may be silent for long: an upgrade, or one that asks for an event stream as every
-/// browser's `EventSource` does. pingora 0.9.1 wants to know before the response, and its read timeout holds
-/// for the first byte too, so that these have none but [`crate::Deadlines::stream`].
-pub(crate) fn may_stream(session: &Session) -> bool {
-    session.is_upgrade_req() || has_event_stream(&session.req_header().headers, &ACCEPT)
-}
-
-fn has_event_stream(headers: &HeaderMap, name: &http::HeaderName) -> bool {
+/// Whether a response may be silent for long: that a WebSocket is open, or an event stream. What the visitor
+/// asked for says nothing about it.
+fn is_stream(response: &ResponseHeader) -> bool {
     const KIND: &[u8] = b"text/event-stream";
-    headers
-        .get(name)
-        .is_some_and(|value| value.as_bytes().windows(KIND.len()).any(|part| part.eq_ignore_ascii_case(KIND)))
+    let has_kind = |value: &HeaderValue| {
+        let kind = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(KIND)
+    };
+    response.status == StatusCode::SWITCHING_PROTOCOLS
+        || response.headers.get(CONTENT_TYPE).is_some_and(has_kind)
 }
 
 /// The backend for the next attempt.
@@ -60,12 +64,19 @@ pub(crate) fn choose(_: &Session, context: &mut Context, edge: &Shared) -> Resul
         }
     };
     let mut peer = lease.peer();
-    if exchange.is_stream {
-        peer.options.read_timeout = Some(edge.deadlines.stream);
-    }
+    // The limits of what is no stream are shorter, and the patience's.
+    peer.options.read_timeout = Some(edge.deadlines.stream);
     exchange.tried.push(lease.index());
     exchange.lease = Some(lease);
     Ok(peer)
+}
+
+/// A connection to the backend is there: from now on it keeps the request waiting.
+pub(crate) fn connected(session: &mut Session, digest: Option<&Digest>, context: &mut Context) {
+    let is_sent = session.as_mut().is_body_done();
+    let Some(exchange) = context.exchange() else { return };
+    let line = digest.and_then(Line::of);
+    exchange.patience = line.map(|line| Patience::begin(line, exchange.answer_due(is_sent)));
 }
 
 /// Makes a visitor's request one of the edge.
@@ -120,10 +131,11 @@ pub(crate) fn relay(
     if let Some(lease) = &exchange.lease {
         lease.succeeded();
     }
-    let is_stream = response.status == StatusCode::SWITCHING_PROTOCOLS
-        || has_event_stream(&response.headers, &CONTENT_TYPE);
-    if is_stream {
+    if is_stream(response) {
         exchange.deadline = None;
+    }
+    if let Some(patience) = &exchange.patience {
+        patience.set(exchange.deadline);
     }
     let admitted = &exchange.admitted;
     let hsts = if is_https { admitted.hsts } else { Hsts::Off };
@@ -146,6 +158,16 @@ pub(crate) fn connect_failed(context: &mut Context, mut error: Box<Error>, edge:
     error
 }
 
+/// What it means that the patience was lost, which pingora sees as the connection's end. While the visitor still
+/// sends, the time that is over is the request's, and the backend is not to blame.
+fn blame(error: &mut Error, is_sent: bool) {
+    (error.etype, error.esource) = match is_sent {
+        true => (ErrorType::ReadTimedout, ErrorSource::Upstream),
+        false => (OVERDUE, ErrorSource::Internal),
+    };
+    error.set_retry(false);
+}
+
 /// Something failed after the connection was there.
 pub(crate) fn exchange_failed(
     session: &mut Session,
@@ -154,6 +176,11 @@ pub(crate) fn exchange_failed(
     was_reused: bool,
     edge: &Shared,
 ) -> Box<Error> {
+    let patience = context.exchange().and_then(|exchange| exchange.patience.take());
+    let is_lost = patience.is_some_and(|patience| patience.was_lost());
+    if is_lost && *error.esource() == ErrorSource::Upstream {
+        blame(&mut error, session.as_mut().is_body_done());
+    }
     let is_backends = *error.esource() == ErrorSource::Upstream && session.response_written().is_none();
     let is_stale = was_reused && error.retry == RetryType::ReusedOnly;
     let is_timeout = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
@@ -229,6 +256,8 @@ fn backend_refusal(kind: &ErrorType) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -259,6 +288,42 @@ mod tests {
             let mut request = RequestHeader::build("OPTIONS", target.as_bytes(), None).unwrap();
             make_origin_form(&mut request);
             assert_eq!(request.raw_path(), path.as_bytes(), "{target}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_backend_calls_a_stream_is_one() {
+        let of = |status: u16, kind: &'static str| {
+            let mut response = ResponseHeader::build(status, None).unwrap();
+            response.insert_header(CONTENT_TYPE, kind).unwrap();
+            is_stream(&response)
+        };
+        assert!(of(200, "text/event-stream") && of(200, "Text/Event-Stream ; charset=utf-8") && of(101, ""));
+        assert!(!of(200, "text/plain") && !of(200, "text/plain; a=text/event-stream"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn whatever_is_asked_for_an_app_gets_a_path(
+            method in prop::sample::select(vec!["GET", "POST", "OPTIONS", "HEAD", "CONNECT"]),
+            start in prop::sample::select(vec!["", "/", "//", "*", "http://", "HTTPS://", "http:/", "http://a", "?", "#"]),
+            rest in prop::collection::vec(any::<u8>(), 0..40),
+            is_readable in any::<bool>(),
+        ) {
+            let rest: Vec<u8> =
+                rest.into_iter().map(|byte| if is_readable { b"a/:?#@[]%.*\\&=x"[usize::from(byte) % 15] } else { byte }).collect();
+            let target = [start.as_bytes(), &rest].concat();
+            // pingora refuses the rest before the edge sees it.
+            let Ok(mut request) = RequestHeader::build(method, &target, None) else { return Ok(()) };
+            let is_checked = crate::head::check(&request).is_ok();
+            make_origin_form(&mut request);
+            if is_checked {
+                let is_any = method == "OPTIONS" && request.raw_path() == b"*";
+                let text = request.raw_path().escape_ascii().to_string();
+                prop_assert!(is_any || request.raw_path().first() == Some(&b'/'), "{}", text);
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! pingora's hooks, each of which calls one thing. What they do is told where they call.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -42,6 +44,19 @@ impl ProxyHttp for Hooks {
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         forward::choose(session, context, &self.edge)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        forward::connected(session, digest, context);
+        Ok(())
     }
 
     async fn upstream_request_filter(

@@ -23,6 +23,7 @@ mod host;
 mod listen;
 mod metrics;
 mod page;
+mod patience;
 mod probe;
 mod quota;
 mod refusal;

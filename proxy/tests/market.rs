@@ -1,6 +1,7 @@
 //! A small marketplace: one tenant, one app at `hello.apps.localhost`, one edge.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -106,12 +107,16 @@ impl Market {
         self.state.apply(&Change { revision: Revision(2), id, object: None }).unwrap();
     }
 
-    /// Serves a certificate that began `age` days ago; returns its id and its leaf.
+    /// Serves a certificate that began `age` days ago, made after all others of this process; returns its id and its
+    /// leaf.
     pub(crate) fn certify(&self, names: &[&str], age: u32) -> (CertificateId, Vec<u8>) {
+        static MADE: AtomicU64 = AtomicU64::new(0);
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let leaf = CertificateParams::new(names.clone()).unwrap().signed_by(&key, &self.authority).unwrap();
-        let id = CertificateId::generate(now());
+        // Ids of one millisecond have no order.
+        let order = Duration::from_secs(MADE.fetch_add(1, Relaxed));
+        let id = CertificateId::generate(now().plus(order));
         let not_before = now().minus(Duration::from_secs(86_400) * age);
         self.put(Object::Certificate(Certificate {
             id,

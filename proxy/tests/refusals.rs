@@ -150,3 +150,21 @@ async fn what_breaks_http_is_refused_and_logged() {
     let line = market.logged(|line| line["refusal"] == "method_not_allowed").await;
     assert_eq!(line["method"], "CONNECT");
 }
+
+#[tokio::test]
+async fn a_kept_connection_is_idle_after_a_refusal_and_not_late() {
+    let market = Market::open_with(&[], |settings| settings.deadlines.header = Duration::from_millis(300));
+    let mut stream = TcpStream::connect(market.visitors.http).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        while !answer.contains("unknown_host") {
+            let mut piece = [0; 8192];
+            let count = stream.read(&mut piece).await.unwrap();
+            assert!(count > 0, "it ended: {answer}");
+            answer.push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+        // The silence is what is tested.
+        tokio::time::sleep(Duration::from_millis(900)).await;
+    }
+}

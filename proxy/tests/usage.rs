@@ -5,6 +5,8 @@ use model::usage::{Counters, UsageClass};
 use testkit::origin::Origin;
 use testkit::wait;
 use testkit::websocket::Socket;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::market::{HOST, Market};
 
@@ -75,4 +77,37 @@ async fn a_web_sockets_bytes_are_metered_while_it_is_open() {
     .unwrap();
     drop(socket);
     requests(&market, UsageClass::Visitor, 1).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_no_backend_answers_is_not_billed() {
+    const BYTES: usize = 12 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let market = Market::open(&[format!("http://{}", listener.local_addr().unwrap())]);
+    // Takes the whole of it, says nothing and closes.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut piece, mut taken) = (vec![0; 64 << 10], 0);
+                while taken < BYTES {
+                    match stream.read(&mut piece).await {
+                        Ok(count) if count > 0 => taken += count,
+                        _ => break,
+                    }
+                }
+            });
+        }
+    });
+    let client = market.visitors.tls().unwrap().offering(&["http/1.1"]);
+    let mut stream = client.connect(market.visitors.https, HOST).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {BYTES}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The backend may be gone before the last bytes.
+    let _sent = stream.write_all(&vec![b'x'; BYTES]).await;
+    let mut answer = Vec::new();
+    let _ended = stream.read_to_end(&mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 502 "), "{}", String::from_utf8_lossy(&answer));
+    let refused = requests(&market, UsageClass::Refused, 1).await;
+    assert!(refused.bytes_in > 11 << 20, "{refused:?}");
+    assert_eq!(sum(&market, UsageClass::Visitor), Counters::default());
 }

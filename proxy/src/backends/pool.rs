@@ -14,6 +14,7 @@ use rand::Rng;
 use super::choice::{Load, Set, choose};
 use super::endpoint::{Endpoint, server_name};
 use super::health::Fitness;
+use super::line::dialer;
 use super::schedule::Schedule;
 use super::traffic::Traffic;
 use super::uptime::Uptime;
@@ -170,8 +171,8 @@ impl Lease {
         Some(Self { pool: Arc::clone(pool), endpoint, address, index })
     }
 
-    /// Where and how pingora connects. Its read timeout is the app's first-byte timeout and holds between any
-    /// two reads; who serves a WebSocket or an event stream sets `options.read_timeout` to `None`.
+    /// Where and how pingora connects. It has no read timeout: that is for who knows what is read. Its connections
+    /// have a [`super::Line`].
     pub(crate) fn peer(&self) -> Box<HttpPeer> {
         let settings = &self.pool.settings;
         let is_tls = self.endpoint.url.scheme == Scheme::Https;
@@ -180,7 +181,7 @@ impl Lease {
         let options = &mut peer.options;
         options.connection_timeout = Some(settings.connect_timeout());
         options.total_connection_timeout = Some(settings.connect_timeout());
-        options.read_timeout = Some(settings.first_byte_timeout());
+        options.custom_l4 = Some(dialer());
         options.write_timeout = Some(WRITE_TIMEOUT);
         options.idle_timeout = Some(IDLE_TIMEOUT);
         options.tcp_keepalive = Some(TcpKeepalive {

@@ -24,7 +24,8 @@ const KEEP_BYTES: usize = 4 << 10;
 /// What the hooks and the wire tell each other.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge {
-    awaits_header: AtomicBool,
+    /// Odd while a header section is awaited; another number for each wait.
+    turn: AtomicU64,
     was_cut: AtomicBool,
     read: AtomicU64,
     written: AtomicU64,
@@ -33,12 +34,18 @@ pub(crate) struct Gauge {
 impl Gauge {
     /// A header section arrived: the deadline is off.
     pub(crate) fn header_arrived(&self) {
-        self.awaits_header.store(false, Relaxed);
+        self.turn_to(false);
     }
 
     /// The next bytes begin a header section, which has a deadline from its first byte.
     pub(crate) fn await_header(&self) {
-        self.awaits_header.store(true, Relaxed);
+        self.turn_to(true);
+    }
+
+    fn turn_to(&self, awaits_header: bool) {
+        let next = |turn| (is_wait(turn) != awaits_header).then(|| turn + 1);
+        // An error means that it is that turn already.
+        let _turned = self.turn.fetch_update(Relaxed, Relaxed, next);
     }
 
     /// Whether the deadline ended the connection.
@@ -52,12 +59,18 @@ impl Gauge {
     }
 }
 
+const fn is_wait(turn: u64) -> bool {
+    turn % 2 == 1
+}
+
 /// One TCP connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     tcp: TcpStream,
     gauge: Arc<Gauge>,
     header_limit: Duration,
+    /// The turn of the gauge that what follows belongs to.
+    turn: u64,
     /// Whether a header section has begun, so that its rest is due.
     is_due: bool,
     alarm: Option<Pin<Box<Sleep>>>,
@@ -74,6 +87,7 @@ impl Wire {
             tcp,
             gauge,
             header_limit,
+            turn: 0,
             is_due: false,
             alarm: None,
             is_joining: false,
@@ -85,8 +99,9 @@ impl Wire {
     /// From now on requests are read, the first of which is due, and small writes are joined until a flush.
     pub(crate) fn serve(&mut self) {
         self.is_joining = true;
-        self.is_due = true;
         self.gauge.await_header();
+        self.follow();
+        self.is_due = true;
     }
 
     /// What the hooks need of it.
@@ -94,18 +109,23 @@ impl Wire {
         Arc::clone(&self.gauge)
     }
 
+    /// Forgets the header section before, if this is another one.
+    fn follow(&mut self) {
+        let turn = self.gauge.turn.load(Relaxed);
+        if turn != self.turn {
+            self.turn = turn;
+            self.is_due = false;
+            self.alarm = None;
+        }
+    }
+
     fn note_read(&mut self, bytes: usize) {
         self.gauge.read.fetch_add(count(bytes), Relaxed);
-        self.is_due |= bytes > 0 && self.gauge.awaits_header.load(Relaxed);
+        self.is_due |= bytes > 0 && is_wait(self.turn);
     }
 
     /// Nothing is there to read. Ready when the rest of a header section is overdue.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.gauge.awaits_header.load(Relaxed) {
-            self.is_due = false;
-            self.alarm = None;
-            return Poll::Pending;
-        }
         if !self.is_due {
             return Poll::Pending;
         }
@@ -153,6 +173,7 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.follow();
         let before = buf.filled().len();
         match Pin::new(&mut self.tcp).poll_read(cx, buf) {
             Poll::Ready(result) => {

@@ -8,8 +8,8 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
-use http::{HeaderValue, Version};
+use http::header::{CONNECTION, HOST, HeaderName, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{HeaderValue, Method, Version};
 use model::id::RequestId;
 use pingora_core::{ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
@@ -68,10 +68,19 @@ fn remove_untrusted(req: &mut RequestHeader) {
     }
 }
 
-fn is_websocket(req: &RequestHeader) -> bool {
-    let asked =
-        req.headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    asked && req.version == Version::HTTP_11
+/// Whether it is the handshake of a WebSocket (RFC 6455 §4.1) as browsers make it. Nothing else is upgraded.
+pub(crate) fn is_websocket(req: &RequestHeader) -> bool {
+    let headers = &req.headers;
+    let has_token = |name: HeaderName, wanted: &[u8]| {
+        let mut tokens =
+            headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+    };
+    req.method == Method::GET
+        && req.version == Version::HTTP_11
+        && headers.contains_key(SEC_WEBSOCKET_KEY)
+        && has_token(UPGRADE, b"websocket")
+        && has_token(CONNECTION, b"upgrade")
 }
 
 /// Fields of one connection (RFC 9110 §7.6.1) other than `Connection`, `Upgrade` and `Transfer-Encoding`.

@@ -150,3 +150,22 @@ proptest! {
         prop_assert!(req.headers.values().all(|held| held.as_bytes() != value.as_bytes()));
     }
 }
+
+#[test]
+fn only_the_handshake_of_a_web_socket_is_an_upgrade() {
+    let of = |method: &str, fields: &[(&'static str, &'static str)]| {
+        let mut request = RequestHeader::build(method, b"/", None).unwrap();
+        for (name, value) in fields {
+            request.append_header(*name, *value).unwrap();
+        }
+        is_websocket(&request)
+    };
+    let key = ("Sec-WebSocket-Key", "c3RvYSB0ZXN0IGNsaWVudA==");
+    let (connection, upgrade) = (("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket"));
+    assert!(of("GET", &[key, connection, upgrade]));
+    assert!(!of("POST", &[key, connection, upgrade]));
+    assert!(!of("GET", &[connection, upgrade]));
+    assert!(!of("GET", &[key, upgrade]));
+    assert!(!of("GET", &[key, connection]));
+    assert!(!of("GET", &[key, connection, ("Upgrade", "h2c")]));
+}
