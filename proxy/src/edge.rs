@@ -29,6 +29,7 @@ use crate::drain::Phase;
 use crate::forward::ATTEMPTS;
 use crate::hooks::Hooks;
 use crate::listen::{self, Bound, Protection, Slots, Worker};
+use crate::patience::Waits;
 use crate::probe;
 use crate::settings::{Deadlines, Settings};
 use crate::state::State;
@@ -125,6 +126,7 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) slots: Slots,
     pub(crate) deadlines: Deadlines,
+    pub(crate) waits: Waits,
 }
 
 /// The edge.
@@ -172,6 +174,7 @@ impl Edge {
             log: open_log(settings)?,
             slots: Slots::new(settings.max_connections),
             deadlines: settings.deadlines,
+            waits: Waits::default(),
             state,
             firewall,
         });
@@ -376,6 +379,8 @@ async fn steward(edge: Arc<Shared>, usage: Arc<dyn UsageSink>, metrics: Option<B
     let pools = Arc::clone(&edge.state.pools);
     let pools_stopped = stopped.clone();
     tokio::spawn(async move { pools.run(pools_stopped).await });
+    let waiting = Arc::clone(&edge);
+    tokio::spawn(async move { waiting.waits.run().await });
     let mut hand_over = interval(HAND_OVER);
     hand_over.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut housekeeping = interval(HOUSEKEEPING);

@@ -20,7 +20,6 @@ use crate::backends::{Line, NoPick};
 use crate::context::{Context, Exchange};
 use crate::edge::Shared;
 use crate::headers::{ForwardFacts, Hsts, rebuild_request, secure_response};
-use crate::patience::Patience;
 use crate::refusal::Refusal;
 
 /// Attempts for one request: the first and two retries.
@@ -72,11 +71,16 @@ pub(crate) fn choose(_: &Session, context: &mut Context, edge: &Shared) -> Resul
 }
 
 /// A connection to the backend is there: from now on it keeps the request waiting.
-pub(crate) fn connected(session: &mut Session, digest: Option<&Digest>, context: &mut Context) {
+pub(crate) fn connected(
+    session: &mut Session,
+    digest: Option<&Digest>,
+    context: &mut Context,
+    edge: &Shared,
+) {
     let is_sent = session.as_mut().is_body_done();
     let Some(exchange) = context.exchange() else { return };
     let line = digest.and_then(Line::of);
-    exchange.patience = line.map(|line| Patience::begin(line, exchange.answer_due(is_sent)));
+    exchange.patience = line.map(|line| edge.waits.begin(line, exchange.answer_due(is_sent)));
 }
 
 /// Makes a visitor's request one of the edge.

@@ -55,7 +55,7 @@ impl ProxyHttp for Hooks {
         digest: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
-        forward::connected(session, digest, context);
+        forward::connected(session, digest, context, &self.edge);
         Ok(())
     }
 

@@ -2,58 +2,86 @@
 //!
 //! The time runs beside pingora, whose own read timeout would have to be chosen before it is known whether the
 //! answer is a stream. When it is over, the connection to the backend is cut and nothing else: the visitor's
-//! connection and its other requests go on. Without a [`Line`] only pingora's long timeout holds.
+//! connection and its other requests go on. Without a [`Line`] only pingora's long timeout holds. One task
+//! looks after all waits, [`STEP`] by [`STEP`]: a timer and a task for each request would cost more than
+//! everything else that the edge adds to it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::backends::Line;
 
-/// The wait for one attempt at one backend. Dropped, it is over.
-pub(crate) struct Patience {
-    until: watch::Sender<Option<Instant>>,
-    was_lost: Arc<AtomicBool>,
+/// How much later than its time a line may be cut.
+const STEP: Duration = Duration::from_millis(50);
+
+/// The wait for one attempt at one backend. Dropped, it is over, and nothing is cut any more.
+pub(crate) struct Patience(Arc<Wait>);
+
+struct Wait {
+    line: Line,
+    until: Mutex<Option<Instant>>,
+    was_lost: AtomicBool,
+}
+
+/// All waits of an edge. Those that are over stay in it for one [`STEP`] at most.
+#[derive(Default)]
+pub(crate) struct Waits(Mutex<Vec<Weak<Wait>>>);
+
+/// A panic elsewhere leaves each value whole: it is replaced in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Waits {
+    /// Has the line cut at `until` unless told otherwise before; none: never.
+    pub(crate) fn begin(&self, line: Line, until: Option<Instant>) -> Patience {
+        let wait = Arc::new(Wait { line, until: Mutex::new(until), was_lost: AtomicBool::new(false) });
+        lock(&self.0).push(Arc::downgrade(&wait));
+        Patience(wait)
+    }
+
+    /// Cuts what is due, until dropped.
+    pub(crate) async fn run(&self) {
+        let mut steps = interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = steps.tick().await;
+            lock(&self.0).retain(|wait| wait.upgrade().is_some_and(|wait| wait.goes_on(now)));
+        }
+    }
+}
+
+impl Wait {
+    /// Cuts the line if it is due. The lock is held meanwhile: a wait that has ended cannot cut a connection
+    /// that another request has by then.
+    fn goes_on(&self, now: Instant) -> bool {
+        let until = lock(&self.until);
+        let is_due = until.is_some_and(|until| until <= now);
+        if is_due {
+            self.was_lost.store(true, Relaxed);
+            self.line.cut();
+        }
+        !is_due
+    }
 }
 
 impl Patience {
-    /// Cuts the line at `until` unless told otherwise before; none: never. Needs a runtime.
-    pub(crate) fn begin(line: Line, until: Option<Instant>) -> Self {
-        let (until, told) = watch::channel(until);
-        let was_lost = Arc::new(AtomicBool::new(false));
-        tokio::spawn(wait(line, told, Arc::clone(&was_lost)));
-        Self { until, was_lost }
-    }
-
     /// From now on it is `until` then; none: for ever.
     pub(crate) fn set(&self, until: Option<Instant>) {
-        self.until.send_if_modified(|held| std::mem::replace(held, until) != until);
+        *lock(&self.0.until) = until;
     }
 
     /// Whether it came to a cut.
     pub(crate) fn was_lost(&self) -> bool {
-        self.was_lost.load(Relaxed)
+        self.0.was_lost.load(Relaxed)
     }
 }
 
-/// Ends when the line is cut or nobody waits any more.
-async fn wait(line: Line, mut told: watch::Receiver<Option<Instant>>, was_lost: Arc<AtomicBool>) {
-    loop {
-        let until = *told.borrow_and_update();
-        let over = async {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            changed = told.changed() => if changed.is_err() { return },
-            () = over => break,
-        }
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.set(None);
     }
-    was_lost.store(true, Relaxed);
-    line.cut();
 }

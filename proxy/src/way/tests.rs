@@ -26,6 +26,7 @@ fn edge(state: Arc<State>, firewall: Arc<dyn Engine>) -> Shared {
         deadlines: Deadlines::default(),
         state,
         firewall,
+        waits: crate::patience::Waits::default(),
     }
 }
 
