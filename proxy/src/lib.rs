@@ -16,6 +16,8 @@ mod edge;
 mod ending;
 mod firewall;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod headers;
 mod hooks;
@@ -25,6 +27,7 @@ mod metrics;
 mod page;
 mod patience;
 mod probe;
+mod proxy_protocol;
 mod quota;
 mod refusal;
 mod routing;
