@@ -5,6 +5,7 @@
 //! of the process, never from a clock. All traffic stays on loopback and ends by itself.
 
 mod cpu;
+mod edge;
 mod figure;
 mod generator;
 mod machine;

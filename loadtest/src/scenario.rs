@@ -20,14 +20,22 @@ pub(crate) enum Scenario {
     Http1Get1k,
     /// Small GET over HTTP/2.
     Http2Get1k,
-    /// Memory and start with 10,000 uploaded certificates.
+    /// Memory, start and handshakes of an edge with 10,000 certificates.
     Certs10k,
+    /// The same with 100,000.
+    Certs100k,
 }
 
 impl Scenario {
     /// All of them, in the order of the list.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::ColdStart, Self::ChangeToEdge, Self::Http1Get1k, Self::Http2Get1k, Self::Certs10k];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::ColdStart,
+        Self::ChangeToEdge,
+        Self::Http1Get1k,
+        Self::Http2Get1k,
+        Self::Certs10k,
+        Self::Certs100k,
+    ];
 
     /// The scenario of that name.
     ///
@@ -46,6 +54,7 @@ impl Scenario {
             Self::Http1Get1k => "http1-get-1k",
             Self::Http2Get1k => "http2-get-1k",
             Self::Certs10k => "certs-10k",
+            Self::Certs100k => "certs-100k",
         }
     }
 
@@ -60,7 +69,8 @@ impl Scenario {
             Self::Http2Get1k => {
                 ("CPU and rate of a 1 KB GET, 32 streams, TLS", "Debian: nginx-light, nghttp2-client")
             }
-            Self::Certs10k => ("memory and restart with 10,000 certificates of 10,000 domains", "-"),
+            Self::Certs10k => ("memory, restart and handshakes of an edge with 10,000 certificates", "-"),
+            Self::Certs100k => ("memory, restart and handshakes of an edge with 100,000 certificates", "-"),
         };
         format!("{:<16} {what} [{needs}]", self.name())
     }
@@ -75,7 +85,8 @@ impl Scenario {
             Self::ChangeToEdge => change::run(effort, report).await,
             Self::Http1Get1k => get::run(Protocol::Http1, effort, report).await,
             Self::Http2Get1k => get::run(Protocol::Http2, effort, report).await,
-            Self::Certs10k => certs::run(effort, report).await,
+            Self::Certs10k => certs::run(10_000, effort, report).await,
+            Self::Certs100k => certs::run(100_000, effort, report).await,
         }
     }
 }

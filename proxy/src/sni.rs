@@ -4,85 +4,31 @@
 //! for one name, the valid one with the greatest id, which was made last: the same one that the control plane
 //! calls active. When a certificate begins says nothing about that. An expired one is served until the control
 //! plane takes it away: a browser's warning tells the visitor more than a broken connection.
+//!
+//! A private key is opened by the first handshake that needs it. One that cannot be used then is logged once,
+//! and its certificate is as if it were not there: the next best is served.
+
+mod issuers;
+mod prepared;
+mod served;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use model::certificate::{Certificate, CertificateName};
 use model::id::CertificateId;
-use model::seal::{SealError, SealingKey};
+use model::seal::SealingKey;
 use model::{Clock, Host, Timestamp};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// A certificate that can be served.
-pub(crate) struct Served {
-    id: CertificateId,
-    names: Vec<CertificateName>,
-    key: Arc<CertifiedKey>,
-    not_before: Timestamp,
-    not_after: Timestamp,
-    /// Whether its end was logged.
-    was_noted: AtomicBool,
-}
-
-/// Why a certificate cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CertificateError {
-    /// The key does not open.
-    #[error("its private key does not open: {0}")]
-    Sealed(#[from] SealError),
-    /// The chain is not PEM.
-    #[error("its chain is not PEM: {0}")]
-    Pem(rustls::pki_types::pem::Error),
-    /// The chain is empty.
-    #[error("its chain has no certificate")]
-    Empty,
-    /// The key is no key, or another certificate's.
-    #[error("its private key cannot be used: {0}")]
-    Key(#[from] rustls::Error),
-}
-
-impl Served {
-    /// Opens and parses `certificate`.
-    ///
-    /// # Errors
-    /// [`CertificateError`]; never tells anything of the key.
-    pub(crate) fn prepare(
-        certificate: &Certificate,
-        sealing_key: &SealingKey,
-    ) -> Result<Self, CertificateError> {
-        let context = Certificate::key_context(certificate.id);
-        let key = sealing_key.open(&context, &certificate.key)?;
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes())
-                .collect::<Result<_, _>>()
-                .map_err(CertificateError::Pem)?;
-        if chain.is_empty() {
-            return Err(CertificateError::Empty);
-        }
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_vec()));
-        let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
-        Ok(Self {
-            id: certificate.id,
-            names: certificate.names.clone(),
-            key: Arc::new(key),
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-            was_noted: AtomicBool::new(false),
-        })
-    }
-
-    fn is_valid(&self, now: Timestamp) -> bool {
-        self.not_before <= now && now < self.not_after
-    }
-}
+use issuers::Interned;
+use prepared::{MOST_PREPARED, Prepared};
+pub(crate) use served::CertificateError;
+use served::Served;
 
 /// All certificates of an edge, found by name without an allocation.
 pub(crate) struct Certificates {
@@ -90,18 +36,33 @@ pub(crate) struct Certificates {
     /// By the name that the wildcard stands below.
     wildcard: DashMap<Host, Vec<Arc<Served>>, RandomState>,
     by_id: DashMap<CertificateId, Arc<Served>, RandomState>,
+    issuers: Interned,
+    prepared: Prepared,
+    sealing_key: SealingKey,
     clock: Arc<dyn Clock>,
 }
 
 impl Certificates {
-    /// None yet.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { exact: DashMap::default(), wildcard: DashMap::default(), by_id: DashMap::default(), clock }
+    /// None yet; their private keys open with `sealing_key`.
+    pub(crate) fn new(sealing_key: SealingKey, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            exact: DashMap::default(),
+            wildcard: DashMap::default(),
+            by_id: DashMap::default(),
+            issuers: Interned::default(),
+            prepared: Prepared::with_room_for(MOST_PREPARED),
+            sealing_key,
+            clock,
+        }
     }
 
-    /// Serves `served` from the next handshake on, in place of the one with the same id.
-    pub(crate) fn put(&self, served: Served) {
-        let served = Arc::new(served);
+    /// Serves `certificate` from the next handshake on, in place of the one with the same id. Costs the same
+    /// however many there are.
+    ///
+    /// # Errors
+    /// [`CertificateError`]; what was served before is served on.
+    pub(crate) fn put(&self, certificate: &Certificate) -> Result<(), CertificateError> {
+        let served = Arc::new(Served::read(certificate, &self.sealing_key, &self.issuers)?);
         let old = self.by_id.insert(served.id, Arc::clone(&served));
         for name in &served.names {
             let (map, host) = self.place(name);
@@ -110,6 +71,7 @@ impl Certificates {
         for name in old.iter().flat_map(|old| &old.names).filter(|name| !served.names.contains(name)) {
             self.take_out(name, served.id);
         }
+        Ok(())
     }
 
     /// Forgets one; another one for the same names is served instead, if there is one.
@@ -126,14 +88,34 @@ impl Certificates {
         gone.into_iter().for_each(|id| self.remove(id));
     }
 
-    /// The certificate for `name`, which is canonical.
+    /// The certificate for `name`, which is canonical, with its key open. Takes no lock but the maps' own
+    /// unless the key has to be opened.
     pub(crate) fn find(&self, name: &str, now: Timestamp) -> Option<Arc<CertifiedKey>> {
+        // Ends: each turn serves, or spoils one more.
+        loop {
+            let served = match self.look_up(name, now)? {
+                Found::Prepared(key) => return Some(key),
+                Found::Sealed(served) => served,
+            };
+            match served.prepare(&self.sealing_key) {
+                Ok(key) => return Some(self.prepared.keep(&served, key)),
+                Err(error) if served.spoil() => {
+                    tracing::error!(certificate = %served.id, %error, "certificate cannot be served");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// The maps are free again when this returns: opening a key takes its time.
+    fn look_up(&self, name: &str, now: Timestamp) -> Option<Found> {
         let exact = self.exact.get(name);
         let parent = name.split_once('.').map_or("", |(_, parent)| parent);
         let wildcard = self.wildcard.get(parent);
         let exact = exact.as_deref().map_or(&[][..], Vec::as_slice);
         let wildcard = wildcard.as_deref().map_or(&[][..], Vec::as_slice);
-        choose(exact, wildcard, now).map(|served| Arc::clone(&served.key))
+        let served = choose(exact, wildcard, now)?;
+        Some(served.prepared().map_or_else(|| Found::Sealed(Arc::clone(served)), Found::Prepared))
     }
 
     /// How many there are.
@@ -174,9 +156,19 @@ impl Certificates {
     }
 }
 
+/// What a look-up finds.
+enum Found {
+    /// Ready to be served.
+    Prepared(Arc<CertifiedKey>),
+    /// Its key is to be opened first.
+    Sealed(Arc<Served>),
+}
+
 /// Keeps the list ordered by id, greatest first: ids tell the order in which certificates were made.
 fn insert(list: &mut Vec<Arc<Served>>, served: &Arc<Served>) {
     list.retain(|other| other.id != served.id);
+    // Nearly every name has one.
+    list.reserve_exact(1);
     let at = list.partition_point(|other| other.id > served.id);
     list.insert(at, Arc::clone(served));
 }
@@ -187,7 +179,7 @@ fn choose<'s>(
     wildcard: &'s [Arc<Served>],
     now: Timestamp,
 ) -> Option<&'s Arc<Served>> {
-    let all = || exact.iter().chain(wildcard);
+    let all = || exact.iter().chain(wildcard).filter(|served| !served.is_spoilt());
     all().find(|served| served.is_valid(now)).or_else(|| all().next())
 }
 

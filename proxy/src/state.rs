@@ -29,7 +29,7 @@ use crate::edge::EdgeError;
 use crate::headers::{Hsts, PreparedPolicy};
 use crate::metrics::{Metrics, Readings, Series};
 use crate::settings::Settings;
-use crate::sni::{Certificates, Served};
+use crate::sni::Certificates;
 use crate::usage::{Ledger, Meter};
 
 /// The memory of one edge.
@@ -46,7 +46,6 @@ pub struct State {
     pub(crate) course: Course,
     /// The port in redirects to https.
     pub(crate) https_port: AtomicU16,
-    sealing_key: SealingKey,
     hosts: DashMap<Host, Route, RandomState>,
     apps: DashMap<AppId, Arc<SiteEntry>, RandomState>,
     tenants: DashMap<TenantId, Arc<TenantEntry>, RandomState>,
@@ -111,14 +110,13 @@ impl State {
             stopwatch: Stopwatch::start(),
             zones: settings.zones.clone(),
             hsts: settings.hsts,
-            certificates: Arc::new(Certificates::new(Arc::clone(&clock))),
+            certificates: Arc::new(Certificates::new(sealing_key, Arc::clone(&clock))),
             pools: Pools::new(pool_settings),
             visitors: VisitorTable::with_bytes(settings.visitor_table_bytes),
             metrics: Metrics::new(),
             ledger: Ledger::default(),
             course: Course::default(),
             https_port: AtomicU16::new(settings.public_https_port.unwrap_or(443)),
-            sealing_key,
             hosts: DashMap::default(),
             apps: DashMap::default(),
             tenants: DashMap::default(),
@@ -152,6 +150,13 @@ impl State {
     #[must_use]
     pub fn certificates(&self) -> usize {
         self.certificates.len()
+    }
+
+    /// Whether a handshake for `name`, which is canonical, finds a certificate now. Does what the handshake
+    /// does: opens the private key if no handshake has done so yet.
+    #[must_use]
+    pub fn can_serve(&self, name: &str) -> bool {
+        self.certificates.find(name, self.clock.now()).is_some()
     }
 
     /// Notes whether the control plane answers, for the metric `stoa_feed_connected`.
@@ -200,9 +205,7 @@ impl State {
             }
             Object::Site(site) => self.put_site(site),
             Object::Certificate(certificate) => {
-                let served =
-                    Served::prepare(certificate, &self.sealing_key).map_err(|error| error.to_string())?;
-                self.certificates.put(served);
+                self.certificates.put(certificate).map_err(|error| error.to_string())?;
             }
             Object::Challenge(challenge) => {
                 self.challenges.insert(challenge.token.clone(), Arc::new(challenge.clone()));

@@ -1,56 +1,124 @@
-//! Ten thousand certificates: memory of the edge and time to start with them.
+//! Many certificates: what each costs an edge in memory, how long it starts with them, and what the first and
+//! the later handshakes of a name cost.
+//!
+//! The edge runs alone, from a replica that is written here as the feed would write it: a hundred thousand
+//! uploads would measure the database. It is started three times: with nothing, with certificates only, and
+//! with a site for each. The differences are the shares of a certificate and of a site.
 
-use reqwest::Method;
-use serde_json::json;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
 use tokio::time::Instant;
 
 use crate::Effort;
 use crate::cpu;
-use crate::figure::Report;
-use crate::process::Process;
-use crate::stoa::{Stoa, ZONE};
+use crate::edge::{self, Edge};
+use crate::figure::{Report, percentile};
 
-/// Apps share the certificates out: an app carries this many.
-const APPS: usize = 100;
+use market::{Market, Share};
 
-/// Runs the scenario: certificates for `<app>.<zone>` are uploaded, then the process is started again.
-pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let stoa = Stoa::start(folder.path(), 0, "").await?;
-    let count = if effort.quick { 1_000 } else { 10_000 };
-    let before = cpu::resident_bytes(stoa.process.id())?;
+mod market;
+
+/// Names that are asked for one after another.
+const VISITED: usize = 2_000;
+
+/// Runs the scenario with `count` certificates.
+pub(super) async fn run(count: usize, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    let count = if effort.quick { 1_000 } else { count };
     let begun = Instant::now();
-    for batch in 0..count / APPS {
-        upload(&stoa, batch).await?;
+    let market = tokio::task::spawn_blocking(move || Market::make(count)).await??;
+    report.add("generator", "seeded", begun.elapsed().as_secs_f64(), "s");
+    let empty = start(&market, Share::Nothing).await?;
+    let certificates = start(&market, Share::Certificates).await?;
+    let all = start(&market, Share::CertificatesAndSites).await?;
+    let each = |more: &Started, less: &Started| (more.resident - less.resident) / as_f64(count) / 1024.0;
+    report.add("stoa", "memory_per_certificate", each(&certificates, &empty), "KB");
+    report.add("stoa", "memory_per_certificate_and_app", each(&all, &empty), "KB");
+    report.add("stoa", "restart_until_ready", all.ready, "ms");
+    report.add("stoa", "resident_after_restart", all.resident / 1_048_576.0, "MB");
+    let https = all.edge.https;
+    let times = tokio::task::spawn_blocking(move || handshakes(&market, https)).await??;
+    for (figure, mut times) in [("first_handshake", times.first), ("later_handshake", times.later)] {
+        report.add("stoa", &format!("{figure}_p50"), percentile(&mut times, 50), "ms");
+        report.add("stoa", &format!("{figure}_p99"), percentile(&mut times, 99), "ms");
     }
-    report.add("stoa", "uploaded", begun.elapsed().as_secs_f64(), "s");
-    let growth = (cpu::resident_bytes(stoa.process.id())? - before) / as_f64(count);
-    report.add("stoa", "memory_per_certificate_and_app", growth / 1024.0, "KB");
-    stop(stoa.process)?;
-    let begun = Instant::now();
-    let stoa = Stoa::start(folder.path(), 0, "").await?;
-    report.add("stoa", "restart_until_ready", begun.elapsed().as_secs_f64() * 1000.0, "ms");
-    let resident = cpu::resident_bytes(stoa.process.id())?;
-    report.add("stoa", "resident_after_restart", resident / 1_048_576.0, "MB");
+    let resident = cpu::resident_bytes(all.edge.process.id())?;
+    report.add("stoa", "resident_after_handshakes", resident / 1_048_576.0, "MB");
     Ok(())
 }
 
-fn stop(process: Process) -> anyhow::Result<()> {
-    process.stop()
+struct Started {
+    edge: Edge,
+    /// Milliseconds from the start of the process to `/readyz`.
+    ready: f64,
+    /// Bytes.
+    resident: f64,
+    _folder: tempfile::TempDir,
+}
+
+async fn start(market: &Market, share: Share) -> anyhow::Result<Started> {
+    let folder = tempfile::tempdir()?;
+    market.write(&edge::replica(folder.path()), share)?;
+    let begun = Instant::now();
+    let edge = Edge::start(folder.path(), 0).await?;
+    let ready = begun.elapsed().as_secs_f64() * 1000.0;
+    settle(edge.process.id()).await?;
+    let resident = cpu::resident_bytes(edge.process.id())?;
+    Ok(Started { edge, ready, resident, _folder: folder })
+}
+
+/// Waits until the allocator has given back what the start needed and nobody holds any more.
+async fn settle(pid: u32) -> anyhow::Result<()> {
+    let mut before = f64::MAX;
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let now = cpu::resident_bytes(pid)?;
+        if before - now < 65_536.0 {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// Milliseconds each.
+struct Times {
+    first: Vec<f64>,
+    later: Vec<f64>,
+}
+
+/// Full handshakes, one after another: those that open a name's key, and those that find it open.
+fn handshakes(market: &Market, port: u16) -> anyhow::Result<Times> {
+    let config = Arc::new(client(&market.authority)?);
+    let step = (market.len() / VISITED).max(1);
+    let names: Vec<String> = (0..market.len()).step_by(step).map(Market::host).collect();
+    let round =
+        || names.iter().map(|name| handshake(&config, port, name)).collect::<anyhow::Result<Vec<f64>>>();
+    Ok(Times { first: round()?, later: round()? })
+}
+
+fn client(authority: &rustls::pki_types::CertificateDer<'static>) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone())?;
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
+fn handshake(config: &Arc<ClientConfig>, port: u16, name: &str) -> anyhow::Result<f64> {
+    let begun = Instant::now();
+    let mut tcp = TcpStream::connect(("127.0.0.1", port))?;
+    tcp.set_nodelay(true)?;
+    let mut session = ClientConnection::new(Arc::clone(config), ServerName::try_from(name.to_owned())?)?;
+    Stream::new(&mut session, &mut tcp).flush().with_context(|| format!("no handshake for {name}"))?;
+    anyhow::ensure!(!session.is_handshaking(), "the handshake for {name} was not done");
+    Ok(begun.elapsed().as_secs_f64() * 1000.0)
 }
 
 fn as_f64(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)
-}
-
-async fn upload(stoa: &Stoa, batch: usize) -> anyhow::Result<()> {
-    let tenant = stoa.tenant(&format!("certs-{batch}")).await?;
-    for at in 0..APPS {
-        let name = format!("c-{batch}-{at}");
-        let app = stoa.app(&tenant, &name, 9).await?;
-        let made = rcgen::generate_simple_self_signed(vec![format!("{name}.{ZONE}")])?;
-        let body = json!({"chain": made.cert.pem(), "key": made.signing_key.serialize_pem()});
-        stoa.call(Method::POST, &format!("/apps/{app}/certificates"), Some(body)).await?;
-    }
-    Ok(())
 }
