@@ -11,10 +11,11 @@
 //! | `/status/CODE` | that status |
 //! | `/cookie/DOMAIN` | a cookie for that domain |
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -53,6 +54,7 @@ pub struct Origin {
 struct Shared {
     name: String,
     requests: AtomicU64,
+    paths: Mutex<HashMap<String, u64>>,
 }
 
 impl Origin {
@@ -61,7 +63,8 @@ impl Origin {
     /// # Errors
     /// If no port is free.
     pub async fn start(name: &str) -> Result<Self> {
-        let shared = Arc::new(Shared { name: name.to_owned(), requests: AtomicU64::new(0) });
+        let shared = Shared { name: name.to_owned(), requests: AtomicU64::new(0), paths: Mutex::default() };
+        let shared = Arc::new(shared);
         let mut origin = Self { shared, port: Port::lease()?, alive: watch::Sender::new(true) };
         origin.revive().await?;
         Ok(origin)
@@ -83,6 +86,12 @@ impl Origin {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::SeqCst)
+    }
+
+    /// Requests seen so far for exactly this path.
+    #[must_use]
+    pub fn requests_for(&self, path: &str) -> u64 {
+        self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied().unwrap_or(0)
     }
 
     /// Closes the listener and every connection, as a crash does.
@@ -120,10 +129,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, alive: watch::Receiv
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>, alive: watch::Receiver<bool>) {
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
         let (shared, alive) = (Arc::clone(&shared), alive.clone());
         async move {
             shared.requests.fetch_add(1, Ordering::SeqCst);
+            let path = request.uri().path().to_owned();
+            *shared.paths.lock().unwrap_or_else(PoisonError::into_inner).entry(path).or_default() += 1;
             Ok::<_, Infallible>(answer(request, &shared.name, alive).await)
         }
     });
