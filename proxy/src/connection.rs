@@ -22,8 +22,10 @@ use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+pub(crate) use guard::{Flood, Guard, Limits};
 pub(crate) use wire::{Gauge, Wire};
 
+pub(crate) mod guard;
 mod wire;
 
 /// What is known of a connection.
@@ -70,6 +72,7 @@ impl Carrier {
 /// A connection in the shape that pingora takes.
 pub(crate) struct Connection {
     transport: Transport,
+    screen: Screen,
     digest: Arc<ProxyDigest>,
     fd: UniqueIDType,
 }
@@ -82,12 +85,26 @@ pub(crate) enum Transport {
     Tls(Box<TlsStream<Wire>>),
 }
 
+/// What stands between the bytes' way and pingora.
+pub(crate) enum Screen {
+    /// Nothing.
+    Open,
+    /// Whoever floods over HTTP/2 is ended.
+    Http2(Box<Guard>),
+}
+
 impl Connection {
-    /// Joins the bytes and what is known of them. `empty` is a response that stands for none.
-    pub(crate) fn new(transport: Transport, carrier: Arc<Carrier>, empty: ResponseHeader) -> Self {
+    /// Joins the bytes, what stands before them, and what is known of them. `empty` is a response that stands for
+    /// none.
+    pub(crate) fn new(
+        transport: Transport,
+        screen: Screen,
+        carrier: Arc<Carrier>,
+        empty: ResponseHeader,
+    ) -> Self {
         let fd = transport.wire().as_raw_fd();
         let digest = Arc::new(ProxyDigest::new(Box::new(empty), Some(Box::new(carrier))));
-        Self { transport, digest, fd }
+        Self { transport, screen, digest, fd }
     }
 }
 
@@ -98,11 +115,74 @@ impl Transport {
             Self::Tls(stream) => stream.get_ref().0,
         }
     }
+
+    /// Whether TLS settled on HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match &mut *self {
+            Self::Plain(wire) => Pin::new(wire).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(wire) => Pin::new(wire).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(wire) => Pin::new(wire).poll_write_vectored(cx, pieces),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match &mut *self {
+            Self::Plain(wire) => Pin::new(wire).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match &mut *self {
+            Self::Plain(wire) => Pin::new(wire).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }
 
@@ -112,9 +192,10 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(wire) => Pin::new(wire).poll_read(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        let Self { transport, screen, .. } = &mut *self;
+        match screen {
+            Screen::Open => Pin::new(transport).poll_read(cx, buf),
+            Screen::Http2(guard) => guard.poll_read(transport, cx, buf),
         }
     }
 }
@@ -125,9 +206,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(wire) => Pin::new(wire).poll_write(cx, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        let Self { transport, screen, .. } = &mut *self;
+        match screen {
+            Screen::Open => Pin::new(transport).poll_write(cx, bytes),
+            Screen::Http2(guard) => guard.poll_write(transport, cx, bytes),
         }
     }
 
@@ -136,9 +218,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         pieces: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(wire) => Pin::new(wire).poll_write_vectored(cx, pieces),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+        let Self { transport, screen, .. } = &mut *self;
+        match screen {
+            Screen::Open => Pin::new(transport).poll_write_vectored(cx, pieces),
+            Screen::Http2(guard) => guard.poll_write_vectored(transport, cx, pieces),
         }
     }
 
@@ -147,17 +230,15 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(wire) => Pin::new(wire).poll_flush(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        let Self { transport, screen, .. } = &mut *self;
+        match screen {
+            Screen::Open => Pin::new(transport).poll_flush(cx),
+            Screen::Http2(guard) => guard.poll_flush(transport, cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(wire) => Pin::new(wire).poll_shutdown(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }
 
@@ -180,10 +261,8 @@ impl Ssl for Connection {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
         match &self.transport {
             Transport::Plain(_) => None,
-            Transport::Tls(stream) => match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Some(ALPN::H2),
-                _ => Some(ALPN::H1),
-            },
+            transport if transport.is_http2() => Some(ALPN::H2),
+            Transport::Tls(_) => Some(ALPN::H1),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pingora_core::apps::{HttpServerApp as _, HttpServerOptions};
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use rustls::RootCertStore;
@@ -38,6 +39,8 @@ use crate::usage::UsageSink;
 
 /// Connections to backends that one worker keeps.
 const KEPT_CONNECTIONS: usize = 256;
+/// How much longer than the guard the HTTP/2 library waits for an idle connection.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Time between two hand-overs of usage: what a kill may lose.
 const HAND_OVER: Duration = Duration::from_secs(1);
 /// Time between two looks for what has expired.
@@ -352,11 +355,36 @@ async fn wait_for(flag: &mut watch::Receiver<bool>) {
 fn proxy(conf: &Arc<ServerConf>, edge: &Arc<Shared>) -> HttpProxy<Hooks> {
     let mut proxy = http_proxy(conf, Hooks { edge: Arc::clone(edge) });
     let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(edge.deadlines.idle);
+    // The guard ends idle connections with a farewell. This is for streams that it takes for open because the
+    // visitor does not take the end of their answers.
+    options.h2_idle_timeout = Some(edge.deadlines.idle + FAREWELL);
     // So that CONNECT comes to our own refusal, which is logged and counted.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
+    proxy.h2_options = Some(h2_options());
     proxy
+}
+
+/// What HTTP/2 offers to visitors, all of it stated but the budget for small DATA frames, which follows the
+/// window. Extended CONNECT (RFC 8441) is not offered.
+fn h2_options() -> H2Options {
+    let mut options = default_h2_options();
+    options
+        .max_concurrent_streams(100)
+        .max_frame_size(16 << 10)
+        // Above what `head` takes, so that a visitor with large cookies gets a page.
+        .max_header_list_size(64 << 10)
+        .header_table_size(4 << 10)
+        // One upload that its app does not take must not block three others.
+        .initial_window_size(64 << 10)
+        .initial_connection_window_size(256 << 10)
+        .max_send_buffer_size(128 << 10)
+        // The guard ends floods earlier; these are a second line.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(Some(64))
+        .max_concurrent_reset_streams(50)
+        .reset_stream_duration(Duration::from_secs(1));
+    options
 }
 
 fn server_conf(settings: &Settings) -> Arc<ServerConf> {

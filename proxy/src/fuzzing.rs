@@ -3,6 +3,7 @@
 
 #![expect(clippy::panic, reason = "a broken promise is what a fuzzer looks for")]
 
+use crate::connection::guard;
 use crate::proxy_protocol::{self, MOST_BYTES, Origin};
 
 /// A PROXY header: its length lies within the bytes, more bytes behind it change nothing, and what it says
@@ -26,5 +27,15 @@ pub fn proxy_header(bytes: &[u8]) {
     }
     if proxy_protocol::parse(&proxy_protocol::LOCAL).is_err() {
         panic!("LOCAL is not read");
+    }
+}
+
+/// The frames of HTTP/2, both ways: that a flood is one does not depend on the pieces in which it comes. The
+/// first byte says how large they are.
+pub fn http2_frames(bytes: &[u8]) {
+    let Some((size, rest)) = bytes.split_first() else { return };
+    let (whole, pieces) = (guard::judge(rest, rest.len()), guard::judge(rest, usize::from(*size)));
+    if whole != pieces {
+        panic!("in one piece it is {whole:?}, in pieces {pieces:?}");
     }
 }

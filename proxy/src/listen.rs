@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::connection::{Carrier, Connection, Settled, Transport, Wire};
+use crate::connection::{Carrier, Connection, Guard, Limits, Screen, Settled, Transport, Wire};
 use crate::edge::{EdgeError, Shared};
 use crate::hooks::Hooks;
 use crate::metrics::Handshake;
@@ -179,6 +179,11 @@ fn admit(worker: &Worker, tcp: TcpStream, client: SocketAddr, protection: Protec
         if gauge.was_cut() {
             metrics.connections_cut.inc();
         }
+        metrics.http2_stream_errors.inc_by(gauge.stream_errors());
+        if let Some(kind) = gauge.flood() {
+            metrics.count_flood(kind);
+            tracing::debug!(%client, kind = kind.as_str(), "connection was ended: it flooded over HTTP/2");
+        }
         drop(slot);
     });
 }
@@ -223,6 +228,16 @@ fn carrier(
 async fn serve(worker: &Worker, transport: Transport, carrier: Arc<Carrier>) {
     // A response with a known status always builds.
     let Ok(empty) = ResponseHeader::build(200, Some(0)) else { return };
-    let connection = Connection::new(transport, carrier, empty);
+    let screen = screen(&transport, &carrier, &worker.edge);
+    let connection = Connection::new(transport, screen, carrier, empty);
     worker.proxy.process_new(Box::new(connection), &worker.draining).await;
+}
+
+fn screen(transport: &Transport, carrier: &Carrier, edge: &Shared) -> Screen {
+    if !transport.is_http2() {
+        return Screen::Open;
+    }
+    let deadlines = &edge.deadlines;
+    let limits = Limits { header: deadlines.header, idle: deadlines.idle, stall: deadlines.body };
+    Screen::Http2(Box::new(Guard::new(limits, Arc::clone(&carrier.gauge))))
 }

@@ -13,6 +13,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use crate::connection::Flood;
+
 /// Tenants with a label of their own.
 const NAMED_TENANTS: usize = 200;
 /// Label of all others; a slug has no underscore.
@@ -105,6 +107,9 @@ pub(crate) struct Metrics {
     pub(crate) connections_over_cap: IntCounter,
     /// Connections that were cut because a header section was overdue.
     pub(crate) connections_cut: IntCounter,
+    floods: IntCounterVec,
+    /// Streams of HTTP/2 that were reset because of what the visitor sent.
+    pub(crate) http2_stream_errors: IntCounter,
     /// Attempts at another backend.
     pub(crate) retries: IntCounter,
     /// Lines of the access log that were lost.
@@ -148,6 +153,17 @@ impl Metrics {
                 "stoa_connections_cut_total",
                 "Connections cut because a header section was overdue.",
             ),
+            floods: counters(
+                &registry,
+                "stoa_http2_floods_total",
+                "Connections ended because they flooded over HTTP/2.",
+                &["kind"],
+            ),
+            http2_stream_errors: counter(
+                &registry,
+                "stoa_http2_stream_errors_total",
+                "Streams of HTTP/2 reset because of what the visitor sent.",
+            ),
             retries: counter(&registry, "stoa_retries_total", "Attempts at another backend."),
             log_dropped: counter(&registry, "stoa_access_log_dropped_total", "Lines of the access log lost."),
             body_bytes: directions(&bytes),
@@ -181,6 +197,11 @@ impl Metrics {
     /// Counts a refusal.
     pub(crate) fn count_refusal(&self, code: &'static str) {
         self.refusals.with_label_values(&[code]).inc();
+    }
+
+    /// Counts a connection that was ended for a flood.
+    pub(crate) fn count_flood(&self, kind: Flood) {
+        self.floods.with_label_values(&[kind.as_str()]).inc();
     }
 
     /// Counts a handshake.

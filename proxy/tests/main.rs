@@ -3,6 +3,7 @@
 
 mod drain;
 mod forwarding;
+mod http2;
 mod market;
 mod operating;
 mod protection;

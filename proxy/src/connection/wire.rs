@@ -8,13 +8,15 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use super::Flood;
 
 /// Writes are joined up to so many bytes: one full TLS record.
 const JOIN_BYTES: usize = 16 << 10;
@@ -29,6 +31,9 @@ pub(crate) struct Gauge {
     was_cut: AtomicBool,
     read: AtomicU64,
     written: AtomicU64,
+    /// One more than the place in [`Flood::ALL`]; 0: none.
+    flood: AtomicUsize,
+    stream_errors: AtomicU64,
 }
 
 impl Gauge {
@@ -51,6 +56,31 @@ impl Gauge {
     /// Whether the deadline ended the connection.
     pub(crate) fn was_cut(&self) -> bool {
         self.was_cut.load(Relaxed)
+    }
+
+    /// A deadline ends the connection.
+    pub(super) fn note_cut(&self) {
+        self.was_cut.store(true, Relaxed);
+    }
+
+    /// A flood ends the connection.
+    pub(super) fn note_flood(&self, flood: Flood) {
+        self.flood.store(1 + flood as usize, Relaxed);
+    }
+
+    /// The flood that ended the connection.
+    pub(crate) fn flood(&self) -> Option<Flood> {
+        Flood::ALL.get(self.flood.load(Relaxed).checked_sub(1)?).copied()
+    }
+
+    /// Streams were reset because of what the visitor sent.
+    pub(super) fn note_stream_errors(&self, count: u64) {
+        self.stream_errors.fetch_add(count, Relaxed);
+    }
+
+    /// Streams that were reset because of what the visitor sent; known when the connection is over.
+    pub(crate) fn stream_errors(&self) -> u64 {
+        self.stream_errors.load(Relaxed)
     }
 
     /// Bytes on the wire so far, in and out.
@@ -182,7 +212,7 @@ impl AsyncRead for Wire {
             }
             Poll::Pending => {
                 ready!(self.poll_overdue(cx));
-                self.gauge.was_cut.store(true, Relaxed);
+                self.gauge.note_cut();
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the header section is overdue")))
             }
         }

@@ -1,0 +1,3 @@
+//! HTTP/2 from visitors who are right, wrong, slow or hostile.
+
+mod floods;
