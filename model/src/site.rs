@@ -25,7 +25,7 @@ pub struct Site {
     pub backends: Vec<Backend>,
     /// Headers added to its responses.
     pub headers: HeaderPolicy,
-    /// Time limits and health checks.
+    /// Time limits, health checks, load limits.
     pub settings: Settings,
 }
 
@@ -91,7 +91,7 @@ impl ReferrerPolicy {
     }
 }
 
-/// Time limits and health checks of an app. All milliseconds.
+/// Time limits, health checks and load limits of an app. What ends in `_ms` is milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -105,6 +105,10 @@ pub struct Settings {
     pub health_path: Option<String>,
     /// Time between two health checks of a backend. 200 to 600,000.
     pub health_interval_ms: u32,
+    /// How long the share of a backend grows that was added or is fit again. 0 (not at all) to 600,000.
+    pub slow_start_ms: u32,
+    /// Most requests that an edge sends to one backend at a time. 1 to 100,000.
+    pub max_in_flight: u32,
 }
 
 impl Default for Settings {
@@ -115,6 +119,8 @@ impl Default for Settings {
             total_timeout_ms: 300_000,
             health_path: None,
             health_interval_ms: 2_000,
+            slow_start_ms: 10_000,
+            max_in_flight: 1_024,
         }
     }
 }
@@ -150,6 +156,8 @@ impl Settings {
             ("first_byte_timeout_ms", self.first_byte_timeout_ms, 1, 600_000),
             ("total_timeout_ms", self.total_timeout_ms, 1, 3_600_000),
             ("health_interval_ms", self.health_interval_ms, 200, 600_000),
+            ("slow_start_ms", self.slow_start_ms, 0, 600_000),
+            ("max_in_flight", self.max_in_flight, 1, 100_000),
         ];
         for (field, value, min, max) in fields {
             if !(min..=max).contains(&value) {

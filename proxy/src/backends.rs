@@ -1,7 +1,7 @@
 //! Where requests go: the pools of backends, their health, their addresses.
 //!
 //! Two witnesses tell how a backend fares: checks that one task makes for all pools, and the requests
-//! themselves. Names are resolved by the same task, so that a request meets addresses only. Fails open:
+//! themselves, which open and close a breaker. Names are resolved by the same task, so that a request meets addresses only. Fails open:
 //! when every backend of an app looks bad, requests are sent to try (see [`Pool::pick`]), because a wrong
 //! check must not take an app down. pingora's own load balancing is deliberately not used: it has a task
 //! per app and no notion of requests in flight.
@@ -28,9 +28,11 @@ pub(crate) use line::Line;
 pub(crate) use pool::{Lease, NoPick, Pool};
 use pool::{Member, SUSPICION};
 use schedule::Schedule;
+pub(crate) use tally::Tally;
 use traffic::Traffic;
 use uptime::Uptime;
 
+mod breaker;
 mod budget;
 mod check;
 mod choice;
@@ -40,8 +42,10 @@ mod health;
 mod line;
 mod pool;
 mod schedule;
+mod tally;
 mod traffic;
 mod uptime;
+mod warmup;
 
 /// Most health checks at once: with 2 ms each, 32,000 a second.
 const CHECKS_AT_ONCE: usize = 64;
@@ -74,6 +78,7 @@ pub(crate) struct Pools {
     fence: Arc<Fence>,
     checker: Arc<Checker>,
     uptime: Uptime,
+    tally: Arc<Tally>,
     checks: Arc<Schedule>,
     lookups: Arc<Schedule>,
 }
@@ -87,6 +92,7 @@ impl Pools {
             fence: Arc::new(Fence::new(settings.forbidden)),
             checker: Arc::new(Checker::new(settings.roots)),
             uptime,
+            tally: Arc::default(),
             checks: Schedule::new(uptime, |endpoint| &endpoint.check_due),
             lookups: Schedule::new(uptime, |endpoint| &endpoint.lookup_due),
         })
@@ -94,10 +100,12 @@ impl Pools {
 
     /// Makes `backends` the ones of `app`. A backend that it had before keeps its health, its requests in flight
     /// and its addresses. One URL given twice is one backend with both weights. Requests that are under way
-    /// end where they are.
+    /// end where they are. What is added to backends that take traffic begins slowly, and so does what was
+    /// drained until now.
     pub(crate) fn replace(&self, app: AppId, backends: &[Backend], settings: &Settings) -> Arc<Pool> {
         let old = self.pools.get(&app).map(|pool| Arc::clone(&pool));
         let traffic = old.as_ref().map_or_else(Arc::default, |old| Arc::clone(&old.traffic));
+        let is_running = old.iter().flat_map(|old| &old.members).any(|member| member.weight > 0);
         let mut members: Vec<Member> = Vec::with_capacity(backends.len());
         for backend in backends {
             let weight = u32::from(backend.weight);
@@ -111,6 +119,9 @@ impl Pools {
                 Some(member) => self.keep(&member.endpoint, settings),
                 None => self.admit(app, backend, settings, &traffic),
             };
+            if is_running && weight > 0 && kept.is_none_or(|member| member.weight == 0) {
+                endpoint.health.warm_up(self.uptime.millis());
+            }
             members.push(Member { endpoint, weight });
         }
         let pool = Arc::new(Pool {
@@ -155,6 +166,11 @@ impl Pools {
         })
     }
 
+    /// How often breakers turned.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     fn keep(&self, endpoint: &Arc<Endpoint>, settings: &Settings) -> Arc<Endpoint> {
         if **endpoint.settings.load() != *settings {
             endpoint.settings.store(Arc::new(settings.clone()));
@@ -170,7 +186,13 @@ impl Pools {
         settings: &Settings,
         traffic: &Arc<Traffic>,
     ) -> Arc<Endpoint> {
-        let endpoint = Endpoint::new(app, backend.url.clone(), settings, Arc::clone(traffic), &self.fence);
+        let endpoint = Endpoint::new(
+            app,
+            backend.url.clone(),
+            settings,
+            Arc::clone(traffic),
+            (&self.tally, &self.fence),
+        );
         if matches!(backend.url.host, BackendHost::Name(_)) {
             self.lookups.put(&endpoint, Duration::ZERO);
         }
@@ -187,7 +209,8 @@ async fn check(endpoint: Arc<Endpoint>, checker: Arc<Checker>, uptime: Uptime) -
     let settings = endpoint.settings.load_full();
     let address = endpoint.address();
     if let Some(address) = address {
-        endpoint.note_check(checker.check(&endpoint.url, address, &settings).await);
+        let result = checker.check(&endpoint.url, address, &settings).await;
+        endpoint.note_check(result, uptime.millis());
     }
     let interval = settings.health_interval();
     let is_idle = address.is_some() && endpoint.traffic.is_idle(uptime.millis());

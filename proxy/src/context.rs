@@ -60,8 +60,8 @@ pub(crate) struct Exchange {
     pub(crate) admitted: Admitted,
     /// The backend that it is at.
     pub(crate) lease: Option<Lease>,
-    /// The backend that is tried next.
-    pub(crate) next: Option<Lease>,
+    /// The backend that is tried next. Boxed, because hardly a request has one.
+    pub(crate) next: Option<Box<Lease>>,
     /// Places in the pool of the backends that were tried.
     pub(crate) tried: Vec<usize>,
     /// How long the backend that it is at may keep it waiting; none before it is at one.

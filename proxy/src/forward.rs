@@ -28,6 +28,7 @@ pub(crate) const ATTEMPTS: usize = 3;
 pub(crate) const NO_CARRIER: ErrorType = ErrorType::new("StoaNoCarrier");
 const NO_BACKEND: ErrorType = ErrorType::new("StoaNoBackend");
 const ALL_DOWN: ErrorType = ErrorType::new("StoaAllDown");
+const BUSY: ErrorType = ErrorType::new("StoaBusy");
 /// The whole request takes too long.
 pub(crate) const OVERDUE: ErrorType = ErrorType::new("StoaOverdue");
 
@@ -53,12 +54,13 @@ pub(crate) fn choose(_: &Session, context: &mut Context, edge: &Shared) -> Resul
     };
     let pool = &exchange.admitted.site.pool;
     let lease = match exchange.next.take() {
-        Some(lease) => lease,
+        Some(lease) => *lease,
         None => {
             pool.note_request();
             pool.pick(&[]).map_err(|none| match none {
                 NoPick::NoBackend => Error::explain(NO_BACKEND, "the app has no backend"),
                 NoPick::AllDown => Error::explain(ALL_DOWN, "no backend can be tried"),
+                NoPick::AllFull => Error::explain(BUSY, "no backend takes more requests at a time"),
             })?
         }
     };
@@ -210,7 +212,7 @@ fn plan(exchange: &mut Exchange, avoided: &[usize], attempts: usize) -> bool {
     if attempts >= ATTEMPTS {
         return false;
     }
-    exchange.next = pool.pick(avoided).ok().filter(|_| pool.may_retry());
+    exchange.next = pool.pick(avoided).ok().filter(|_| pool.may_retry()).map(Box::new);
     exchange.next.is_some()
 }
 
@@ -226,6 +228,7 @@ pub(crate) fn refusal(error: &Error) -> Option<Refusal> {
     match error.etype() {
         kind if *kind == NO_BACKEND => Some(Refusal::NoBackend),
         kind if *kind == ALL_DOWN => Some(Refusal::BackendDown),
+        kind if *kind == BUSY => Some(Refusal::AppBusy),
         kind if *kind == OVERDUE => Some(Refusal::BackendTimeout),
         kind => match error.esource() {
             ErrorSource::Downstream => match kind {

@@ -76,6 +76,8 @@ pub(crate) struct Readings {
     pub(crate) certificates_expired: usize,
     /// Backends that are fit, and those that are not.
     pub(crate) backends: (usize, usize),
+    /// How often breakers of backends opened, let a trial through, and closed.
+    pub(crate) breaker_turns: [u64; 3],
     /// Highest revision taken.
     pub(crate) feed_revision: u64,
     /// Whether the control plane answers.
@@ -90,6 +92,7 @@ struct Gauges {
     certificates: IntGauge,
     expired: IntGauge,
     backends: IntGaugeVec,
+    breaker_turns: IntCounterVec,
     revision: IntGauge,
     connected: IntGauge,
     forgotten: IntGauge,
@@ -255,6 +258,12 @@ impl Gauges {
             certificates: gauge(registry, "stoa_certificates", "Certificates in memory."),
             expired: gauge(registry, "stoa_certificates_expired", "Certificates that are past their end."),
             backends: register(registry, backends),
+            breaker_turns: counters(
+                registry,
+                "stoa_backend_breaker_turns_total",
+                "Times that the circuit breaker of a backend came into this state.",
+                &["to"],
+            ),
             revision: gauge(
                 registry,
                 "stoa_feed_revision",
@@ -276,6 +285,11 @@ impl Gauges {
         self.expired.set(size(readings.certificates_expired));
         self.backends.with_label_values(&["up"]).set(size(readings.backends.0));
         self.backends.with_label_values(&["down"]).set(size(readings.backends.1));
+        for (word, turns) in ["open", "half_open", "closed"].into_iter().zip(readings.breaker_turns) {
+            let counter = self.breaker_turns.with_label_values(&[word]);
+            counter.reset();
+            counter.inc_by(turns);
+        }
         self.revision.set(i64::try_from(readings.feed_revision).unwrap_or(i64::MAX));
         self.connected.set(i64::from(readings.is_feed_connected));
         self.forgotten.set(i64::try_from(readings.visitors_forgotten).unwrap_or(i64::MAX));

@@ -8,6 +8,10 @@ use std::fmt;
 use model::usage::UsageClass;
 use tracing::Level;
 
+/// Seconds after which to ask a busy app again: longer than the queue's default wait, so that who obeys does not
+/// come back to the same queue.
+const BUSY_SECONDS: u64 = 2;
+
 /// Why a request is not served by its app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -47,6 +51,8 @@ pub(crate) enum Refusal {
         /// Name of what matched.
         reason: &'static str,
     },
+    /// The app works on as many requests as it may.
+    AppBusy,
     /// The app has no backend that takes traffic.
     NoBackend,
     /// No backend could be reached.
@@ -126,6 +132,7 @@ impl Refusal {
             Self::VisitorLimit { .. } => blocked(429, "visitor_limit"),
             Self::TenantLimit { .. } => blocked(429, "tenant_limit"),
             Self::Blocked { .. } => blocked(403, "blocked"),
+            Self::AppBusy => refused(503, "app_busy", Level::INFO),
             Self::NoBackend => refused(503, "no_backend", Level::INFO),
             Self::BackendDown => refused(502, "backend_down", Level::WARN),
             Self::BackendTimeout => refused(504, "backend_timeout", Level::WARN),
@@ -158,6 +165,7 @@ impl Refusal {
     pub(crate) fn wait_seconds(&self) -> Option<u64> {
         match self {
             Self::VisitorLimit { policy } | Self::TenantLimit { policy } => Some(policy.wait_seconds()),
+            Self::AppBusy => Some(BUSY_SECONDS),
             Self::ShuttingDown => Some(1),
             _ => None,
         }
@@ -202,6 +210,7 @@ pub(crate) mod tests {
             Refusal::VisitorLimit { policy: ANSWER },
             Refusal::TenantLimit { policy: LimitAnswer { policy: "tenant", ..ANSWER } },
             Refusal::Blocked { reason: "sql injection" },
+            Refusal::AppBusy,
             Refusal::NoBackend,
             Refusal::BackendDown,
             Refusal::BackendTimeout,

@@ -171,6 +171,7 @@ impl State {
             certificates: self.certificates(),
             certificates_expired: self.certificates.note_expired(),
             backends: self.pools.counts(),
+            breaker_turns: self.pools.tally().turns(),
             feed_revision: self.revision.load(Relaxed),
             is_feed_connected: self.is_feed_connected.load(Relaxed),
             visitors_forgotten: self.visitors.forgotten(),

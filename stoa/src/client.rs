@@ -118,6 +118,10 @@ fn app(verb: AppVerb) -> anyhow::Result<(Target, Request)> {
             let body = json!({"backends": backends(&urls)?});
             (target, Request::new(Method::PATCH, format!("/v1/apps/{app}")).body(body))
         }
+        AppVerb::Settings { app, settings: changes, target } => {
+            let body = json!({"settings": settings(&changes)?});
+            (target, Request::new(Method::PATCH, format!("/v1/apps/{app}")).body(body))
+        }
         AppVerb::Delete { app, target } => (target, Request::new(Method::DELETE, format!("/v1/apps/{app}"))),
     })
 }
@@ -132,6 +136,19 @@ fn backends(urls: &[String]) -> anyhow::Result<Vec<Value>> {
                     .with_context(|| format!("`{weight}` in `{text}` is no weight: use 0 to 1000"))?;
                 Ok(json!({"url": url, "weight": weight}))
             }
+        })
+        .collect()
+}
+
+/// What is no JSON is text.
+fn settings(changes: &[String]) -> anyhow::Result<serde_json::Map<String, Value>> {
+    changes
+        .iter()
+        .map(|text| {
+            let wrong = || format!("`{text}` is no setting: write NAME=VALUE, e.g. total_timeout_ms=60000");
+            let (name, value) = text.split_once('=').with_context(wrong)?;
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+            Ok((name.to_owned(), value))
         })
         .collect()
 }
@@ -197,5 +214,19 @@ fn key(verb: KeyVerb) -> (Target, Request) {
             (target, Request::new(Method::POST, "/v1/keys").body(body))
         }
         KeyVerb::Delete { key, target } => (target, Request::new(Method::DELETE, format!("/v1/keys/{key}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_a_number_null_or_text() {
+        let given = ["total_timeout_ms=5000", "health_path=/up?a=b", "slow_start_ms=null"].map(str::to_owned);
+        let wanted = json!({"total_timeout_ms": 5000, "health_path": "/up?a=b", "slow_start_ms": null});
+        assert_eq!(Value::from(settings(&given).unwrap()), wanted);
+        let error = settings(&["total_timeout_ms".to_owned()]).unwrap_err().to_string();
+        assert!(error.starts_with("`total_timeout_ms` is no setting"), "{error}");
     }
 }

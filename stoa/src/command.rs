@@ -231,6 +231,16 @@ pub(crate) enum AppVerb {
         #[command(flatten)]
         target: Target,
     },
+    /// Change an app's time limits, health checks and load limits; those that are not named stay.
+    Settings {
+        /// Its id, a_…
+        app: String,
+        /// A setting, e.g. total_timeout_ms=60000 or health_path=/up; null sets the default; repeatable.
+        #[arg(value_name = "NAME=VALUE", required = true)]
+        settings: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Remove an app and its domains.
     Delete {
         /// Its id, a_…

@@ -30,7 +30,7 @@ pub struct NewApp {
     pub backends: Vec<Backend>,
     /// Headers added to its responses.
     pub headers: HeaderPolicy,
-    /// Time limits and health checks.
+    /// Time limits, health checks and load limits.
     pub settings: Settings,
 }
 
@@ -60,7 +60,7 @@ pub struct App {
     pub backends: Vec<Backend>,
     /// Headers added to its responses.
     pub headers: HeaderPolicy,
-    /// Time limits and health checks.
+    /// Time limits, health checks and load limits.
     pub settings: Settings,
     /// Version of the row.
     pub version: Version,

@@ -39,7 +39,7 @@ pub(crate) struct AppView {
     /// Headers added to its answers.
     #[schema(value_type = policy::HeaderPolicy)]
     headers: HeaderPolicy,
-    /// Time limits and health checks.
+    /// Time limits, health checks and load limits.
     #[schema(value_type = policy::Settings)]
     settings: Settings,
     /// When it was made.
@@ -82,7 +82,7 @@ pub(crate) struct NewAppBody {
     #[serde(default)]
     #[schema(value_type = policy::HeaderPolicy)]
     headers: HeaderPolicy,
-    /// Time limits and health checks.
+    /// Time limits, health checks and load limits.
     #[serde(default)]
     #[schema(value_type = policy::Settings)]
     settings: Settings,
@@ -98,7 +98,7 @@ pub(crate) struct AppFields {
     /// Headers added to its answers, merged field by field.
     #[schema(value_type = policy::HeaderPolicy)]
     headers: HeaderPolicy,
-    /// Time limits and health checks, merged field by field.
+    /// Time limits, health checks and load limits, merged field by field.
     #[schema(value_type = policy::Settings)]
     settings: Settings,
 }

@@ -62,7 +62,7 @@ pub(crate) struct ContentSecurityPolicy {
     pub(crate) frame_ancestors: Vec<String>,
 }
 
-/// Time limits and health checks of an app. All times in milliseconds.
+/// Time limits, health checks and load limits of an app. All times in milliseconds.
 #[derive(Debug, ToSchema)]
 pub(crate) struct Settings {
     /// How long a connection to a backend may take to be made.
@@ -79,6 +79,12 @@ pub(crate) struct Settings {
     /// Time between two health checks of a backend.
     #[schema(required = false, minimum = 200, maximum = 600_000, default = 2_000)]
     pub(crate) health_interval_ms: u32,
+    /// How long the share of a backend grows that was added or is fit again; 0: it has its whole share at once.
+    #[schema(required = false, minimum = 0, maximum = 600_000, default = 10_000)]
+    pub(crate) slow_start_ms: u32,
+    /// Most requests that an edge sends to one backend at a time.
+    #[schema(required = false, minimum = 1, maximum = 100_000, default = 1_024)]
+    pub(crate) max_in_flight: u32,
 }
 
 #[cfg(test)]

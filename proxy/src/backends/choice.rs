@@ -18,6 +18,26 @@ impl Set {
         self.0 |= bit(index);
     }
 
+    /// Takes an index out.
+    pub(super) fn remove(&mut self, index: usize) {
+        self.0 &= !bit(index);
+    }
+
+    /// Whether it has none.
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many it has.
+    pub(super) fn len(self) -> usize {
+        self.iter().count()
+    }
+
+    /// The indices of both.
+    pub(super) fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The indices, ascending.
     pub(super) fn iter(self) -> impl Iterator<Item = usize> {
         let mut rest = self.0;

@@ -13,9 +13,11 @@ use model::backend::{BackendHost, BackendUrl, Scheme};
 use model::id::AppId;
 use model::site::Settings;
 
+use super::breaker::{State, Trial};
 use super::check::CheckError;
 use super::fence::Fence;
 use super::health::{Fitness, Health, Turn};
+use super::tally::Tally;
 use super::traffic::Traffic;
 use super::uptime::as_millis;
 
@@ -38,6 +40,8 @@ pub(super) struct Endpoint {
     pub(super) settings: ArcSwap<Settings>,
     /// The traffic of its app.
     pub(super) traffic: Arc<Traffic>,
+    /// Where its turns are counted.
+    pub(super) tally: Arc<Tally>,
     /// Turn of its next health check.
     pub(super) check_due: AtomicU64,
     /// Turn of its next resolution.
@@ -56,7 +60,7 @@ impl Endpoint {
         url: BackendUrl,
         settings: &Settings,
         traffic: Arc<Traffic>,
-        fence: &Fence,
+        (tally, fence): (&Arc<Tally>, &Fence),
     ) -> Arc<Self> {
         let label = url.to_string();
         let fixed = match url.host {
@@ -76,6 +80,7 @@ impl Endpoint {
             health: Health::default(),
             settings: ArcSwap::from_pointee(settings.clone()),
             traffic,
+            tally: Arc::clone(tally),
             check_due: AtomicU64::new(0),
             lookup_due: AtomicU64::new(0),
             addresses: ArcSwap::from_pointee(addresses),
@@ -117,12 +122,12 @@ impl Endpoint {
         }
     }
 
-    /// Takes the result of an active check.
-    pub(super) fn note_check(&self, result: Result<(), CheckError>) {
+    /// Takes the result of an active check that ended at `now`.
+    pub(super) fn note_check(&self, result: Result<(), CheckError>, now: u64) {
         if result.is_err() {
             self.cursor.fetch_add(1, Relaxed);
         }
-        let turn = self.health.note_check(result.is_ok());
+        let turn = self.health.note_check(result.is_ok(), now);
         match (turn, result) {
             (Some(Turn::Down), Err(error)) => {
                 tracing::warn!(app = %self.app, backend = self.label, %error, "backend is down");
@@ -132,14 +137,53 @@ impl Endpoint {
         }
     }
 
-    /// Takes a request that failed at `now` before its first byte.
-    pub(super) fn note_failure(&self, now: u64) {
-        self.cursor.fetch_add(1, Relaxed);
-        let base = as_millis(self.settings.load().health_interval());
-        if let Some(length_ms) = self.health.note_failure(now, base) {
-            tracing::warn!(app = %self.app, backend = self.label, length_ms, "backend is ejected: requests fail");
+    /// Takes a request that began at `began` and got its first byte at `now`.
+    pub(super) fn note_success(&self, began: u64, now: u64) {
+        if self.health.breaker.note_success(began) {
+            self.health.warm_up(now);
+            self.tally.closed.fetch_add(1, Relaxed);
+            tracing::info!(app = %self.app, backend = self.label, "backend answers again: its breaker is closed");
         }
     }
+
+    /// Takes a request that began at `began` and failed at `now` before its first byte.
+    pub(super) fn note_failure(&self, began: u64, now: u64) {
+        self.cursor.fetch_add(1, Relaxed);
+        let base = as_millis(self.settings.load().health_interval());
+        if let Some(length_ms) = self.health.breaker.note_failure(began, now, base) {
+            self.tally.opened.fetch_add(1, Relaxed);
+            tracing::warn!(app = %self.app, backend = self.label, length_ms, "requests to a backend fail: its breaker is open");
+        }
+    }
+
+    /// Takes a place at it, if fewer than `most` requests are at it, and its trial if it needs one.
+    pub(super) fn enter(&self, most: u32, now: u64) -> Option<Entry> {
+        let room = |held: u32| (held < most).then_some(held + 1);
+        self.in_flight.fetch_update(Relaxed, Relaxed, room).ok()?;
+        if self.health.breaker.state(now) != State::HalfOpen {
+            return Some(Entry { trial: None });
+        }
+        let Some(trial) = self.health.breaker.begin_trial() else {
+            self.in_flight.fetch_sub(1, Relaxed);
+            return None;
+        };
+        self.tally.half_opened.fetch_add(1, Relaxed);
+        Some(Entry { trial: Some(trial) })
+    }
+
+    /// Gives a place back.
+    pub(super) fn leave(&self, entry: &Entry) {
+        self.in_flight.fetch_sub(1, Relaxed);
+        if let Some(trial) = entry.trial {
+            self.health.breaker.end_trial(trial);
+        }
+    }
+}
+
+/// A place at a backend; for [`Endpoint::leave`].
+#[derive(Debug)]
+pub(super) struct Entry {
+    trial: Option<Trial>,
 }
 
 /// The name that a backend's certificate must have: its host name, or its address (an `iPAddress` of the

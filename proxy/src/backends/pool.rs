@@ -12,13 +12,18 @@ use pingora_core::upstreams::peer::HttpPeer;
 use rand::Rng;
 
 use super::choice::{Load, Set, choose};
-use super::endpoint::{Endpoint, server_name};
+use super::endpoint::{Endpoint, Entry, server_name};
 use super::health::Fitness;
 use super::line::dialer;
 use super::schedule::Schedule;
 use super::traffic::Traffic;
 use super::uptime::Uptime;
+use super::warmup::{choose_warm, warmth};
 
+/// At most so many of a hundred backends of an app, rounded down, are kept from its requests because their breakers
+/// are open: the others would get the whole load, and what makes requests fail is then more likely the app
+/// than one machine. Backends that are down by their checks do not count.
+const MAX_EJECTED_PERCENT: usize = 50;
 /// While requests to a backend fail and no other is left, so many at a time are still sent to try it and the
 /// rest is refused at once: else a backend that swallows connections would make every visitor wait.
 const TRIALS_IN_FLIGHT: u32 = 64;
@@ -61,6 +66,8 @@ pub(crate) enum NoPick {
     NoBackend,
     /// None that is left could be tried.
     AllDown,
+    /// Those that could be tried have as many requests in flight as they may.
+    AllFull,
 }
 
 /// The indices of a pool's untried members by what can be expected of them.
@@ -69,12 +76,14 @@ struct Prospects {
     fit: Set,
     doubtful: Set,
     failing: Set,
+    is_any_full: bool,
 }
 
 impl Pool {
-    /// Picks a backend whose index is not in `tried`, by power of two choices among those that are fit. Fails
-    /// open: if none is fit, those whose checks fail but whose requests do not (the check may be wrong), and at
-    /// last the one that failed least recently.
+    /// Picks a backend whose index is not in `tried`, by power of two choices among those that are fit and those
+    /// whose trial is due. Fails open: if there is none, those whose checks fail but whose requests do not (the
+    /// check may be wrong), and at last, of those whose breaker is open, the one that failed least recently.
+    /// That one is also what is taken among the fit while more than half would be kept away.
     ///
     /// # Errors
     /// [`NoPick`].
@@ -94,16 +103,30 @@ impl Pool {
         if self.traffic.touch(now) {
             self.members.iter().for_each(|member| self.checks.put(&member.endpoint, Duration::ZERO));
         }
-        let prospects = self.prospects(tried, now);
-        let load = |index: usize| self.load(index);
-        choose(prospects.fit, &load, random)
-            .or_else(|| choose(prospects.doubtful, &load, random))
-            .or_else(|| self.least_recently_failed(prospects.failing))
-            .and_then(|index| Lease::take(self, index))
-            .ok_or(NoPick::AllDown)
+        // What another thread takes first leaves this one with another look, at most one a backend.
+        for _ in 0..=self.members.len() {
+            let prospects = self.prospects(tried, now);
+            match self.choose(&prospects, now, random) {
+                Some(index) => match Lease::take(self, index, now) {
+                    Some(lease) => return Ok(lease),
+                    None => continue,
+                },
+                None if prospects.is_any_full => return Err(NoPick::AllFull),
+                None => return Err(NoPick::AllDown),
+            }
+        }
+        Err(NoPick::AllFull)
     }
 
-    /// Time limits and health checks of the app.
+    fn choose(&self, prospects: &Prospects, now: u64, random: &mut impl Rng) -> Option<usize> {
+        let load = |index: usize| self.load(index);
+        let warmth = |index: usize| self.warmth(index, now);
+        choose_warm(prospects.fit, &load, &warmth, random)
+            .or_else(|| choose(prospects.doubtful, &load, random))
+            .or_else(|| self.least_recently_failed(prospects.failing))
+    }
+
+    /// Time limits, health checks and load limits of the app.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -120,17 +143,33 @@ impl Pool {
     }
 
     fn prospects(&self, tried: &[usize], now: u64) -> Prospects {
-        let mut prospects = Prospects::default();
-        for (index, member) in self.members.iter().enumerate() {
-            if member.weight == 0 || tried.contains(&index) {
-                continue;
+        let (mut prospects, mut ejected) = (Prospects::default(), Set::default());
+        let (mut total, mut full) = (0, Set::default());
+        for (index, member) in self.members.iter().enumerate().filter(|(_, member)| member.weight > 0) {
+            total += 1;
+            if member.endpoint.in_flight.load(Relaxed) >= self.settings.max_in_flight {
+                full.insert(index);
             }
             match member.endpoint.fitness(now) {
-                Some(Fitness::Fit) => prospects.fit.insert(index),
+                Some(Fitness::Fit | Fitness::OnTrial) => prospects.fit.insert(index),
                 Some(Fitness::Doubtful) => prospects.doubtful.insert(index),
+                Some(Fitness::Ejected) => ejected.insert(index),
                 Some(Fitness::Failing) => prospects.failing.insert(index),
-                None => {}
+                None => full.remove(index),
             }
+        }
+        while ejected.len() > total * MAX_EJECTED_PERCENT / 100 {
+            let Some(index) = self.least_recently_failed(ejected) else { break };
+            ejected.remove(index);
+            prospects.fit.insert(index);
+        }
+        prospects.failing = prospects.failing.union(ejected);
+        tried.iter().for_each(|index| full.remove(*index));
+        prospects.is_any_full = !full.is_empty();
+        for index in full.iter().chain(tried.iter().copied()) {
+            prospects.fit.remove(index);
+            prospects.doubtful.remove(index);
+            prospects.failing.remove(index);
         }
         prospects
     }
@@ -142,15 +181,20 @@ impl Pool {
         })
     }
 
+    fn warmth(&self, index: usize, now: u64) -> u32 {
+        let fit_ms = self.members.get(index).and_then(|member| member.endpoint.health.fit_for(now));
+        warmth(fit_ms, self.settings.slow_start_ms)
+    }
+
     fn least_recently_failed(&self, failing: Set) -> Option<usize> {
         let has_room = |endpoint: &Endpoint| {
-            !endpoint.health.is_on_trial() || endpoint.in_flight.load(Relaxed) < TRIALS_IN_FLIGHT
+            endpoint.health.breaker.is_closed() || endpoint.in_flight.load(Relaxed) < TRIALS_IN_FLIGHT
         };
         failing
             .iter()
             .filter_map(|index| self.members.get(index).map(|member| (index, &member.endpoint)))
             .filter(|(_, endpoint)| has_room(endpoint))
-            .min_by_key(|(_, endpoint)| endpoint.health.last_failure())
+            .min_by_key(|(_, endpoint)| endpoint.health.breaker.last_failure())
             .map(|(index, _)| index)
     }
 }
@@ -161,14 +205,17 @@ pub(crate) struct Lease {
     endpoint: Arc<Endpoint>,
     address: SocketAddr,
     index: usize,
+    entry: Entry,
+    /// When it was taken, in milliseconds of the uptime.
+    began: u64,
 }
 
 impl Lease {
-    fn take(pool: &Arc<Pool>, index: usize) -> Option<Self> {
+    fn take(pool: &Arc<Pool>, index: usize, now: u64) -> Option<Self> {
         let endpoint = Arc::clone(&pool.members.get(index)?.endpoint);
         let address = endpoint.address()?;
-        endpoint.in_flight.fetch_add(1, Relaxed);
-        Some(Self { pool: Arc::clone(pool), endpoint, address, index })
+        let entry = endpoint.enter(pool.settings.max_in_flight, now)?;
+        Some(Self { pool: Arc::clone(pool), endpoint, address, index, entry, began: now })
     }
 
     /// Where and how pingora connects. It has no read timeout: that is for who knows what is read. Its connections
@@ -206,18 +253,18 @@ impl Lease {
 
     /// The backend began its answer.
     pub(crate) fn succeeded(&self) {
-        self.endpoint.health.note_success();
+        self.endpoint.note_success(self.began, self.pool.uptime.millis());
     }
 
     /// No connection, or no first byte. A visitor who went away is no failure of the backend.
     pub(crate) fn failed(&self) {
-        self.endpoint.note_failure(self.pool.uptime.millis());
+        self.endpoint.note_failure(self.began, self.pool.uptime.millis());
         self.pool.checks.hasten(&self.endpoint, self.pool.settings.health_interval() / SUSPICION);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.endpoint.in_flight.fetch_sub(1, Relaxed);
+        self.endpoint.leave(&self.entry);
     }
 }

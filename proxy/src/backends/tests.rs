@@ -37,6 +37,7 @@ fn pool_of(urls: &[&str]) -> Arc<Pool> {
 const ONE: &str = "http://192.0.2.1:80";
 const TWO: &str = "http://192.0.2.2:80";
 const THREE: &str = "http://192.0.2.3:80";
+const FOUR: &str = "http://192.0.2.4:80";
 
 fn picked(pool: &Arc<Pool>, times: usize) -> HashMap<String, usize> {
     let mut random = StdRng::seed_from_u64(1);
@@ -49,12 +50,14 @@ fn picked(pool: &Arc<Pool>, times: usize) -> HashMap<String, usize> {
 
 fn fail(pool: &Arc<Pool>, label: &str, times: usize) {
     let member = pool.members.iter().find(|member| member.endpoint.label == label).unwrap();
-    (0..times).for_each(|_| member.endpoint.note_failure(pool.uptime.millis()));
+    let now = pool.uptime.millis();
+    (0..times).for_each(|_| member.endpoint.note_failure(now, now));
 }
 
 fn take_down(pool: &Arc<Pool>, label: &str) {
     let member = pool.members.iter().find(|member| member.endpoint.label == label).unwrap();
-    (0..2).for_each(|_| member.endpoint.note_check(Err(check::CheckError::NotHttp)));
+    let now = pool.uptime.millis();
+    (0..2).for_each(|_| member.endpoint.note_check(Err(check::CheckError::NotHttp), now));
 }
 
 /// Waits until `holds`, at most 10 s.
@@ -113,8 +116,8 @@ fn of_backends_that_all_fail_the_least_recent_is_tried() {
     let pool = pool_of(&[ONE, TWO]);
     let [one, two] = [0, 1].map(|index: usize| &pool.members[index].endpoint);
     for _ in 0..3 {
-        one.health.note_failure(5_000, 30_000);
-        two.health.note_failure(4_000, 30_000);
+        one.health.breaker.note_failure(5_000, 5_000, 30_000);
+        two.health.breaker.note_failure(4_000, 4_000, 30_000);
     }
     assert_eq!(pool.pick(&[]).unwrap().label(), TWO);
 }
@@ -129,6 +132,162 @@ fn a_backend_on_trial_gets_64_requests_at_a_time_and_all_again_after_a_success()
     assert!(pool.pick(&[]).is_ok());
     drop(trials);
     assert_eq!(pool.members[0].endpoint.in_flight.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+/// The share of `label` in what is picked now.
+fn share(pool: &Arc<Pool>, label: &str) -> f64 {
+    let picked = picked(pool, 4_000);
+    f64::from(u32::try_from(picked.get(label).copied().unwrap_or(0)).unwrap()) / 4_000.0
+}
+
+fn advance(millis: u64) -> impl Future<Output = ()> {
+    tokio::time::advance(Duration::from_millis(millis))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_added_to_a_running_pool_begins_slowly() {
+    let (pools, app) = (pools(), app());
+    pools.replace(app, &[backend(ONE, 1)], &Settings::default());
+    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 1)], &Settings::default());
+    let begin = share(&pool, TWO);
+    assert!((0.02..0.08).contains(&begin), "a tenth of its half: {begin}");
+    advance(5_000).await;
+    let half = share(&pool, TWO);
+    assert!((0.2..0.3).contains(&half), "half of its half: {half}");
+    advance(5_000).await;
+    let whole = share(&pool, TWO);
+    assert!((0.45..0.55).contains(&whole), "{whole}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_up_again_begins_slowly_and_so_does_one_that_was_drained() {
+    let (pools, app) = (pools(), app());
+    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 1)], &Settings::default());
+    take_down(&pool, TWO);
+    advance(20_000).await;
+    pool.members[1].endpoint.note_check(Ok(()), pool.uptime.millis());
+    assert!((0.02..0.08).contains(&share(&pool, TWO)));
+    pools.replace(app, &[backend(ONE, 1), backend(TWO, 0)], &Settings::default());
+    advance(20_000).await;
+    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 1)], &Settings::default());
+    assert!((0.02..0.08).contains(&share(&pool, TWO)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_begins_slowly_where_all_are_new_or_the_app_wants_none_of_it() {
+    let (pools, app) = (pools(), app());
+    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 3)], &Settings::default());
+    assert!((0.7..0.8).contains(&share(&pool, TWO)), "a new app");
+    let pool = pools.replace(app, &[backend(THREE, 1), backend(FOUR, 3)], &Settings::default());
+    assert!((0.7..0.8).contains(&share(&pool, FOUR)), "all replaced at once");
+    let off = Settings { slow_start_ms: 0, ..Settings::default() };
+    let pool = pools.replace(app, &[backend(THREE, 1), backend(ONE, 1)], &off);
+    assert!((0.45..0.55).contains(&share(&pool, ONE)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_lets_one_request_try_and_a_good_answer_closes_it() {
+    let (pools, app) = (pools(), app());
+    let off = Settings { slow_start_ms: 0, ..Settings::default() };
+    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 1)], &off);
+    advance(1).await;
+    fail(&pool, ONE, 3);
+    assert_eq!(share(&pool, ONE), 0.0);
+    advance(2_000).await;
+    let held: Vec<_> = (0..100).map(|_| pool.pick(&[]).unwrap()).collect();
+    let at_one = || held.iter().filter(|lease| lease.label() == ONE);
+    assert_eq!(at_one().count(), 1, "one trial, while the other works on 99");
+    at_one().for_each(Lease::failed);
+    advance(3_999).await;
+    assert_eq!(share(&pool, ONE), 0.0, "twice as long");
+    advance(1).await;
+    let trial = pool.pick(&[1]).unwrap();
+    assert_eq!(trial.label(), ONE);
+    trial.succeeded();
+    assert_eq!(pool.pick(&[1]).unwrap().label(), ONE, "the trial itself may go on");
+    drop((held, trial));
+    assert!((0.45..0.55).contains(&share(&pool, ONE)));
+    assert_eq!(pools.tally().turns(), [2, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_whose_breaker_has_closed_begins_slowly() {
+    let pool = pool_of(&[ONE, TWO]);
+    advance(1).await;
+    fail(&pool, ONE, 3);
+    advance(2_000).await;
+    pool.pick(&[1]).unwrap().succeeded();
+    assert!((0.02..0.08).contains(&share(&pool, ONE)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_who_leaves_a_trial_leaves_room_for_another() {
+    let pool = pool_of(&[ONE, TWO]);
+    advance(1).await;
+    fail(&pool, ONE, 3);
+    advance(2_000).await;
+    let trial = pool.pick(&[1]).unwrap();
+    assert_eq!(pool.pick(&[]).unwrap().label(), TWO);
+    drop(trial);
+    assert_eq!(pool.pick(&[1]).unwrap().label(), ONE);
+    assert_eq!(pool.members[0].endpoint.health.fitness(pool.uptime.millis()), Fitness::OnTrial);
+}
+
+#[test]
+fn requests_that_fail_keep_at_most_half_of_the_backends_from_traffic() {
+    let urls: Vec<String> = (1..=5).map(|number| format!("http://192.0.2.{number}:80")).collect();
+    let pool = pool_of(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+    for (failing, in_use) in [(1, 4), (2, 3), (3, 3), (4, 3), (5, 3)] {
+        fail(&pool, &urls[failing - 1], 3);
+        assert_eq!(picked(&pool, 2_000).len(), in_use, "{failing} of 5 fail");
+    }
+}
+
+#[test]
+fn backends_that_are_down_by_their_checks_are_out_however_many() {
+    let pool = pool_of(&[ONE, TWO, THREE, FOUR]);
+    take_down(&pool, ONE);
+    take_down(&pool, TWO);
+    fail(&pool, THREE, 3);
+    assert_eq!(picked(&pool, 100), HashMap::from([(FOUR.to_owned(), 100)]));
+}
+
+#[test]
+fn a_backend_never_has_more_requests_in_flight_than_it_may() {
+    let settings = Settings { max_in_flight: 3, ..Settings::default() };
+    let pool = pools().replace(app(), &[backend(ONE, 1), backend(TWO, 1)], &settings);
+    let held: Vec<_> = (0..6).map(|_| pool.pick(&[]).unwrap()).collect();
+    assert_eq!(held.iter().filter(|lease| lease.label() == ONE).count(), 3);
+    assert_eq!(pool.pick(&[]).err(), Some(NoPick::AllFull));
+    assert_eq!(pool.pick(&[0, 1]).err(), Some(NoPick::AllDown), "what was tried is not waited for");
+    drop(held);
+    assert!(pool.pick(&[]).is_ok());
+}
+
+#[test]
+fn threads_together_keep_to_a_backends_limit() {
+    let settings = Settings { max_in_flight: 10, ..Settings::default() };
+    let pool = pools().replace(app(), &[backend(ONE, 1), backend(TWO, 1)], &settings);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    let held: Vec<_> = (0..8).filter_map(|_| pool.pick(&[]).ok()).collect();
+                    for member in &pool.members {
+                        assert!(member.endpoint.in_flight.load(std::sync::atomic::Ordering::Relaxed) <= 10);
+                    }
+                    drop(held);
+                }
+            });
+        }
+    });
+    assert!(
+        pool.members.iter().all(|member| member
+            .endpoint
+            .in_flight
+            .load(std::sync::atomic::Ordering::Relaxed)
+            == 0)
+    );
 }
 
 #[test]
@@ -315,7 +474,7 @@ fn a_name_with_two_addresses_moves_on_when_one_fails() {
     let [one, two]: [SocketAddr; 2] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
     endpoint.set_addresses(vec![one, two]);
     assert_eq!(endpoint.address(), Some(one));
-    endpoint.note_failure(1);
+    endpoint.note_failure(1, 1);
     assert_eq!(endpoint.address(), Some(two));
     endpoint.set_addresses(vec![two, one]);
     assert_eq!(endpoint.address(), Some(two), "another order of the same answer changes nothing");

@@ -61,7 +61,8 @@ pub(super) const fn of(refusal: &Refusal) -> Words {
             "It looked like something that could harm the app, so our protection did not let it pass.",
             "If you used the app as usual, go back and try other input, or send its owner the reference below.",
         ),
-        Refusal::NoBackend
+        Refusal::AppBusy
+        | Refusal::NoBackend
         | Refusal::BackendDown
         | Refusal::BackendTimeout
         | Refusal::BackendBroken
@@ -96,6 +97,11 @@ const fn of_malformed(refusal: &Refusal) -> Words {
 
 const fn of_unavailable(refusal: &Refusal) -> Words {
     match refusal {
+        Refusal::AppBusy => words(
+            "This app has its hands full",
+            "It works on as many requests as it can at the moment.",
+            "Wait a moment, then reload the page. If you sent a form, send it once more: it did not arrive.",
+        ),
         Refusal::NoBackend => words(
             "This app is not ready yet",
             "Its owner has not connected it to a server so far.",
