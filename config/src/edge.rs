@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::Host;
+use model::net::Network;
 
 use crate::access_log::{self, AccessLog};
 use crate::document::{Section, Text};
 use crate::error::Faults;
 use crate::listeners;
 
-pub(crate) const KEYS: [&str; 11] = [
+pub(crate) const KEYS: [&str; 15] = [
     "http",
     "https",
     "zones",
@@ -22,12 +23,21 @@ pub(crate) const KEYS: [&str; 11] = [
     "access_log",
     "hsts",
     "max_connections",
+    "max_connections_per_address",
+    "max_handshakes",
+    "proxy_protocol",
+    "trusted_proxies",
     "drain_seconds",
 ];
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Each connection holds at most some 100 KiB of buffers: a gigabyte in all.
 const MAX_CONNECTIONS: u64 = 10_000;
+/// Room for the visitors behind one address of a provider (a browser opens 1 connection with HTTP/2, 6 with
+/// HTTP/1.1), and a twentieth of all connections.
+const MAX_PER_ADDRESS: u64 = 512;
+/// Handshakes under way for each worker: what it gets done in half a second, at some 50 KiB each.
+const HANDSHAKES_PER_WORKER: u64 = 1_000;
 /// Long enough for nearly every request, short enough for a deployment.
 const DRAIN_SECONDS: u64 = 30;
 
@@ -55,6 +65,14 @@ pub struct Edge {
     pub hsts: bool,
     /// Connections of visitors at a time; more are closed at once.
     pub max_connections: usize,
+    /// Connections of one address (of an IPv6 /64) at a time; more are closed at once.
+    pub max_connections_per_address: usize,
+    /// TLS handshakes under way; more are closed at once. 1,000 a worker unless told otherwise.
+    pub max_handshakes: usize,
+    /// Load balancers that begin each connection with a PROXY header.
+    pub proxy_protocol: Vec<Network>,
+    /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<Network>,
     /// How long requests may go on after the process was told to stop.
     pub drain: Duration,
 }
@@ -68,6 +86,10 @@ pub(crate) fn read(section: &Section<'_>, data: &Path, faults: &mut Faults<'_>) 
     let metrics = section.text("metrics", faults).and_then(|text| listeners::socket(&text, faults));
     let workers = section.number("workers", 1..=1_024, faults).unwrap_or_else(cores);
     let max_connections = section.number("max_connections", 1..=1_000_000, faults).unwrap_or(MAX_CONNECTIONS);
+    let per_address =
+        section.number("max_connections_per_address", 1..=1_000_000, faults).unwrap_or(MAX_PER_ADDRESS);
+    let handshakes = section.number("max_handshakes", 1..=1_000_000, faults);
+    let handshakes = handshakes.unwrap_or(workers.saturating_mul(HANDSHAKES_PER_WORKER));
     let port = section.number("public_https_port", 1..=65_535, faults);
     let drain = section.number("drain_seconds", 0..=3_600, faults).unwrap_or(DRAIN_SECONDS);
     Edge {
@@ -81,6 +103,10 @@ pub(crate) fn read(section: &Section<'_>, data: &Path, faults: &mut Faults<'_>) 
         access_log: access_log::read(section, data, faults),
         hsts: section.truth("hsts", faults).unwrap_or(!development),
         max_connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
+        max_connections_per_address: usize::try_from(per_address).unwrap_or(usize::MAX),
+        max_handshakes: usize::try_from(handshakes).unwrap_or(usize::MAX),
+        proxy_protocol: networks(section, "proxy_protocol", faults),
+        trusted_proxies: networks(section, "trusted_proxies", faults),
         drain: Duration::from_secs(drain),
     }
 }
@@ -94,6 +120,17 @@ fn sockets(texts: Option<Vec<Text<'_>>>, port: u16, faults: &mut Faults<'_>) -> 
         None => vec![SocketAddr::new(LOOPBACK, port)],
         Some(texts) => texts.iter().filter_map(|text| listeners::socket(text, faults)).collect(),
     }
+}
+
+fn networks(section: &Section<'_>, key: &str, faults: &mut Faults<'_>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in section.texts(key, faults).unwrap_or_default() {
+        match text.value.parse() {
+            Ok(network) => networks.push(network),
+            Err(error) => faults.at(text.span, format!("`{}`: {error}", text.path)),
+        }
+    }
+    networks
 }
 
 fn public(section: &Section<'_>, development: bool, faults: &mut Faults<'_>) -> Vec<IpAddr> {

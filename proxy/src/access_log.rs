@@ -38,6 +38,9 @@ pub(crate) struct Entry<'a> {
     pub(crate) request_id: RequestId,
     pub(crate) connection: u64,
     pub(crate) client: Option<IpAddr>,
+    /// Who connected, if somebody else than the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) scheme: &'static str,
     #[serde(serialize_with = "short")]
     pub(crate) host: Option<&'a str>,
@@ -289,6 +292,7 @@ mod tests {
             request_id: RequestId::generate(now),
             connection: 1,
             client: Some(IpAddr::from([192, 0, 2, 1])),
+            peer: None,
             scheme: "https",
             host: Some("a.test"),
             method: "GET",

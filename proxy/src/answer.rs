@@ -15,6 +15,7 @@ use crate::context::{Context, Exchange, Progress};
 use crate::edge::Shared;
 use crate::headers::is_websocket;
 use crate::refusal::Refusal;
+use crate::visitor::Visitor;
 use crate::way::{Arrival, Passage};
 use crate::{forward, page, way};
 
@@ -25,6 +26,7 @@ const DRAIN_BODY: Duration = Duration::from_secs(5);
 pub(crate) fn begin(session: &mut Session, context: &mut Context, edge: &Shared) {
     if let Some(carrier) = Carrier::of(session) {
         carrier.gauge.header_arrived();
+        context.visitor = Some(Visitor::of(session.req_header(), carrier, &edge.front.trusted));
         context.connection = Some(Arc::clone(carrier));
     }
     let deadlines = &edge.deadlines;
@@ -41,10 +43,10 @@ pub(crate) fn begin(session: &mut Session, context: &mut Context, edge: &Shared)
 /// # Errors
 /// If the visitor does not take the answer.
 pub(crate) async fn receive(session: &mut Session, context: &mut Context, edge: &Shared) -> Result<bool> {
-    let Some(connection) = context.connection.clone() else {
+    let (Some(connection), Some(visitor)) = (context.connection.clone(), context.visitor) else {
         return Err(Error::explain(forward::NO_CARRIER, "a connection came from another listener"));
     };
-    let arrival = Arrival { head: session.req_header(), connection: &connection };
+    let arrival = Arrival { head: session.req_header(), connection: &connection, visitor };
     match way::admit(&arrival, edge) {
         Ok(Passage::Forward(admitted)) => {
             if is_websocket(session.req_header()) {

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use guard::{Flood, Guard, Limits};
-pub(crate) use wire::{Gauge, Wire};
+pub(crate) use wire::{Gauge, Wire, reset};
 
 pub(crate) mod guard;
 mod wire;
@@ -33,12 +33,23 @@ mod wire;
 pub(crate) struct Carrier {
     /// Counted from 1 in this process.
     pub(crate) id: u64,
-    /// The visitor's address.
-    pub(crate) client: SocketAddr,
+    /// Who is at its other end.
+    pub(crate) ends: Ends,
     /// What TLS settled; none on a cleartext listener.
     pub(crate) tls: Option<Settled>,
     /// Its byte counts and whether a header section is awaited.
     pub(crate) gauge: Arc<Gauge>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    /// Who connected: a visitor, or what stands in front of this edge.
+    pub(crate) peer: SocketAddr,
+    /// The same, or whom a PROXY header names.
+    pub(crate) client: SocketAddr,
+    /// Whether the client is a proxy whose word on its own visitors counts.
+    pub(crate) is_trusted: bool,
 }
 
 /// What a handshake settled.
@@ -58,14 +69,10 @@ impl Carrier {
         digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>()
     }
 
-    /// Whether it is TLS.
-    pub(crate) fn is_https(&self) -> bool {
-        self.tls.is_some()
-    }
-
-    /// The visitor's address; an IPv4 address in an IPv6 one counts as what it is.
+    /// The client's address; an IPv4 address in an IPv6 one counts as what it is. Whom a request is from says
+    /// [`crate::visitor::Visitor`].
     pub(crate) fn ip(&self) -> IpAddr {
-        self.client.ip().to_canonical()
+        self.ends.client.ip().to_canonical()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::connection::Carrier;
 use crate::patience::Patience;
 use crate::refusal::Refusal;
 use crate::state::SiteEntry;
+use crate::visitor::Visitor;
 use crate::way::{Admitted, Stopped};
 
 /// One request.
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) arrived: Instant,
     /// The connection that it came over; none until the first hook.
     pub(crate) connection: Option<Arc<Carrier>>,
+    /// Whom it is from; none until the first hook.
+    pub(crate) visitor: Option<Visitor>,
     /// Time until its response began; none before that.
     pub(crate) first_byte: Option<Duration>,
     /// Body bytes, in and out, that the meter has.
@@ -80,6 +83,7 @@ impl Context {
             id: RequestId::generate(now),
             arrived,
             connection: None,
+            visitor: None,
             first_byte: None,
             metered: (0, 0),
             metered_at: arrived,

@@ -28,11 +28,14 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::access_log::Log;
 use crate::drain::Phase;
 use crate::forward::ATTEMPTS;
+use crate::front::Front;
+use crate::handshake::Samples;
 use crate::hooks::Hooks;
-use crate::listen::{self, Bound, Protection, Slots, Worker};
+use crate::listen::{self, Bound, Protection, Worker};
 use crate::patience::Waits;
 use crate::probe;
 use crate::settings::{Deadlines, Settings};
+use crate::slots::Slots;
 use crate::state::State;
 use crate::tls::Tls;
 use crate::usage::UsageSink;
@@ -128,8 +131,10 @@ pub(crate) struct Shared {
     pub(crate) tls: Tls,
     pub(crate) log: Log,
     pub(crate) slots: Slots,
+    pub(crate) front: Front,
     pub(crate) deadlines: Deadlines,
     pub(crate) waits: Waits,
+    pub(crate) samples: Samples,
 }
 
 /// The edge.
@@ -175,9 +180,11 @@ impl Edge {
         let shared = Arc::new(Shared {
             tls: Tls::new(Arc::clone(&state.certificates))?,
             log: open_log(settings)?,
-            slots: Slots::new(settings.max_connections),
+            slots: Slots::new(settings),
+            front: Front::new(settings),
             deadlines: settings.deadlines,
             waits: Waits::default(),
+            samples: Samples::default(),
             state,
             firewall,
         });

@@ -135,12 +135,15 @@ fn entry<'a>(session: &'a Session, context: &'a Context, facts: Facts, edge: &Sh
     let connection = context.connection.as_deref();
     let tls = connection.and_then(|connection| connection.tls.as_ref());
     let site = context.site().map(|site| &site.site);
+    let client = context.visitor.map(|visitor| visitor.address);
+    let peer = connection.map(|connection| connection.ends.peer.ip().to_canonical());
     Entry {
         time: edge.state.clock.now(),
         request_id: context.id,
         connection: connection.map_or(0, |connection| connection.id),
-        client: connection.map(crate::connection::Carrier::ip),
-        scheme: if tls.is_some() { "https" } else { "http" },
+        client,
+        peer: peer.filter(|peer| client != Some(*peer)),
+        scheme: if context.visitor.is_some_and(|visitor| visitor.is_https) { "https" } else { "http" },
         host,
         method: head.method.as_str(),
         path: head.uri.path(),

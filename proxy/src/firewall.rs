@@ -18,7 +18,7 @@ pub(crate) fn inspect(arrival: &Arrival<'_>, host: &Host, engine: &dyn Engine) -
         path: arrival.head.uri.path(),
         query: arrival.head.uri.query(),
         headers: &arrival.head.headers,
-        client: arrival.connection.ip(),
+        client: arrival.visitor.address,
     };
     let verdict = engine.inspect(&request);
     if let Some(finding) = verdict.finding() {

@@ -92,11 +92,11 @@ pub(crate) fn connected(
 pub(crate) fn rewrite(request: &mut RequestHeader, context: &mut Context) -> Result<()> {
     make_origin_form(request);
     let id = context.id;
-    let Some(connection) = context.connection.clone() else { return Ok(()) };
+    let Some(visitor) = context.visitor else { return Ok(()) };
     let Some(exchange) = context.exchange() else { return Ok(()) };
     let facts = ForwardFacts {
-        client: connection.ip(),
-        https: connection.is_https(),
+        client: visitor.address,
+        https: visitor.is_https,
         host: exchange.admitted.host.as_str(),
         port: exchange.admitted.port,
         request: id,
@@ -132,7 +132,7 @@ pub(crate) fn relay(
         session.set_keepalive(None);
     }
     let id = context.id;
-    let is_https = context.connection.as_ref().is_some_and(|connection| connection.is_https());
+    let is_https = context.visitor.is_some_and(|visitor| visitor.is_https);
     let Some(exchange) = context.exchange() else { return Ok(()) };
     if let Some(lease) = &exchange.lease {
         lease.succeeded();

@@ -16,8 +16,10 @@ mod edge;
 mod ending;
 mod firewall;
 mod forward;
+mod front;
 #[doc(hidden)]
 pub mod fuzzing;
+mod handshake;
 mod head;
 mod headers;
 mod hooks;
@@ -33,12 +35,14 @@ mod refusal;
 mod routing;
 mod scheme;
 mod settings;
+mod slots;
 mod sni;
 mod standing;
 mod state;
 mod throttle;
 mod tls;
 mod usage;
+mod visitor;
 mod way;
 
 pub use edge::{Edge, EdgeError, Parts, Running};

@@ -2,12 +2,12 @@
 //!
 //! A listening socket is bound once and shared by all workers (no `SO_REUSEPORT`, so that a second process is
 //! told that the address is in use). Each worker accepts for itself, and a connection stays with its worker.
-//! Above the cap, connections are dropped at once: memory is bounded, and the ones there are go on.
+//! Above a cap (see [`crate::slots`]) connections are reset at once: memory is bounded, and the ones there are
+//! go on.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use pingora_core::apps::ServerApp as _;
@@ -16,14 +16,17 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::HttpProxy;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::connection::{Carrier, Connection, Guard, Limits, Screen, Settled, Transport, Wire};
+use crate::connection::{
+    Carrier, Connection, Ends, Gauge, Guard, Limits, Screen, Settled, Transport, Wire, reset,
+};
 use crate::edge::{EdgeError, Shared};
+use crate::front::Unannounced;
+use crate::handshake;
 use crate::hooks::Hooks;
-use crate::metrics::Handshake;
-use crate::tls::HandshakeError;
+use crate::metrics::Turned;
+use crate::slots::{Slot, Slots};
 
 /// Connections that the kernel holds for us while all workers are busy.
 const BACKLOG: i32 = 4096;
@@ -76,53 +79,6 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// How many connections there are, and how many there may be.
-#[derive(Debug)]
-pub(crate) struct Slots {
-    open: AtomicUsize,
-    most: usize,
-    made: AtomicU64,
-    emptied: Notify,
-}
-
-/// A connection's place, given back when dropped.
-pub(crate) struct Slot(Arc<Shared>);
-
-impl Slots {
-    /// Places for `most` connections.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { open: AtomicUsize::new(0), most, made: AtomicU64::new(0), emptied: Notify::new() }
-    }
-
-    fn take(edge: &Arc<Shared>) -> Option<Slot> {
-        let slots = &edge.slots;
-        let room = |open| (open < slots.most).then_some(open + 1);
-        slots.open.fetch_update(Relaxed, Relaxed, room).ok()?;
-        edge.state.metrics.connections.inc();
-        Some(Slot(Arc::clone(edge)))
-    }
-
-    /// Waits until no connection is left.
-    pub(crate) async fn empty(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.open.load(Relaxed) == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.state.metrics.connections.dec();
-        if self.0.slots.open.fetch_sub(1, Relaxed) == 1 {
-            self.0.slots.emptied.notify_waiters();
-        }
-    }
-}
-
 /// One worker's half of the edge.
 #[derive(Clone)]
 pub(crate) struct Worker {
@@ -159,70 +115,107 @@ fn is_visitors(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-fn admit(worker: &Worker, tcp: TcpStream, client: SocketAddr, protection: Protection) {
-    let Some(slot) = Slots::take(&worker.edge) else {
-        worker.edge.state.metrics.connections_over_cap.inc();
-        return;
+fn admit(worker: &Worker, mut tcp: TcpStream, peer: SocketAddr, protection: Protection) {
+    let front = &worker.edge.front;
+    // Behind a sender of PROXY headers it is not known yet whom the connection is from.
+    let ends = (!front.announces(peer)).then(|| front.direct(peer));
+    let slot = match (Slots::take(&worker.edge), &ends) {
+        (Ok(slot), Some(ends)) => place(slot, ends),
+        (slot, _) => slot,
+    };
+    let mut slot = match slot {
+        Ok(slot) => slot,
+        Err(why) => return turn_away(&worker.edge, &tcp, why),
     };
     let worker = worker.clone();
     tokio::spawn(async move {
+        let edge = &worker.edge;
         // Without it, answers wait for the visitor's acknowledgement; an error costs only that.
         let _set = tcp.set_nodelay(true);
-        let wire = Wire::new(tcp, worker.edge.deadlines.header);
-        let gauge = wire.gauge();
-        match protection {
-            Protection::Clear => serve_clear(&worker, wire, client).await,
-            Protection::Tls => serve_tls(&worker, wire, client).await,
-        }
-        let metrics = &worker.edge.state.metrics;
-        metrics.count_wire_bytes(gauge.bytes());
-        if gauge.was_cut() {
-            metrics.connections_cut.inc();
-        }
-        metrics.http2_stream_errors.inc_by(gauge.stream_errors());
-        if let Some(kind) = gauge.flood() {
-            metrics.count_flood(kind);
-            tracing::debug!(%client, kind = kind.as_str(), "connection was ended: it flooded over HTTP/2");
-        }
+        let ends = match ends {
+            Some(ends) => ends,
+            None => {
+                let Some(ends) = announced(edge, &mut tcp, peer).await else { return };
+                // What the sender does on its own account is not counted: its health checks.
+                if ends.client != peer {
+                    slot = match place(slot, &ends) {
+                        Ok(slot) => slot,
+                        Err(why) => return turn_away(edge, &tcp, why),
+                    };
+                }
+                ends
+            }
+        };
+        run(&worker, tcp, ends, protection).await;
         drop(slot);
     });
 }
 
-async fn serve_clear(worker: &Worker, mut wire: Wire, client: SocketAddr) {
-    wire.serve();
-    let gauge = wire.gauge();
-    serve(worker, Transport::Plain(wire), carrier(&worker.edge, client, None, gauge)).await;
+/// Counts the connection as one of its client's, unless that is a trusted proxy: its connections are those of
+/// many visitors.
+fn place(mut slot: Slot, ends: &Ends) -> Result<Slot, Turned> {
+    if !ends.is_trusted {
+        slot.belong_to(ends.client.ip())?;
+    }
+    Ok(slot)
 }
 
-async fn serve_tls(worker: &Worker, wire: Wire, client: SocketAddr) {
-    let edge = &worker.edge;
-    let gauge = wire.gauge();
-    let handshake = timeout(edge.deadlines.handshake, edge.tls.accept(wire, &*edge.state.clock)).await;
-    let result = match &handshake {
-        Ok(Ok(_)) => Handshake::Ok,
-        Ok(Err(HandshakeError::UnknownName(_))) => Handshake::UnknownName,
-        Ok(Err(HandshakeError::Failed(_))) => Handshake::Failed,
-        Err(_) => Handshake::TimedOut,
+/// Resets a connection: nothing of it is left, neither here nor in the kernel.
+fn turn_away(edge: &Shared, tcp: &TcpStream, why: Turned) {
+    edge.state.metrics.count_refused_connection(why);
+    reset(tcp);
+}
+
+/// Whom a connection is from that begins with a PROXY header; none if it is to be closed.
+async fn announced(edge: &Shared, tcp: &mut TcpStream, peer: SocketAddr) -> Option<Ends> {
+    let error = match edge.front.announced(tcp, peer).await {
+        Ok(ends) => return Some(ends),
+        Err(error) => error,
     };
-    edge.state.metrics.count_handshake(result);
-    match handshake {
-        Ok(Ok(secured)) => {
-            let carrier = carrier(edge, client, Some(secured.settled), gauge);
-            serve(worker, Transport::Tls(Box::new(secured.stream)), carrier).await;
-        }
-        Ok(Err(error)) => tracing::debug!(%client, %error, "handshake failed"),
-        Err(_) => tracing::debug!(%client, "handshake was not done in time"),
+    tracing::debug!(%peer, %error, "connection was closed: it should have begun with a PROXY header");
+    match error {
+        Unannounced::Malformed(_) => edge.state.metrics.count_refused_connection(Turned::Unannounced),
+        Unannounced::Late => edge.state.metrics.count_refused_connection(Turned::AnnouncedLate),
+        Unannounced::Gone(_) => {}
+    }
+    None
+}
+
+async fn run(worker: &Worker, tcp: TcpStream, ends: Ends, protection: Protection) {
+    let wire = Wire::new(tcp, worker.edge.deadlines.header);
+    let gauge = wire.gauge();
+    match protection {
+        Protection::Clear => serve_clear(worker, wire, ends).await,
+        Protection::Tls => serve_tls(worker, wire, ends).await,
+    }
+    let metrics = &worker.edge.state.metrics;
+    metrics.count_wire_bytes(gauge.bytes());
+    if gauge.was_cut() {
+        metrics.connections_cut.inc();
+    }
+    metrics.http2_stream_errors.inc_by(gauge.stream_errors());
+    if let Some(kind) = gauge.flood() {
+        metrics.count_flood(kind);
+        let client = ends.client;
+        tracing::debug!(%client, kind = kind.as_str(), "connection was ended: it flooded over HTTP/2");
     }
 }
 
-fn carrier(
-    edge: &Shared,
-    client: SocketAddr,
-    tls: Option<Settled>,
-    gauge: Arc<crate::connection::Gauge>,
-) -> Arc<Carrier> {
-    let id = edge.slots.made.fetch_add(1, Relaxed) + 1;
-    Arc::new(Carrier { id, client, tls, gauge })
+async fn serve_clear(worker: &Worker, mut wire: Wire, ends: Ends) {
+    wire.serve();
+    let gauge = wire.gauge();
+    serve(worker, Transport::Plain(wire), carrier(&worker.edge, ends, None, gauge)).await;
+}
+
+async fn serve_tls(worker: &Worker, wire: Wire, ends: Ends) {
+    let gauge = wire.gauge();
+    let Some(secured) = handshake::perform(&worker.edge, wire, ends.client).await else { return };
+    let carrier = carrier(&worker.edge, ends, Some(secured.settled), gauge);
+    serve(worker, Transport::Tls(Box::new(secured.stream)), carrier).await;
+}
+
+fn carrier(edge: &Shared, ends: Ends, tls: Option<Settled>, gauge: Arc<Gauge>) -> Arc<Carrier> {
+    Arc::new(Carrier { id: edge.slots.number(), ends, tls, gauge })
 }
 
 async fn serve(worker: &Worker, transport: Transport, carrier: Arc<Carrier>) {

@@ -46,8 +46,18 @@ impl Counts {
 pub(crate) enum Handshake {
     /// Done.
     Ok,
-    /// Broken off or wrong.
+    /// Wrong in a way that none of the others says.
     Failed,
+    /// The visitor went away.
+    Gone,
+    /// What came first was no TLS.
+    NotTls,
+    /// No protocol, version or algorithm in common.
+    Incompatible,
+    /// The visitor broke off with an alert: most often it does not trust the certificate.
+    AlertReceived,
+    /// No whole ClientHello in time.
+    HelloTimedOut,
     /// Not done in time.
     TimedOut,
     /// A name without a certificate, or none.
@@ -55,12 +65,60 @@ pub(crate) enum Handshake {
 }
 
 impl Handshake {
-    const fn as_str(self) -> &'static str {
+    /// Each of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Gone,
+        Self::NotTls,
+        Self::Incompatible,
+        Self::AlertReceived,
+        Self::HelloTimedOut,
+        Self::TimedOut,
+        Self::UnknownName,
+    ];
+    /// How many there are.
+    pub(crate) const KINDS: usize = Self::ALL.len();
+
+    /// Its word in metric and log.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Failed => "failed",
+            Self::Gone => "gone",
+            Self::NotTls => "not_tls",
+            Self::Incompatible => "incompatible",
+            Self::AlertReceived => "alert_received",
+            Self::HelloTimedOut => "hello_timed_out",
             Self::TimedOut => "timed_out",
             Self::UnknownName => "unknown_name",
+        }
+    }
+}
+
+/// Why a connection is closed before its first request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turned {
+    /// There are too many.
+    Connections,
+    /// There are too many of its address.
+    Address,
+    /// Too many handshakes are under way.
+    Handshakes,
+    /// It should have begun with a PROXY header.
+    Unannounced,
+    /// Its PROXY header did not come in time.
+    AnnouncedLate,
+}
+
+impl Turned {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Address => "address",
+            Self::Handshakes => "handshakes",
+            Self::Unannounced => "proxy_header",
+            Self::AnnouncedLate => "proxy_header_late",
         }
     }
 }
@@ -106,8 +164,7 @@ pub(crate) struct Metrics {
     handshakes: IntCounterVec,
     /// Open connections.
     pub(crate) connections: IntGauge,
-    /// Connections that were dropped because there are too many.
-    pub(crate) connections_over_cap: IntCounter,
+    refused_connections: IntCounterVec,
     /// Connections that were cut because a header section was overdue.
     pub(crate) connections_cut: IntCounter,
     floods: IntCounterVec,
@@ -146,10 +203,11 @@ impl Metrics {
             refusals: counters(&registry, "stoa_refusals_total", "Requests refused by the edge.", &["code"]),
             handshakes: counters(&registry, "stoa_handshakes_total", "TLS handshakes.", &["result"]),
             connections: gauge(&registry, "stoa_connections", "Open connections."),
-            connections_over_cap: counter(
+            refused_connections: counters(
                 &registry,
-                "stoa_connections_over_cap_total",
-                "Connections dropped because there were too many.",
+                "stoa_connections_refused_total",
+                "Connections closed before their first request.",
+                &["reason"],
             ),
             connections_cut: counter(
                 &registry,
@@ -205,6 +263,11 @@ impl Metrics {
     /// Counts a connection that was ended for a flood.
     pub(crate) fn count_flood(&self, kind: Flood) {
         self.floods.with_label_values(&[kind.as_str()]).inc();
+    }
+
+    /// Counts a connection that was turned away.
+    pub(crate) fn count_refused_connection(&self, why: Turned) {
+        self.refused_connections.with_label_values(&[why.as_str()]).inc();
     }
 
     /// Counts a handshake.

@@ -18,7 +18,7 @@ use crate::way::Arrival;
 /// # Errors
 /// [`Refusal::RedirectToHttps`] or [`Refusal::HttpsRequired`].
 pub(crate) fn check(arrival: &Arrival<'_>, host: &Host, state: &State) -> Result<(), Refusal> {
-    if arrival.connection.is_https() || !state.knows(host.as_str()) {
+    if arrival.visitor.is_https || !state.knows(host.as_str()) {
         return Ok(());
     }
     if !matches!(arrival.head.method, Method::GET | Method::HEAD) {

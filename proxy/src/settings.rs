@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::Host;
+use model::net::Networks;
 
 /// The settings of one edge; the defaults are safe at the open internet.
 #[derive(Debug, Clone)]
@@ -25,6 +26,14 @@ pub struct Settings {
     pub workers: usize,
     /// Most connections at a time; those above are dropped. About 10 KB each when idle.
     pub max_connections: usize,
+    /// Most connections of one address (of an IPv6 /64) at a time.
+    pub max_connections_per_address: usize,
+    /// Most TLS handshakes under way, counted from a whole ClientHello on.
+    pub max_handshakes: usize,
+    /// Who begins each connection with a PROXY header; from others it is never read.
+    pub proxy_protocol: Networks,
+    /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Networks,
     /// Time limits of connections.
     pub deadlines: Deadlines,
     /// How long requests may run on after [`crate::Running::drain`] is called.
@@ -50,6 +59,10 @@ impl Default for Settings {
             public_https_port: None,
             workers: 0,
             max_connections: 50_000,
+            max_connections_per_address: 512,
+            max_handshakes: 2_000,
+            proxy_protocol: Networks::default(),
+            trusted_proxies: Networks::default(),
             deadlines: Deadlines::default(),
             drain_limit: Duration::from_secs(30),
             access_log: AccessLog::Off,
@@ -63,7 +76,11 @@ impl Default for Settings {
 /// How long a visitor may take for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// A TLS handshake, from the first byte to the last.
+    /// A PROXY header, where one is expected, from the first byte to the last.
+    pub proxy_header: Duration,
+    /// A ClientHello, from the first byte to the last; a drip of bytes does not extend it.
+    pub client_hello: Duration,
+    /// A TLS handshake from its ClientHello to its end.
     pub handshake: Duration,
     /// The header section of a request, in all; a drip of bytes does not extend it.
     pub header: Duration,
@@ -78,6 +95,8 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
+            proxy_header: Duration::from_secs(5),
+            client_hello: Duration::from_secs(5),
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
             idle: Duration::from_secs(60),

@@ -10,17 +10,17 @@ use model::net::VisitorKey;
 use model::tenant::Tenant;
 use ratelimit::{Decision, Limiter as _};
 
-use crate::connection::Carrier;
 use crate::refusal::{LimitAnswer, Refusal};
 use crate::state::State;
+use crate::visitor::Visitor;
 
 /// Takes one request of the visitor's rate.
 ///
 /// # Errors
 /// [`Refusal::VisitorLimit`].
-pub(crate) fn check(connection: &Carrier, tenant: &Tenant, state: &State) -> Result<(), Refusal> {
+pub(crate) fn check(visitor: Visitor, tenant: &Tenant, state: &State) -> Result<(), Refusal> {
     let rate = tenant.limits.visitor;
-    let visitor = VisitorKey::from(connection.ip());
+    let visitor = VisitorKey::from(visitor.address);
     let decision = state.visitors.bucket(&(tenant.id, visitor)).take(state.stopwatch.now(), rate, 1);
     refused("visitor", rate, &decision).map_or(Ok(()), |policy| Err(Refusal::VisitorLimit { policy }))
 }

@@ -13,8 +13,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage};
 use rustls::{CipherSuite, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::connection::{Settled, Wire};
 use crate::sni::Certificates;
@@ -29,6 +29,26 @@ pub(crate) struct Tls {
     swift: Arc<ServerConfig>,
     /// The visitor's order, for those that put ChaCha20 first: phones without AES in hardware.
     obliging: Arc<ServerConfig>,
+}
+
+/// A handshake whose ClientHello has been read.
+pub(crate) struct Greeting {
+    start: StartHandshake<Wire>,
+}
+
+/// Reads a ClientHello. Set a deadline around it.
+///
+/// # Errors
+/// [`HandshakeError::Failed`]; the visitor has got its alert.
+pub(crate) async fn greet(wire: Wire) -> Result<Greeting, HandshakeError> {
+    Ok(Greeting { start: LazyConfigAcceptor::new(Acceptor::default(), wire).await? })
+}
+
+impl Greeting {
+    /// Resets the connection, which costs least.
+    pub(crate) fn turn_away(self) {
+        self.start.io.reset();
+    }
 }
 
 /// A handshake that succeeded.
@@ -63,12 +83,16 @@ impl Tls {
         Ok(Self { certificates, swift: Arc::new(swift), obliging: Arc::new(obliging) })
     }
 
-    /// Performs a handshake. Set a deadline around it.
+    /// Performs the rest of a handshake. Set a deadline around it.
     ///
     /// # Errors
     /// [`HandshakeError`]; the visitor has got its alert.
-    pub(crate) async fn accept(&self, wire: Wire, clock: &dyn Clock) -> Result<Secured, HandshakeError> {
-        let mut start = LazyConfigAcceptor::new(Acceptor::default(), wire).await?;
+    pub(crate) async fn accept(
+        &self,
+        greeting: Greeting,
+        clock: &dyn Clock,
+    ) -> Result<Secured, HandshakeError> {
+        let Greeting { mut start } = greeting;
         let hello = start.client_hello();
         let Some(sni) = self.known_name(&hello, clock) else {
             let name = hello.server_name().map(str::to_owned);

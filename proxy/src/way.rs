@@ -14,6 +14,7 @@ use crate::edge::Shared;
 use crate::headers::Hsts;
 use crate::refusal::Refusal;
 use crate::state::SiteEntry;
+use crate::visitor::Visitor;
 use crate::{acme, drain, firewall, head, host, quota, routing, scheme, standing, throttle};
 
 /// A request as the stages see it.
@@ -23,6 +24,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) head: &'a RequestHeader,
     /// The connection that it came over.
     pub(crate) connection: &'a Carrier,
+    /// Whom it is from.
+    pub(crate) visitor: Visitor,
 }
 
 /// Where the way ends well.
@@ -76,11 +79,11 @@ pub(crate) fn admit(arrival: &Arrival<'_>, edge: &Shared) -> Result<Passage, Sto
     let route = routing::find(&host, state)?;
     let at_site = |refusal| Stopped { refusal, site: Some(Arc::clone(&route.site)) };
     let tenant = standing::check(&route.site).map_err(at_site)?;
-    throttle::check(arrival.connection, &tenant, state).map_err(at_site)?;
+    throttle::check(arrival.visitor, &tenant, state).map_err(at_site)?;
     firewall::inspect(arrival, &host, &*edge.firewall).map_err(at_site)?;
     quota::take(&route.site, &tenant, state).map_err(at_site)?;
     Ok(Passage::Forward(Admitted { host, port, hsts: route.hsts, site: route.site }))
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

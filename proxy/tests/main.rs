@@ -4,6 +4,7 @@
 mod balancing;
 mod drain;
 mod forwarding;
+mod front;
 mod http2;
 mod market;
 mod operating;

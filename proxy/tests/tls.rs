@@ -4,6 +4,8 @@ use model::change::ObjectId;
 use rustls::{AlertDescription, NamedGroup};
 use testkit::origin::Origin;
 use testkit::tls::{Tls, alert};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::market::{HOST, Market};
 
@@ -94,4 +96,29 @@ async fn a_certificate_is_replaced_under_traffic_without_a_failed_request() {
     load.more(20).await.unwrap();
     let tally = load.stop().await;
     assert_eq!(tally.failed(), 0, "{:?}", tally.failures);
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_counted_by_its_kind() {
+    let market = Market::open(&[]);
+    let address = market.visitors.https;
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    let _ended = plain.read_to_end(&mut rest).await;
+    drop(TcpStream::connect(address).await.unwrap());
+    let stranger = Tls::trusting(&Market::open(&[]).visitors.roots_pem().unwrap()).unwrap();
+    assert!(stranger.handshake(address, HOST).await.is_err());
+    let client = market.visitors.tls().unwrap();
+    assert!(client.offering(&["acme-tls/9"]).handshake(address, HOST).await.is_err());
+    for kind in ["not_tls", "gone", "alert_received", "incompatible"] {
+        let wanted = format!("stoa_handshakes_total{{result=\"{kind}\"}} 1\n");
+        testkit::wait::until(kind, testkit::wait::LONG, async || {
+            let (_, metrics) = market.probe("/metrics").await;
+            anyhow::ensure!(metrics.contains(&wanted), "{metrics}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
 }

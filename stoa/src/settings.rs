@@ -75,6 +75,10 @@ pub(crate) fn proxy(settings: &Settings) -> proxy::Settings {
         public_https_port: Some(edge.public_https_port),
         workers: edge.workers,
         max_connections: edge.max_connections,
+        max_connections_per_address: edge.max_connections_per_address,
+        max_handshakes: edge.max_handshakes,
+        proxy_protocol: edge.proxy_protocol.iter().copied().collect(),
+        trusted_proxies: edge.trusted_proxies.iter().copied().collect(),
         drain_limit: edge.drain,
         access_log: match &edge.access_log {
             config::AccessLog::File(path) => proxy::AccessLog::File(path.clone()),

@@ -13,6 +13,7 @@ pub mod curl;
 pub mod dns;
 pub mod edge;
 pub mod figures;
+pub mod haproxy;
 pub mod http2;
 pub mod impostor;
 pub mod load;

@@ -87,6 +87,10 @@ fn what_is_given_is_what_is_set() {
         public = ["192.0.2.1", "2001:db8::1"]
         access_log = "-"
         max_connections = 5
+        max_connections_per_address = 6
+        max_handshakes = 7
+        proxy_protocol = ["10.0.0.0/8", "127.0.0.1"]
+        trusted_proxies = ["2001:db8::/32"]
         drain_seconds = 0
         [api]
         listen = "127.0.0.1:2"
@@ -104,6 +108,9 @@ fn what_is_given_is_what_is_set() {
     assert_eq!(settings.data, PathBuf::from("there"));
     assert_eq!(settings.edge.zones, [model::Host::parse("apps.example.com").unwrap()]);
     assert_eq!((settings.edge.public_https_port, settings.edge.hsts, settings.edge.workers), (443, true, 3));
+    assert_eq!((settings.edge.max_connections_per_address, settings.edge.max_handshakes), (6, 7));
+    assert_eq!(settings.edge.proxy_protocol, ["10.0.0.0/8", "127.0.0.1"].map(|text| text.parse().unwrap()));
+    assert_eq!(settings.edge.trusted_proxies, ["2001:db8::/32".parse().unwrap()]);
     assert_eq!(settings.edge.access_log, AccessLog::Stdout);
     assert_eq!(settings.edge.drain, Duration::ZERO);
     assert_eq!(settings.dns.resolvers[0].to_string(), "192.0.2.53:53");
@@ -165,6 +172,14 @@ const FAULTS: &[(&str, &str)] = &[
     (
         "[edge]\nzones = [\"a.test\", \"b.a.test\"]",
         "2:20: `edge.zones`: `b.a.test` and `a.test` lie within each other: keep one",
+    ),
+    (
+        "[edge]\ntrusted_proxies = [\"10.0.0.1/8\"]",
+        "2:20: `edge.trusted_proxies`: `10.0.0.1/8` has bits behind its prefix: write 10.0.0.0/8 for the network, or the address alone",
+    ),
+    (
+        "[edge]\nproxy_protocol = [\"lb.example.com\"]",
+        "2:19: `edge.proxy_protocol`: `lb.example.com` is no network: write an address, or a network with its prefix, e.g. 10.0.0.0/8",
     ),
     ("[edge]\npublic = [\"0.0.0.0\"]", "2:11: `edge.public` has `0.0.0.0`, which no domain can point at"),
     ("[edge]\nhsts = \"yes\"", "2:8: `edge.hsts` is a string: write true or false"),

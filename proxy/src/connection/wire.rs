@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
@@ -134,6 +135,11 @@ impl Wire {
         self.is_due = true;
     }
 
+    /// Ends the connection at once: nothing of it is left in the kernel.
+    pub(crate) fn reset(self) {
+        reset(&self.tcp);
+    }
+
     /// What the hooks need of it.
     pub(crate) fn gauge(&self) -> Arc<Gauge> {
         Arc::clone(&self.gauge)
@@ -185,6 +191,12 @@ impl Wire {
     fn joins(&self, bytes: usize) -> bool {
         self.is_joining && self.out.len() + bytes <= JOIN_BYTES
     }
+}
+
+/// Has the kernel send a reset when `tcp` is dropped, and forget it.
+pub(crate) fn reset(tcp: &TcpStream) {
+    // An error costs the visitor a polite end instead.
+    let _set = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
 }
 
 fn count(bytes: usize) -> u64 {

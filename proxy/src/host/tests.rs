@@ -1,19 +1,8 @@
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::connection::{Gauge, Settled};
-
-fn carrier(sni: Option<&str>) -> Carrier {
-    Carrier {
-        id: 1,
-        client: SocketAddr::from(([192, 0, 2, 1], 1)),
-        tls: sni.map(|sni| Settled { sni: Host::parse(sni).unwrap(), version: "TLSv1_3" }),
-        gauge: Arc::new(Gauge::default()),
-    }
-}
+use crate::visitor::Visitor;
+use crate::way::tests::connection;
 
 fn http1(target: &str, hosts: &[&[u8]]) -> RequestHeader {
     let mut head = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
@@ -31,8 +20,9 @@ fn http2(uri: &str) -> RequestHeader {
 }
 
 fn read_from(head: &RequestHeader, sni: Option<&str>) -> Result<(String, Option<u16>), Refusal> {
-    let connection = carrier(sni);
-    let (host, port) = read(&Arrival { head, connection: &connection })?;
+    let connection = connection("192.0.2.1", sni);
+    let visitor = Visitor { address: connection.ip(), is_https: sni.is_some() };
+    let (host, port) = read(&Arrival { head, connection: &connection, visitor })?;
     Ok((host.as_str().to_owned(), port))
 }
 
@@ -94,7 +84,8 @@ fn an_address_is_an_unknown_host_and_nonsense_a_bad_one() {
 
 #[test]
 fn over_tls_the_host_is_the_one_of_the_connection() {
-    let bound = |host: &str, sni: Option<&str>| bind(&Host::parse(host).unwrap(), &carrier(sni));
+    let bound =
+        |host: &str, sni: Option<&str>| bind(&Host::parse(host).unwrap(), &connection("192.0.2.1", sni));
     assert_eq!(bound("a.test", Some("a.test")), Ok(()));
     assert_eq!(bound("b.test", Some("a.test")), Err(Refusal::Misdirected));
     assert_eq!(bound("x.a.test", Some("a.test")), Err(Refusal::Misdirected));

@@ -10,10 +10,11 @@ use waf::{Engine, Finding, NoRules, RuleId, Verdict};
 
 use super::*;
 use crate::access_log::Log;
-use crate::connection::{Gauge, Settled};
+use crate::connection::{Ends, Gauge, Settled};
 use crate::drain::Phase;
-use crate::listen::Slots;
-use crate::settings::{AccessLog, Deadlines};
+use crate::front::Front;
+use crate::settings::{AccessLog, Deadlines, Settings};
+use crate::slots::Slots;
 use crate::state::State;
 use crate::state::tests::{now, put, site, state, tenant};
 use crate::tls::Tls;
@@ -22,11 +23,13 @@ fn edge(state: Arc<State>, firewall: Arc<dyn Engine>) -> Shared {
     Shared {
         tls: Tls::new(Arc::clone(&state.certificates)).unwrap(),
         log: Log::open(&AccessLog::Off).unwrap(),
-        slots: Slots::new(1),
+        slots: Slots::new(&Settings::default()),
+        front: Front::new(&Settings::default()),
         deadlines: Deadlines::default(),
         state,
         firewall,
         waits: crate::patience::Waits::default(),
+        samples: crate::handshake::Samples::default(),
     }
 }
 
@@ -39,10 +42,12 @@ fn edge_with(change: impl FnOnce(&mut Tenant)) -> Shared {
     edge(state, Arc::new(NoRules))
 }
 
-fn connection(client: &str, sni: Option<&str>) -> Carrier {
+/// A connection straight from `client`.
+pub(crate) fn connection(client: &str, sni: Option<&str>) -> Carrier {
+    let client = SocketAddr::new(client.parse().unwrap(), 1);
     Carrier {
         id: 1,
-        client: SocketAddr::new(client.parse().unwrap(), 1),
+        ends: Ends { peer: client, client, is_trusted: false },
         tls: sni.map(|sni| Settled { sni: Host::parse(sni).unwrap(), version: "TLSv1_3" }),
         gauge: Arc::new(Gauge::default()),
     }
@@ -56,7 +61,8 @@ fn request(method: &str, target: &str, host: &str) -> RequestHeader {
 
 /// `Ok` is the body of a challenge or "forward".
 fn walk(edge: &Shared, head: &RequestHeader, connection: &Carrier) -> Result<String, Refusal> {
-    match admit(&Arrival { head, connection }, edge) {
+    let visitor = Visitor::of(head, connection, &edge.front.trusted);
+    match admit(&Arrival { head, connection, visitor }, edge) {
         Ok(Passage::Challenge(body)) => Ok(String::from_utf8(body.to_vec()).unwrap()),
         Ok(Passage::Forward(_)) => Ok("forward".to_owned()),
         Err(stopped) => Err(stopped.refusal),
@@ -116,7 +122,8 @@ fn a_challenge_is_answered_before_any_redirect_and_for_its_host_only() {
 fn a_suspended_tenant_is_refused_with_its_site_named() {
     let edge = edge_with(|tenant| tenant.standing = Standing::Suspended);
     let (head, connection) = (request("GET", "/", "a.test"), connection("192.0.2.1", Some("a.test")));
-    let stopped = admit(&Arrival { head: &head, connection: &connection }, &edge).err().unwrap();
+    let visitor = Visitor::of(&head, &connection, &edge.front.trusted);
+    let stopped = admit(&Arrival { head: &head, connection: &connection, visitor }, &edge).err().unwrap();
     assert_eq!(stopped.refusal, Refusal::Suspended);
     assert!(stopped.site.is_some());
 }
