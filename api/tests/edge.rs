@@ -8,6 +8,7 @@ use model::certificate::Certificate;
 use model::change::{Batch, Lineage, Object, Revision};
 use model::id::EdgeId;
 use model::seal::SealingKey;
+use model::ticket::TicketKey;
 use serde_json::{Value, json};
 
 use crate::desk::{self, Desk};
@@ -49,6 +50,25 @@ async fn private_keys_are_sealed_for_the_edge_that_asks() {
     );
     assert!(derive(&other).open(&context, &sealed.key).is_err());
     assert!(desk.master.open(&context, &sealed.key).is_err());
+}
+
+#[tokio::test]
+async fn ticket_keys_are_sealed_for_the_edge_that_asks() {
+    let desk = desk::open().await;
+    let made = TicketKey::generate(desk.store.now(), &desk.master).unwrap();
+    desk.store.put_ticket_key(&store::Actor::system("test"), &made).await.unwrap();
+    let (one, other) = (desk.edge_key().await, desk.edge_key().await);
+    let changes = batch(desk.get("/v1/edge/changes").send_as(&one).await.of(200));
+    let told = changes.changes.iter().find_map(|change| match &change.object {
+        Some(Object::TicketKey(key)) => Some(key),
+        _ => None,
+    });
+    let (told, context) = (told.unwrap(), TicketKey::key_context(made.id));
+    let open = |secret: &model::secret::Secret| {
+        SealingKey::derive(secret.reveal().as_bytes(), "stoa edge feed").unwrap().open(&context, &told.key)
+    };
+    assert_eq!(open(&one).unwrap(), desk.master.open(&context, &made.key).unwrap());
+    assert!(open(&other).is_err() && desk.master.open(&context, &told.key).is_err());
 }
 
 #[tokio::test]

@@ -230,7 +230,7 @@ impl Replica {
         let count = match &id {
             ObjectId::Site(_) => Some(&mut self.objects.sites),
             ObjectId::Certificate(_) => Some(&mut self.objects.certificates),
-            ObjectId::Tenant(_) | ObjectId::Challenge(_) => None,
+            ObjectId::Tenant(_) | ObjectId::Challenge(_) | ObjectId::TicketKey(_) => None,
         };
         let before = match place {
             Some(place) => self.live.insert(id, place),

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::acme::{HttpChallenge, Token};
 use crate::certificate::Certificate;
-use crate::id::{AppId, CertificateId, TenantId};
+use crate::id::{AppId, CertificateId, TenantId, TicketKeyId};
 use crate::site::Site;
 use crate::tenant::Tenant;
+use crate::ticket::TicketKey;
 
 /// A place in the log; 0 is before the first change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum ObjectId {
     Certificate(CertificateId),
     /// An http-01 answer.
     Challenge(Token),
+    /// A key of TLS session tickets.
+    TicketKey(TicketKeyId),
 }
 
 /// The whole of one object.
@@ -56,6 +59,8 @@ pub enum Object {
     Certificate(Certificate),
     /// An http-01 answer.
     Challenge(HttpChallenge),
+    /// A key of TLS session tickets.
+    TicketKey(TicketKey),
 }
 
 impl Object {
@@ -67,6 +72,7 @@ impl Object {
             Self::Site(site) => ObjectId::Site(site.app),
             Self::Certificate(certificate) => ObjectId::Certificate(certificate.id),
             Self::Challenge(challenge) => ObjectId::Challenge(challenge.token.clone()),
+            Self::TicketKey(key) => ObjectId::TicketKey(key.id),
         }
     }
 }

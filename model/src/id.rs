@@ -113,6 +113,8 @@ ids! {
     EdgeId, "edg", "an edge";
     /// An ACME order of ours.
     OrderId, "ord", "an order";
+    /// A key of TLS session tickets.
+    TicketKeyId, "tik", "a ticket key";
     /// One request, printed as its reference code.
     RequestId, "req", "a request";
 }

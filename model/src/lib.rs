@@ -20,6 +20,7 @@ pub mod seal;
 pub mod secret;
 pub mod site;
 pub mod tenant;
+pub mod ticket;
 pub mod time;
 pub mod usage;
 

@@ -178,7 +178,7 @@ impl Edge {
             state.https_port.store(first.address.port(), Relaxed);
         }
         let shared = Arc::new(Shared {
-            tls: Tls::new(Arc::clone(&state.certificates))?,
+            tls: Tls::new(&state)?,
             log: open_log(settings)?,
             slots: Slots::new(settings),
             front: Front::new(settings),

@@ -40,6 +40,7 @@ mod sni;
 mod standing;
 mod state;
 mod throttle;
+mod tickets;
 mod tls;
 mod usage;
 mod visitor;

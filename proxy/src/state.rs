@@ -22,6 +22,7 @@ use model::site::{HostOrigin, Site, SiteHost};
 use model::tenant::Tenant;
 use model::{Clock, Host};
 use ratelimit::{Gcra, Stopwatch, VisitorTable};
+use rustls::crypto::aws_lc_rs;
 
 use crate::backends::{Pool, PoolSettings, Pools};
 use crate::drain::{Course, Phase};
@@ -30,6 +31,7 @@ use crate::headers::{Hsts, PreparedPolicy};
 use crate::metrics::{Metrics, Readings, Series};
 use crate::settings::Settings;
 use crate::sni::Certificates;
+use crate::tickets::Tickets;
 use crate::usage::{Ledger, Meter};
 
 /// The memory of one edge.
@@ -39,6 +41,7 @@ pub struct State {
     pub(crate) zones: Vec<Host>,
     hsts: bool,
     pub(crate) certificates: Arc<Certificates>,
+    pub(crate) tickets: Arc<Tickets>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) visitors: VisitorTable,
     pub(crate) metrics: Metrics,
@@ -95,7 +98,8 @@ impl State {
     /// [`Sink`] and to [`crate::Edge::start`].
     ///
     /// # Errors
-    /// [`EdgeError::BackendCa`] if the trust anchors for backends cannot be read.
+    /// [`EdgeError::BackendCa`] if the trust anchors for backends cannot be read; [`EdgeError::Tls`] if the
+    /// cryptographic library refuses.
     pub fn new(
         settings: &Settings,
         sealing_key: SealingKey,
@@ -106,10 +110,12 @@ impl State {
             forbidden: forbidden.chain(&settings.metrics).copied().collect(),
             roots: settings.backend_ca_file.as_deref().map(crate::edge::read_roots).transpose()?,
         };
+        let local = aws_lc_rs::Ticketer::new()?;
         Ok(Arc::new(Self {
             stopwatch: Stopwatch::start(),
             zones: settings.zones.clone(),
             hsts: settings.hsts,
+            tickets: Arc::new(Tickets::new(local, sealing_key.clone(), Arc::clone(&clock))),
             certificates: Arc::new(Certificates::new(sealing_key, Arc::clone(&clock))),
             pools: Pools::new(pool_settings),
             visitors: VisitorTable::with_bytes(settings.visitor_table_bytes),
@@ -211,6 +217,7 @@ impl State {
             Object::Challenge(challenge) => {
                 self.challenges.insert(challenge.token.clone(), Arc::new(challenge.clone()));
             }
+            Object::TicketKey(key) => self.tickets.put(key).map_err(|error| error.to_string())?,
         }
         Ok(())
     }
@@ -242,6 +249,7 @@ impl State {
             ObjectId::Site(app) => self.remove_site(*app),
             ObjectId::Certificate(id) => self.certificates.remove(*id),
             ObjectId::Challenge(token) => drop(self.challenges.remove(token)),
+            ObjectId::TicketKey(id) => self.tickets.remove(*id),
         }
     }
 
@@ -273,7 +281,8 @@ impl State {
         let tenants = self.tenants.iter().map(|entry| ObjectId::Tenant(*entry.key()));
         let sites = self.apps.iter().map(|entry| ObjectId::Site(*entry.key()));
         let challenges = self.challenges.iter().map(|entry| ObjectId::Challenge(entry.key().clone()));
-        tenants.chain(sites).chain(challenges).collect()
+        let tickets = self.tickets.ids().into_iter().map(ObjectId::TicketKey);
+        tenants.chain(sites).chain(challenges).chain(tickets).collect()
     }
 }
 

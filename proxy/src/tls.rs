@@ -1,8 +1,7 @@
 //! TLS towards visitors: one configuration for all names, the certificate chosen by SNI.
 //!
 //! TLS 1.2 and 1.3, aws-lc-rs with X25519MLKEM768, ALPN h2 and http/1.1. Sessions are resumed by tickets
-//! that any thread can read and whose key rotates every six hours; there is no session cache and no early
-//! data (RFC 8446 §8). A visitor that asks for no name, or for one without a certificate, gets the alert
+//! that any edge can read ([`crate::tickets`]); there is no session cache and no early data (RFC 8446 §8). A visitor that asks for no name, or for one without a certificate, gets the alert
 //! `unrecognized_name` (RFC 6066 §3) and nothing else.
 
 use std::io;
@@ -18,6 +17,8 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::connection::{Settled, Wire};
 use crate::sni::Certificates;
+use crate::state::State;
+use crate::tickets::Tickets;
 
 /// A record with the fatal alert `unrecognized_name`: alert (21), TLS 1.2 (3, 3), 2 bytes, fatal (2), 112.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -71,12 +72,14 @@ pub(crate) enum HandshakeError {
 }
 
 impl Tls {
-    /// The configuration over `certificates`.
+    /// The configuration over the certificates and ticket keys of `state`.
     ///
     /// # Errors
     /// If the cryptographic library refuses, which a sound build of it never does.
-    pub(crate) fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(state: &State) -> Result<Self, rustls::Error> {
+        let certificates = Arc::clone(&state.certificates);
         let mut swift = configure(provider(), &certificates)?;
+        swift.ticketer = Arc::<Tickets>::clone(&state.tickets);
         swift.ignore_client_order = true;
         let mut obliging = swift.clone();
         obliging.ignore_client_order = false;
@@ -147,7 +150,6 @@ fn configure(
         .with_cert_resolver(Arc::<Certificates>::clone(certificates));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.max_early_data_size = 0;
     Ok(config)
 }

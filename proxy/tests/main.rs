@@ -10,6 +10,7 @@ mod market;
 mod operating;
 mod protection;
 mod refusals;
+mod resumption;
 mod streams;
 mod tls;
 mod usage;

@@ -10,11 +10,12 @@ use model::backend::Backend;
 use model::certificate::Certificate;
 use model::change::{Change, Object, ObjectId, Revision};
 use model::clock::{Clock as _, SystemClock};
-use model::id::{AppId, CertificateId, TenantId};
+use model::id::{AppId, CertificateId, TenantId, TicketKeyId};
 use model::limits::{Limits, Rate};
 use model::seal::SealingKey;
 use model::site::{HeaderPolicy, HostOrigin, Site, SiteHost};
 use model::tenant::{Slug, Standing, Tenant};
+use model::ticket::TicketKey;
 use model::usage::UsageRow;
 use model::{Host, Timestamp};
 use proxy::{AccessLog, Deadlines, Edge, Parts, Running, Settings, State, UsageSink};
@@ -128,6 +129,12 @@ impl Market {
             not_after: not_before.plus(Duration::from_secs(86_400) * 90),
         }));
         (id, leaf.der().to_vec())
+    }
+
+    /// Shares tickets under `secret`, as the feed tells it to each edge in its own seal.
+    pub(crate) fn share_tickets(&self, id: TicketKeyId, secret: &[u8]) {
+        let key = self.key.seal(&TicketKey::key_context(id), secret).unwrap();
+        self.put(Object::TicketKey(TicketKey { id, key, made_at: now() }));
     }
 
     /// Changes the tenant.

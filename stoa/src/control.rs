@@ -121,6 +121,7 @@ impl Control {
     pub(crate) async fn start(self, certd: certd::Settings) -> anyhow::Result<RunningControl> {
         let (stop, stopped) = watch::channel(false);
         let daemon = Certd::start(certd, self.store.clone(), self.master.clone()).await?;
+        let master = self.master.clone();
         let state = api::State::new(self.store.clone(), self.master, api::Settings::default());
         let router = api::router(state);
         let (listener, stopping) = (self.listener, stopped.clone());
@@ -130,7 +131,7 @@ impl Control {
                 tracing::error!(%error, "the API stopped");
             }
         };
-        let upkeep = crate::upkeep::run(self.store.clone(), stopped.clone());
+        let upkeep = crate::upkeep::run(self.store.clone(), master, stopped.clone());
         let tasks = vec![tokio::spawn(daemon.run(stopped)), tokio::spawn(serve), tokio::spawn(upkeep)];
         Ok(RunningControl { store: self.store, stop, tasks })
     }

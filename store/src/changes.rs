@@ -16,7 +16,7 @@ use crate::caller::Actor;
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_integer};
 use crate::write::Event;
-use crate::{Store, certificate, challenge, domain, random, tenant};
+use crate::{Store, certificate, challenge, domain, random, tenant, ticket};
 
 /// Most changes of one batch.
 pub const MAX_CHANGES: u32 = 5_000;
@@ -118,6 +118,9 @@ impl Store {
                 take(Object::Challenge(challenge));
             }
         }
+        for row in &rows(connection, TICKET_KEYS, span).await? {
+            take(Object::TicketKey(ticket::read(row)?));
+        }
         Ok(objects)
     }
 
@@ -183,6 +186,8 @@ const CERTIFICATES: &str =
     AND certificates.status = 'active'";
 const CHALLENGES: &str = "SELECT challenges.* FROM feed JOIN challenges ON challenges.token = feed.object_id
     WHERE feed.kind = 'challenge' AND feed.revision > $1 AND feed.revision <= $2";
+const TICKET_KEYS: &str = "SELECT ticket_keys.* FROM feed JOIN ticket_keys ON ticket_keys.id = feed.object_id
+    WHERE feed.kind = 'ticket_key' AND feed.revision > $1 AND feed.revision <= $2";
 
 async fn rows(connection: &mut AnyConnection, statement: &'static str, span: Span) -> Result<Vec<AnyRow>> {
     Ok(sqlx::query(statement).bind(span.0).bind(span.1).fetch_all(connection).await?)
@@ -199,6 +204,7 @@ pub(crate) fn columns(id: &ObjectId) -> (&'static str, String) {
         ObjectId::Site(id) => ("site", id.to_string()),
         ObjectId::Certificate(id) => ("certificate", id.to_string()),
         ObjectId::Challenge(token) => ("challenge", token.to_string()),
+        ObjectId::TicketKey(id) => ("ticket_key", id.to_string()),
     }
 }
 
@@ -207,6 +213,7 @@ fn object_id(row: &AnyRow) -> Result<ObjectId> {
         "tenant" => Ok(ObjectId::Tenant(row.parsed("object_id")?)),
         "site" => Ok(ObjectId::Site(row.parsed("object_id")?)),
         "certificate" => Ok(ObjectId::Certificate(row.parsed("object_id")?)),
+        "ticket_key" => Ok(ObjectId::TicketKey(row.parsed("object_id")?)),
         "challenge" => model::acme::Token::parse(&row.text("object_id")?)
             .map(ObjectId::Challenge)
             .map_err(|error| StoreError::corrupt(error.to_string())),

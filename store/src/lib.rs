@@ -27,6 +27,7 @@ mod released;
 mod row;
 mod schema;
 mod tenant;
+mod ticket;
 mod tombstone;
 mod usage;
 mod write;

@@ -8,7 +8,7 @@ use crate::random;
 use crate::row::Columns as _;
 
 /// The steps; the version of a database is how many it has taken.
-const STEPS: [&str; 1] = [include_str!("schema/0001_first.sql")];
+const STEPS: [&str; 2] = [include_str!("schema/0001_first.sql"), include_str!("schema/0002_ticket_keys.sql")];
 
 /// Number of the lock that keeps two nodes from taking a step at the same time (any constant of ours).
 const POSTGRES_LOCK: &str = "SELECT pg_advisory_xact_lock(7306086967310)";

@@ -143,6 +143,10 @@ impl Bench {
         sqlx::query(sql).fetch_one(&self.pool).await.unwrap().try_get(0).unwrap()
     }
 
+    pub(crate) async fn text(&self, sql: &'static str) -> String {
+        sqlx::query(sql).fetch_one(&self.pool).await.unwrap().try_get(0).unwrap()
+    }
+
     pub(crate) async fn execute(&self, sql: impl Into<String>) {
         sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(&self.pool).await.unwrap();
     }

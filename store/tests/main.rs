@@ -22,6 +22,7 @@ mod opening;
 mod orders;
 mod random_changes;
 mod tenants;
+mod tickets;
 mod usage;
 
 /// Makes a test of each promise on each engine.

@@ -10,13 +10,19 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme,
+    AlertDescription, ClientConfig, DigitallySignedStruct, HandshakeKind, NamedGroup, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::authority::Issued;
 
 /// Longer than a handshake on loopback takes on a loaded machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,6 +98,40 @@ impl Tls {
         Ok(Self::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
     }
 
+    /// The same in one version of TLS only.
+    ///
+    /// # Errors
+    /// If `pem` holds no certificates.
+    pub fn trusting_in(pem: &str, version: &'static SupportedProtocolVersion) -> Result<Self> {
+        install_provider();
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(root?)?;
+        }
+        let builder = ClientConfig::builder_with_protocol_versions(&[version]);
+        Ok(Self::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    /// The same client with a memory of its sessions: it resumes them where the server lets it.
+    #[must_use]
+    pub fn remembering(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.0);
+        config.resumption = rustls::client::Resumption::in_memory_sessions(32);
+        Self(Arc::new(config))
+    }
+
+    /// The same client with the same memory, which shows a certificate when it is asked for one.
+    ///
+    /// # Errors
+    /// If the key is none.
+    pub fn showing(&self, issued: &Issued) -> Result<Self> {
+        let key = aws_lc_rs::sign::any_supported_type(&issued.key)?;
+        let certified = CertifiedKey::new(vec![issued.der.clone()], key);
+        let mut config = ClientConfig::clone(&self.0);
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        Ok(Self(Arc::new(config)))
+    }
+
     /// Takes any certificate, to look at it.
     #[must_use]
     pub fn trusting_anyone() -> Self {
@@ -128,6 +168,31 @@ impl Tls {
             TlsConnector::from(Arc::clone(&self.0)).connect(name, tcp).await
         };
         tokio::time::timeout(TIMEOUT, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// A handshake for `name`, one request in HTTP/1.0 for `host`, and the whole answer: so the session's
+    /// tickets were read too.
+    ///
+    /// # Errors
+    /// If the handshake fails, or the connection breaks; [`alert`] finds the server's alert in it.
+    pub async fn ask(
+        &self,
+        address: SocketAddr,
+        name: &str,
+        host: &str,
+    ) -> io::Result<(HandshakeKind, String)> {
+        let mut stream = self.offering(&["http/1.1"]).connect(address, name).await?;
+        let request = format!("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n");
+        let exchange = async {
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await?;
+            io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let answer = tokio::time::timeout(TIMEOUT, exchange).await;
+        let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        let kind = stream.get_ref().1.handshake_kind();
+        Ok((kind.ok_or_else(|| io::Error::other("the handshake is not done"))?, answer))
     }
 
     /// A handshake for `name`, closed at once.

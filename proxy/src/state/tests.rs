@@ -15,7 +15,7 @@ pub(crate) fn now() -> Timestamp {
 
 pub(crate) fn state() -> Arc<State> {
     let settings = Settings { visitor_table_bytes: 1 << 16, ..Settings::default() };
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = aws_lc_rs::default_provider().install_default();
     State::new(&settings, SealingKey::generate(), Arc::new(ManualClock::at(now()))).unwrap()
 }
 

@@ -21,7 +21,7 @@ use crate::tls::Tls;
 
 fn edge(state: Arc<State>, firewall: Arc<dyn Engine>) -> Shared {
     Shared {
-        tls: Tls::new(Arc::clone(&state.certificates)).unwrap(),
+        tls: Tls::new(&state).unwrap(),
         log: Log::open(&AccessLog::Off).unwrap(),
         slots: Slots::new(&Settings::default()),
         front: Front::new(&Settings::default()),
