@@ -159,6 +159,7 @@ fn entry<'a>(session: &'a Session, context: &'a Context, facts: Facts, edge: &Sh
         protocol: protocol(session),
         sni: tls.map(|tls| tls.sni.as_str()),
         tls_version: tls.map(|tls| tls.version),
+        ja4: tls.and_then(|tls| tls.ja4),
         user_agent: text(USER_AGENT),
     }
 }
