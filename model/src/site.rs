@@ -109,6 +109,11 @@ pub struct Settings {
     pub slow_start_ms: u32,
     /// Most requests that an edge sends to one backend at a time. 1 to 100,000.
     pub max_in_flight: u32,
+    /// Most requests that an edge sends to the app at a time; as many more may wait. WebSockets and event streams
+    /// count. 1 to 100,000.
+    pub max_concurrency: u32,
+    /// How long a request over [`Self::max_concurrency`] may wait. 0 (not at all) to 60,000.
+    pub queue_timeout_ms: u32,
 }
 
 impl Default for Settings {
@@ -121,6 +126,10 @@ impl Default for Settings {
             health_interval_ms: 2_000,
             slow_start_ms: 10_000,
             max_in_flight: 1_024,
+            // A fiftieth of the connections that an edge takes, so that one app in a crowd leaves room for the others,
+            // and more than a small app's server works on at a time.
+            max_concurrency: 1_000,
+            queue_timeout_ms: 1_000,
         }
     }
 }
@@ -158,6 +167,8 @@ impl Settings {
             ("health_interval_ms", self.health_interval_ms, 200, 600_000),
             ("slow_start_ms", self.slow_start_ms, 0, 600_000),
             ("max_in_flight", self.max_in_flight, 1, 100_000),
+            ("max_concurrency", self.max_concurrency, 1, 100_000),
+            ("queue_timeout_ms", self.queue_timeout_ms, 0, 60_000),
         ];
         for (field, value, min, max) in fields {
             if !(min..=max).contains(&value) {
@@ -188,6 +199,12 @@ impl Settings {
     #[must_use]
     pub fn total_timeout(&self) -> Duration {
         Duration::from_millis(self.total_timeout_ms.into())
+    }
+
+    /// [`Self::queue_timeout_ms`] as a duration.
+    #[must_use]
+    pub fn queue_timeout(&self) -> Duration {
+        Duration::from_millis(self.queue_timeout_ms.into())
     }
 
     /// [`Self::health_interval_ms`] as a duration.

@@ -23,6 +23,7 @@ use tokio::time::Duration;
 use check::Checker;
 use endpoint::Endpoint;
 use fence::Fence;
+pub(crate) use gate::{Entrance, Place, Ticket};
 use health::Fitness;
 pub(crate) use line::Line;
 pub(crate) use pool::{Lease, NoPick, Pool};
@@ -38,6 +39,7 @@ mod check;
 mod choice;
 mod endpoint;
 mod fence;
+mod gate;
 mod health;
 mod line;
 mod pool;
@@ -105,6 +107,7 @@ impl Pools {
     pub(crate) fn replace(&self, app: AppId, backends: &[Backend], settings: &Settings) -> Arc<Pool> {
         let old = self.pools.get(&app).map(|pool| Arc::clone(&pool));
         let traffic = old.as_ref().map_or_else(Arc::default, |old| Arc::clone(&old.traffic));
+        traffic.gate.resize(settings.max_concurrency);
         let is_running = old.iter().flat_map(|old| &old.members).any(|member| member.weight > 0);
         let mut members: Vec<Member> = Vec::with_capacity(backends.len());
         for backend in backends {

@@ -7,7 +7,7 @@ use model::Timestamp;
 use model::id::RequestId;
 use tokio::time::Instant;
 
-use crate::backends::Lease;
+use crate::backends::{Lease, Place};
 use crate::connection::Carrier;
 use crate::patience::Patience;
 use crate::refusal::Refusal;
@@ -61,6 +61,8 @@ pub(crate) struct Refused {
 pub(crate) struct Exchange {
     /// What it proved.
     pub(crate) admitted: Admitted,
+    /// Its place among the requests that the app works on.
+    pub(crate) place: Option<Place>,
     /// The backend that it is at.
     pub(crate) lease: Option<Lease>,
     /// The backend that is tried next. Boxed, because hardly a request has one.
@@ -144,7 +146,16 @@ impl Exchange {
     /// One that has tried no backend yet.
     pub(crate) fn new(admitted: Admitted, arrived: Instant) -> Self {
         let deadline = Some(arrived + admitted.site.pool.settings().total_timeout());
-        Self { admitted, lease: None, next: None, tried: Vec::new(), patience: None, deadline, broken: None }
+        Self {
+            admitted,
+            place: None,
+            lease: None,
+            next: None,
+            tried: Vec::new(),
+            patience: None,
+            deadline,
+            broken: None,
+        }
     }
 
     /// When the backend must have begun its answer, if the whole request has been sent by now; else when

@@ -20,6 +20,7 @@ use crate::backends::{Line, NoPick};
 use crate::context::{Context, Exchange};
 use crate::edge::Shared;
 use crate::headers::{ForwardFacts, Hsts, rebuild_request, secure_response};
+use crate::queue;
 use crate::refusal::Refusal;
 
 /// Attempts for one request: the first and two retries.
@@ -28,7 +29,8 @@ pub(crate) const ATTEMPTS: usize = 3;
 pub(crate) const NO_CARRIER: ErrorType = ErrorType::new("StoaNoCarrier");
 const NO_BACKEND: ErrorType = ErrorType::new("StoaNoBackend");
 const ALL_DOWN: ErrorType = ErrorType::new("StoaAllDown");
-const BUSY: ErrorType = ErrorType::new("StoaBusy");
+/// The app works on as many requests as it may.
+pub(crate) const BUSY: ErrorType = ErrorType::new("StoaBusy");
 /// The whole request takes too long.
 pub(crate) const OVERDUE: ErrorType = ErrorType::new("StoaOverdue");
 
@@ -44,11 +46,16 @@ fn is_stream(response: &ResponseHeader) -> bool {
         || response.headers.get(CONTENT_TYPE).is_some_and(has_kind)
 }
 
-/// The backend for the next attempt.
+/// The backend for the next attempt. Before the first, the request waits for its place at the app.
 ///
 /// # Errors
 /// If there is none.
-pub(crate) fn choose(_: &Session, context: &mut Context, edge: &Shared) -> Result<Box<HttpPeer>> {
+pub(crate) async fn choose(
+    session: &mut Session,
+    context: &mut Context,
+    edge: &Shared,
+) -> Result<Box<HttpPeer>> {
+    queue::enter(session, context, edge).await?;
     let Some(exchange) = context.exchange() else {
         return Err(Error::explain(NO_CARRIER, "a request was not admitted"));
     };

@@ -43,7 +43,7 @@ impl ProxyHttp for Hooks {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        forward::choose(session, context, &self.edge)
+        forward::choose(session, context, &self.edge).await
     }
 
     async fn connected_to_upstream(

@@ -31,6 +31,7 @@ mod page;
 mod patience;
 mod probe;
 mod proxy_protocol;
+mod queue;
 mod quota;
 mod refusal;
 mod routing;

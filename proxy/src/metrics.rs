@@ -123,6 +123,33 @@ impl Turned {
     }
 }
 
+/// How the wait for a place at an app ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitEnd {
+    /// With a place.
+    LetIn,
+    /// Before it began: the queue was full.
+    Full,
+    /// Others needed the place in the queue.
+    PushedOut,
+    /// It took too long.
+    TimedOut,
+    /// The visitor left.
+    Left,
+}
+
+impl WaitEnd {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::LetIn => "let_in",
+            Self::Full => "full",
+            Self::PushedOut => "pushed_out",
+            Self::TimedOut => "timed_out",
+            Self::Left => "left",
+        }
+    }
+}
+
 /// What is read at the moment of a scrape.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Readings {
@@ -172,6 +199,7 @@ pub(crate) struct Metrics {
     pub(crate) http2_stream_errors: IntCounter,
     /// Attempts at another backend.
     pub(crate) retries: IntCounter,
+    waits: IntCounterVec,
     /// Lines of the access log that were lost.
     pub(crate) log_dropped: IntCounter,
     body_bytes: [IntCounter; 2],
@@ -225,6 +253,12 @@ impl Metrics {
                 "stoa_http2_stream_errors_total",
                 "Streams of HTTP/2 reset because of what the visitor sent.",
             ),
+            waits: counters(
+                &registry,
+                "stoa_app_queue_total",
+                "Requests over an app's max_concurrency, by how their wait ended.",
+                &["result"],
+            ),
             retries: counter(&registry, "stoa_retries_total", "Attempts at another backend."),
             log_dropped: counter(&registry, "stoa_access_log_dropped_total", "Lines of the access log lost."),
             body_bytes: directions(&bytes),
@@ -268,6 +302,11 @@ impl Metrics {
     /// Counts a connection that was turned away.
     pub(crate) fn count_refused_connection(&self, why: Turned) {
         self.refused_connections.with_label_values(&[why.as_str()]).inc();
+    }
+
+    /// Counts a request that did not find a place at its app at once.
+    pub(crate) fn count_wait(&self, end: WaitEnd) {
+        self.waits.with_label_values(&[end.as_str()]).inc();
     }
 
     /// Counts a handshake.

@@ -1,5 +1,6 @@
 //! How fast all visitors of a tenant together may ask, on this edge. One word in memory: it never waits and is
-//! never away. The last stage, so that what is blocked before is not held against the tenant.
+//! never away. The last stage, so that what is blocked before is not held against the tenant. A request that is refused
+//! later, because the app is busy or down, has been taken from the rate; it is never billed.
 
 use model::tenant::Tenant;
 use ratelimit::Limiter as _;

@@ -1,6 +1,7 @@
 //! A request's way: one line a stage, from top to bottom; a stage takes what earlier ones proved.
 //!
-//! Nothing on the way waits: each stage answers from memory. The order is what makes the bill right: what a
+//! Nothing on the way waits: each stage answers from memory. What is admitted here may have to wait for its turn
+//! at the app ([`crate::queue`]). The order is what makes the bill right: what a
 //! limit or the firewall stops never reaches the tenant's quota.
 
 use std::sync::Arc;

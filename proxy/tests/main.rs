@@ -9,6 +9,7 @@ mod http2;
 mod market;
 mod operating;
 mod protection;
+mod queue;
 mod refusals;
 mod resumption;
 mod streams;

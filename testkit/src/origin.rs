@@ -50,10 +50,12 @@ pub struct Origin {
     alive: watch::Sender<bool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
     name: String,
     requests: AtomicU64,
+    at_once: AtomicU64,
+    most_at_once: AtomicU64,
     paths: Mutex<HashMap<String, u64>>,
 }
 
@@ -63,7 +65,7 @@ impl Origin {
     /// # Errors
     /// If no port is free.
     pub async fn start(name: &str) -> Result<Self> {
-        let shared = Shared { name: name.to_owned(), requests: AtomicU64::new(0), paths: Mutex::default() };
+        let shared = Shared { name: name.to_owned(), ..Shared::default() };
         let shared = Arc::new(shared);
         let mut origin = Self { shared, port: Port::lease()?, alive: watch::Sender::new(true) };
         origin.revive().await?;
@@ -92,6 +94,18 @@ impl Origin {
     #[must_use]
     pub fn requests_for(&self, path: &str) -> u64 {
         self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied().unwrap_or(0)
+    }
+
+    /// Most requests that it has worked on at a time, each until its answer began.
+    #[must_use]
+    pub fn most_at_once(&self) -> u64 {
+        self.shared.most_at_once.load(Ordering::SeqCst)
+    }
+
+    /// Requests that it works on now.
+    #[must_use]
+    pub fn at_once(&self) -> u64 {
+        self.shared.at_once.load(Ordering::SeqCst)
     }
 
     /// Closes the listener and every connection, as a crash does.
@@ -133,6 +147,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, alive: watch::Receiver<bo
         let (shared, alive) = (Arc::clone(&shared), alive.clone());
         async move {
             shared.requests.fetch_add(1, Ordering::SeqCst);
+            let _work = Work::begin(&shared);
             let path = request.uri().path().to_owned();
             *shared.paths.lock().unwrap_or_else(PoisonError::into_inner).entry(path).or_default() += 1;
             Ok::<_, Infallible>(answer(request, &shared.name, alive).await)
@@ -142,6 +157,23 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, alive: watch::Receiver<bo
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // A connection that breaks is the client's affair.
     let _ended = connection.with_upgrades().await;
+}
+
+/// A request that is worked on, until it is dropped: with its answer, or with the connection.
+struct Work<'a>(&'a Shared);
+
+impl<'a> Work<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let now = shared.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_at_once.fetch_max(now, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.0.at_once.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 async fn answer(request: Request<Incoming>, name: &str, alive: watch::Receiver<bool>) -> Response<Body> {

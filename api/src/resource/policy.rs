@@ -85,6 +85,13 @@ pub(crate) struct Settings {
     /// Most requests that an edge sends to one backend at a time.
     #[schema(required = false, minimum = 1, maximum = 100_000, default = 1_024)]
     pub(crate) max_in_flight: u32,
+    /// Most requests that an edge sends to the app at a time, WebSockets and event streams included; as many
+    /// more may wait.
+    #[schema(required = false, minimum = 1, maximum = 100_000, default = 1_000)]
+    pub(crate) max_concurrency: u32,
+    /// How long a request over max_concurrency may wait before it is answered with 503; 0: not at all.
+    #[schema(required = false, minimum = 0, maximum = 60_000, default = 1_000)]
+    pub(crate) queue_timeout_ms: u32,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use rand::Rng;
 
 use super::choice::{Load, Set, choose};
 use super::endpoint::{Endpoint, Entry, server_name};
+use super::gate::Gate;
 use super::health::Fitness;
 use super::line::dialer;
 use super::schedule::Schedule;
@@ -129,6 +130,11 @@ impl Pool {
     /// Time limits, health checks and load limits of the app.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The gate that each of the app's requests goes through first.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.traffic.gate
     }
 
     /// Counts a request towards the retry budget. Once a request, not once an attempt.

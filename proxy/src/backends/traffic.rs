@@ -1,8 +1,10 @@
-//! What an app is asked: whether it is in use, and how many retries it has left.
+//! What an app is asked: whether it is in use, how many retries it has left, and how many requests it works on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::budget::Budget;
+use super::gate::Gate;
 
 /// An app that nobody asked for so long is idle: its backends are checked seldom. A hundred thousand apps,
 /// most of them asleep, would else cost a hundred thousand checks every two seconds.
@@ -17,6 +19,8 @@ pub(super) struct Traffic {
     last_used: AtomicU64,
     /// Its retries.
     pub(super) budget: Budget,
+    /// Its requests that are under way.
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Traffic {
