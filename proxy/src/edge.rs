@@ -149,16 +149,46 @@ pub struct Running {
     shared: Arc<Shared>,
     usage: Arc<dyn UsageSink>,
     drain_limit: Duration,
-    draining: watch::Sender<bool>,
-    stopped: watch::Sender<bool>,
+    signals: Signals,
+    /// The sockets, for a process that is to take over.
+    sockets: Vec<(&'static str, std::net::TcpListener)>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// The flags of an edge, each set once.
+struct Signals {
+    /// No new connections; the ones there end with their next answer.
+    draining: watch::Sender<bool>,
+    /// Another process answers operators.
+    handed_over: watch::Sender<bool>,
+    /// Idle connections are closed.
+    closing: watch::Sender<bool>,
+    stopped: watch::Sender<bool>,
 }
 
 /// The flags that threads watch. A flag whose owner is gone counts as set.
 #[derive(Clone)]
 struct Flags {
     draining: watch::Receiver<bool>,
+    handed_over: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        let flag = || watch::Sender::new(false);
+        Self { draining: flag(), handed_over: flag(), closing: flag(), stopped: flag() }
+    }
+
+    fn flags(&self) -> Flags {
+        Flags {
+            draining: self.draining.subscribe(),
+            handed_over: self.handed_over.subscribe(),
+            closing: self.closing.subscribe(),
+            stopped: self.stopped.subscribe(),
+        }
+    }
 }
 
 impl Edge {
@@ -168,12 +198,25 @@ impl Edge {
     /// # Errors
     /// [`EdgeError`] tells what to do; nothing is left running.
     pub fn start(settings: &Settings, parts: Parts) -> Result<Running, EdgeError> {
+        Self::start_on(settings, parts, &mut Vec::new())
+    }
+
+    /// As [`Self::start`], but where a socket of `given` listens on one of the addresses already, that one is
+    /// taken out of the list and served, with the connections that wait in it.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(
+        settings: &Settings,
+        parts: Parts,
+        given: &mut Vec<std::net::TcpListener>,
+    ) -> Result<Running, EdgeError> {
         // An error means that there is one.
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let Parts { state, usage, firewall } = parts;
-        let http = listen::bind(&settings.http, Protection::Clear)?;
-        let https = listen::bind(&settings.https, Protection::Tls)?;
-        let metrics = listen::bind(settings.metrics.as_slice(), Protection::Clear)?.pop();
+        let http = listen::bind(&settings.http, Protection::Clear, given)?;
+        let https = listen::bind(&settings.https, Protection::Tls, given)?;
+        let metrics = listen::bind(settings.metrics.as_slice(), Protection::Clear, given)?.pop();
         if let (None, Some(first)) = (settings.public_https_port, https.first()) {
             state.https_port.store(first.address.port(), Relaxed);
         }
@@ -188,8 +231,8 @@ impl Edge {
             state,
             firewall,
         });
-        let (draining, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
-        let flags = Flags { draining: draining.subscribe(), stopped: stopped.subscribe() };
+        let signals = Signals::new();
+        let flags = signals.flags();
         let mut running = Running {
             http: http.iter().map(|bound| bound.address).collect(),
             https: https.iter().map(|bound| bound.address).collect(),
@@ -197,8 +240,8 @@ impl Edge {
             shared,
             usage,
             drain_limit: settings.drain_limit,
-            draining,
-            stopped,
+            signals,
+            sockets: named(&http, &https, metrics.as_ref())?,
             threads: Vec::new(),
         };
         let listeners: Vec<Bound> = http.into_iter().chain(https).collect();
@@ -227,14 +270,46 @@ impl Running {
         self.metrics
     }
 
-    /// Takes no new connections, lets requests end for up to [`Settings::drain_limit`], hands the last usage
-    /// over and ends. Requests that begin in the second half of that time are told to come again.
-    pub async fn drain(mut self) {
+    /// The sockets that it listens on with their names (`http`, `https`, `metrics`), for a process that is to
+    /// take over: see [`Edge::start_on`].
+    ///
+    /// # Errors
+    /// If there are no file descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<(&'static str, std::net::TcpListener)>> {
+        self.sockets.iter().map(|(name, socket)| Ok((*name, socket.try_clone()?))).collect()
+    }
+
+    /// Takes no new connections, closes idle ones, lets requests end for up to [`Settings::drain_limit`],
+    /// hands the last usage over and ends. Requests that begin in the second half of that time are told to
+    /// come again.
+    pub async fn drain(self) {
+        self.wind_up(std::future::ready(())).await;
+    }
+
+    /// Ends after another process has taken the sockets. As [`Self::drain`], but patient with visitors, who
+    /// need not notice: a connection without a request stays open for half of the limit, or until `hurry`
+    /// ends, because a visitor may be about to send one. It is answered, and the connection ends with it.
+    pub async fn hand_over(self, hurry: impl Future<Output = ()>) {
+        self.signals.handed_over.send_replace(true);
+        self.wind_up(hurry).await;
+    }
+
+    async fn wind_up(mut self, hurry: impl Future<Output = ()>) {
+        self.sockets.clear();
         let (slots, course) = (&self.shared.slots, &self.shared.state.course);
         course.advance(Phase::Draining);
-        self.draining.send_replace(true);
+        self.signals.draining.send_replace(true);
         let half = self.drain_limit / 2;
-        if timeout(half, slots.empty()).await.is_err() {
+        let closing = async {
+            hurry.await;
+            self.signals.closing.send_replace(true);
+            slots.empty().await;
+        };
+        let emptied = async {
+            tokio::select! { () = slots.empty() => {}, () = closing => {} }
+        };
+        if timeout(half, emptied).await.is_err() {
+            self.signals.closing.send_replace(true);
             course.advance(Phase::Closing);
             if timeout(half, slots.empty()).await.is_err() {
                 tracing::warn!(limit = ?self.drain_limit, "connections were cut: they did not end in time");
@@ -246,8 +321,9 @@ impl Running {
     }
 
     fn stop(&mut self) -> Vec<JoinHandle<()>> {
-        self.draining.send_replace(true);
-        self.stopped.send_replace(true);
+        self.signals.draining.send_replace(true);
+        self.signals.closing.send_replace(true);
+        self.signals.stopped.send_replace(true);
         std::mem::take(&mut self.threads)
     }
 
@@ -332,9 +408,9 @@ struct WorkerPlan {
 
 impl WorkerPlan {
     async fn run(self) {
-        let Flags { mut draining, mut stopped } = self.flags;
+        let Flags { draining, mut closing, mut stopped, .. } = self.flags;
         let proxy = Arc::new(proxy(&self.conf, &self.edge));
-        let worker = Worker { edge: self.edge, proxy: Arc::clone(&proxy), draining: draining.clone() };
+        let worker = Worker { edge: self.edge, proxy: Arc::clone(&proxy), draining };
         for (socket, protection) in self.sockets {
             match TcpListener::from_std(socket) {
                 Ok(listener) => drop(tokio::spawn(listen::accept(worker.clone(), listener, protection))),
@@ -347,7 +423,7 @@ impl WorkerPlan {
         // An error means that the start was given up.
         let _told = self.ready.send(());
         drop(worker);
-        wait_for(&mut draining).await;
+        wait_for(&mut closing).await;
         proxy.http_cleanup().await;
         wait_for(&mut stopped).await;
     }
@@ -406,10 +482,13 @@ fn server_conf(settings: &Settings) -> Arc<ServerConf> {
 
 /// What runs beside requests, until the edge stops.
 async fn steward(edge: Arc<Shared>, usage: Arc<dyn UsageSink>, metrics: Option<Bound>, flags: Flags) {
-    let Flags { mut stopped, .. } = flags;
+    let Flags { mut stopped, mut handed_over, .. } = flags;
     let listener = metrics.and_then(|bound| TcpListener::from_std(bound.socket).ok());
     if let Some(listener) = listener {
-        tokio::spawn(probe::serve(listener, Arc::clone(&edge.state)));
+        let answers = probe::serve(listener, Arc::clone(&edge.state));
+        tokio::spawn(async move {
+            tokio::select! { () = answers => {}, () = wait_for(&mut handed_over) => {} }
+        });
     }
     let pools = Arc::clone(&edge.state.pools);
     let pools_stopped = stopped.clone();
@@ -429,6 +508,20 @@ async fn steward(edge: Arc<Shared>, usage: Arc<dyn UsageSink>, metrics: Option<B
             }
         }
     }
+}
+
+/// Second handles of the sockets, with their names.
+fn named(
+    http: &[Bound],
+    https: &[Bound],
+    metrics: Option<&Bound>,
+) -> Result<Vec<(&'static str, std::net::TcpListener)>, EdgeError> {
+    let kinds =
+        [("http", http), ("https", https), ("metrics", metrics.map_or(&[][..], std::slice::from_ref))];
+    let all = kinds.into_iter().flat_map(|(name, bound)| bound.iter().map(move |bound| (name, bound)));
+    all.map(|(name, bound)| Ok((name, bound.socket.try_clone()?)))
+        .collect::<io::Result<_>>()
+        .map_err(EdgeError::Thread)
 }
 
 fn open_log(settings: &Settings) -> Result<Log, EdgeError> {

@@ -53,17 +53,30 @@ pub(crate) struct Bound {
     pub(crate) protection: Protection,
 }
 
-/// Binds `addresses`.
+/// Listens on `addresses`: with a socket of `given` that does already, else with a new one.
 ///
 /// # Errors
 /// [`EdgeError`] names the address and what to do.
-pub(crate) fn bind(addresses: &[SocketAddr], protection: Protection) -> Result<Vec<Bound>, EdgeError> {
+pub(crate) fn bind(
+    addresses: &[SocketAddr],
+    protection: Protection,
+    given: &mut Vec<StdListener>,
+) -> Result<Vec<Bound>, EdgeError> {
     let bound = |address: &SocketAddr| {
-        let socket = listen(*address).map_err(|error| EdgeError::of_bind(*address, error))?;
+        let socket = match take(given, *address) {
+            Some(socket) => socket.set_nonblocking(true).map(|()| socket),
+            None => listen(*address),
+        };
+        let socket = socket.map_err(|error| EdgeError::of_bind(*address, error))?;
         let address = socket.local_addr().map_err(|error| EdgeError::of_bind(*address, error))?;
         Ok(Bound { socket, address, protection })
     };
     addresses.iter().map(bound).collect()
+}
+
+fn take(given: &mut Vec<StdListener>, address: SocketAddr) -> Option<StdListener> {
+    let at = given.iter().position(|socket| socket.local_addr().is_ok_and(|own| own == address))?;
+    Some(given.swap_remove(at))
 }
 
 fn listen(address: SocketAddr) -> io::Result<StdListener> {
@@ -93,6 +106,7 @@ pub(crate) struct Worker {
 /// Accepts until the edge drains.
 pub(crate) async fn accept(worker: Worker, listener: TcpListener, protection: Protection) {
     let mut draining = worker.draining.clone();
+    let mut is_stuck = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -100,10 +114,18 @@ pub(crate) async fn accept(worker: Worker, listener: TcpListener, protection: Pr
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, client)) => admit(&worker, tcp, client, protection),
+            Ok((tcp, client)) => {
+                admit(&worker, tcp, client, protection);
+                if std::mem::take(&mut is_stuck) {
+                    tracing::info!("listener accepts again");
+                }
+            }
             Err(error) if is_visitors(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "listener cannot accept");
+                worker.edge.state.metrics.accepts_failed.inc();
+                if !std::mem::replace(&mut is_stuck, true) {
+                    tracing::error!(%error, "listener cannot accept: visitors wait, and it is tried again");
+                }
                 sleep(PAUSE).await;
             }
         }

@@ -192,6 +192,8 @@ pub(crate) struct Metrics {
     /// Open connections.
     pub(crate) connections: IntGauge,
     refused_connections: IntCounterVec,
+    /// Times that a listener could not accept.
+    pub(crate) accepts_failed: IntCounter,
     /// Connections that were cut because a header section was overdue.
     pub(crate) connections_cut: IntCounter,
     floods: IntCounterVec,
@@ -231,6 +233,11 @@ impl Metrics {
             refusals: counters(&registry, "stoa_refusals_total", "Requests refused by the edge.", &["code"]),
             handshakes: counters(&registry, "stoa_handshakes_total", "TLS handshakes.", &["result"]),
             connections: gauge(&registry, "stoa_connections", "Open connections."),
+            accepts_failed: counter(
+                &registry,
+                "stoa_accepts_failed_total",
+                "Times that a listener could not accept, as without file descriptors: visitors waited.",
+            ),
             refused_connections: counters(
                 &registry,
                 "stoa_connections_refused_total",

@@ -6,6 +6,7 @@ use testkit::origin::Origin;
 use testkit::wait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::market::{HOST, Market};
 
@@ -68,4 +69,89 @@ async fn what_does_not_end_is_cut_at_the_limit() {
     let drained = tokio::time::timeout(Duration::from_secs(10), market.running.take().unwrap().drain()).await;
     assert!(drained.is_ok());
     assert!(under_way.await.unwrap().is_err());
+}
+
+/// A connection that has had one answer and is idle.
+async fn idle(market: &Market) -> TlsStream<TcpStream> {
+    let client = market.visitors.tls().unwrap().offering(&["http/1.1"]);
+    let mut stream = client.connect(market.visitors.https, HOST).await.unwrap();
+    assert_eq!(ask(&mut stream).await.matches("close").count(), 0);
+    stream
+}
+
+/// One request and the whole answer.
+async fn ask(stream: &mut TlsStream<TcpStream>) -> String {
+    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"one") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{}", String::from_utf8_lossy(&answer));
+    }
+    String::from_utf8(answer).unwrap().to_lowercase()
+}
+
+#[tokio::test]
+async fn a_silent_visitor_gets_one_more_answer_after_the_hand_over() {
+    let origin = Origin::start("one").await.unwrap();
+    let mut market = Market::open(&[origin.url()]);
+    let mut kept = idle(&market).await;
+    let client = market.visitors.tls().unwrap().offering(&["http/1.1"]);
+    let mut silent = client.connect(market.visitors.https, HOST).await.unwrap();
+    let https = market.visitors.https;
+    let ending = tokio::spawn(market.running.take().unwrap().hand_over(std::future::pending()));
+    wait::until("the listener's end", wait::LONG, async || {
+        anyhow::ensure!(TcpStream::connect(https).await.is_err());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    for stream in [&mut kept, &mut silent] {
+        assert!(ask(stream).await.contains("connection: close"));
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    }
+    tokio::time::timeout(wait::LONG, ending).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_visitor_who_stays_silent_is_cut_at_half_of_the_limit_or_when_there_is_hurry() {
+    let origin = Origin::start("one").await.unwrap();
+    for hurry in [false, true] {
+        let limit = if hurry { 3600 } else { 1 };
+        let mut market =
+            Market::open_with(&[origin.url()], |settings| settings.drain_limit = Duration::from_secs(limit));
+        let mut kept = idle(&market).await;
+        let (now, asked) = tokio::sync::oneshot::channel::<()>();
+        let ending = market.running.take().unwrap().hand_over(async { drop(asked.await) });
+        let ending = tokio::spawn(ending);
+        if hurry {
+            now.send(()).unwrap();
+            assert_eq!(kept.read(&mut [0]).await.unwrap_or(0), 0);
+        } else {
+            assert_eq!(kept.read(&mut [0]).await.unwrap_or(0), 0);
+            drop(now);
+        }
+        tokio::time::timeout(wait::LONG, ending).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn another_edge_takes_the_sockets_with_who_waits_in_them() {
+    let origin = Origin::start("one").await.unwrap();
+    let mut first = Market::open(&[origin.url()]);
+    let running = first.running.take().unwrap();
+    let sockets = running.sockets().unwrap();
+    let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["http", "https", "metrics"]);
+    let (https, metrics) = (first.visitors.https, running.metrics_address().unwrap());
+    running.hand_over(std::future::ready(())).await;
+    // Nobody accepts, and nobody is turned away.
+    let waiting = TcpStream::connect(https).await.unwrap();
+    let mut given = sockets.into_iter().map(|(_, socket)| socket).collect();
+    let second = Market::open_on(&[origin.url()], &mut given, |settings| {
+        settings.https = vec![https];
+        settings.metrics = Some(metrics);
+    });
+    assert_eq!(given.len(), 1, "the http socket is not in its settings");
+    let mut kept = idle(&second).await;
+    assert!(!ask(&mut kept).await.is_empty());
+    drop(waiting);
 }

@@ -71,6 +71,15 @@ impl Market {
 
     /// The same with other settings.
     pub(crate) fn open_with(urls: &[String], change: impl FnOnce(&mut Settings)) -> Self {
+        Self::open_on(urls, &mut Vec::new(), change)
+    }
+
+    /// The same on sockets that were given.
+    pub(crate) fn open_on(
+        urls: &[String],
+        given: &mut Vec<std::net::TcpListener>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         install_provider();
         let folder = tempfile::tempdir().unwrap();
         let authority = authority();
@@ -86,7 +95,7 @@ impl Market {
             usage: Arc::<Rows>::clone(&rows),
             firewall: Arc::new(waf::NoRules),
         };
-        let running = Edge::start(&settings, parts).unwrap();
+        let running = Edge::start_on(&settings, parts, given).unwrap();
         let visitors =
             Visitors { https: running.https_addresses()[0], http: running.http_addresses()[0], roots };
         let tenant = tenant();
