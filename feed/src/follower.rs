@@ -6,11 +6,12 @@
 //! into memory (fail-open: a suspension or a renewed certificate must not wait for a disk), but does not
 //! report it and asks for it again.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::Timestamp;
-use model::change::{Batch, Lineage, Revision};
+use model::change::{Batch, Lineage, ObjectId, Revision};
 use model::edge::EdgeReport;
 use model::id::EdgeId;
 use tokio::sync::{Semaphore, watch};
@@ -123,6 +124,17 @@ impl Follower {
         }
         tracing::info!(objects, revision = %loaded.revision, "replica was loaded");
         self.state.send_modify(|state| half.describe(state));
+    }
+
+    /// As [`Self::load`] where the sink has `known` already, from a [look](Replica::look) at the same replica
+    /// while another process held it: gives only what has become of it since.
+    pub fn catch_up(&self, mut loaded: Loaded, known: (&Lineage, Revision)) {
+        let all: BTreeSet<ObjectId> = loaded.objects.iter().map(|change| change.id.clone()).collect();
+        if *known.0 == loaded.lineage {
+            loaded.objects.retain(|change| change.revision > known.1);
+        }
+        self.load(loaded);
+        lock(&self.half).memory.retain(&all);
     }
 
     /// How far this follower is, now and from now on.

@@ -100,6 +100,17 @@ impl Journal {
     pub(crate) fn find(path: &Path, magic: Magic) -> Result<Found, DiskError> {
         let Some(file) = disk::open(path)? else { return Ok(Found::Nothing) };
         disk::lock(&file, path)?;
+        Self::found(path, file, magic)
+    }
+
+    /// As [`Self::find`] without the lock, only to be scanned: another process may be appending, which looks
+    /// like a torn tail.
+    pub(crate) fn look(path: &Path, magic: Magic) -> Result<Found, DiskError> {
+        let Some(file) = disk::open(path)? else { return Ok(Found::Nothing) };
+        Self::found(path, file, magic)
+    }
+
+    fn found(path: &Path, file: File, magic: Magic) -> Result<Found, DiskError> {
         let length = file.metadata().map_err(DiskError::io("read", path))?.len();
         if length == 0 {
             return Ok(Found::Nothing);

@@ -109,6 +109,20 @@ impl Replica {
         }
     }
 
+    /// What the replica at `path` holds, read beside the process that holds it. Nothing is repaired: what
+    /// cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Disk`] if the file cannot be read.
+    pub fn look(path: &Path, key: &SealingKey) -> Result<Loaded, ReplicaError> {
+        let Found::Journal(journal, head) = Journal::look(path, MAGIC)? else { return Ok(Loaded::default()) };
+        let Ok(cipher) = Cipher::of_head(&head, key) else { return Ok(Loaded::default()) };
+        let mut replica = Self::empty(path, cipher, journal);
+        let (objects, _) = replica.scan()?;
+        let (lineage, revision) = replica.position();
+        Ok(Loaded { lineage, revision, objects: by_revision(objects), note: None })
+    }
+
     /// Writes a batch down. A batch that was written before may be written again. At the end of a reset it
     /// tells every object that the control plane named, and forgets the others.
     ///
@@ -332,8 +346,7 @@ impl Replica {
     fn load(path: &Path, cipher: Cipher, journal: Journal) -> Result<(Self, Loaded), ReplicaError> {
         let mut replica = Self::empty(path, cipher, journal);
         let (objects, ending) = replica.scan()?;
-        let mut objects: Vec<Change> = objects.into_values().collect();
-        objects.sort_by_key(|change| change.revision);
+        let objects = by_revision(objects);
         let mut note = None;
         match ending {
             Ending::Whole => {}
@@ -386,6 +399,12 @@ impl Replica {
         self.mark = mark;
         Ok((objects, ending))
     }
+}
+
+fn by_revision(objects: BTreeMap<ObjectId, Change>) -> Vec<Change> {
+    let mut objects: Vec<Change> = objects.into_values().collect();
+    objects.sort_by_key(|change| change.revision);
+    objects
 }
 
 /// Records on their way into a new file.

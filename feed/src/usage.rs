@@ -5,6 +5,10 @@
 //! it grows to a cap; then the batches that were never sent are summed up, at first in the windows they have,
 //! then in wider ones. Totals never change.
 //!
+//! A process that takes over from another cannot have its journal, which the other needs until its last
+//! request has ended. So there are [`JOURNALS`] at most, each with an edge's id and numbers of its own; whoever
+//! runs sends what is left in those that nobody holds any more.
+//!
 //! Numbers begin at the present's Unix milliseconds or after the last one used, whichever is more. So they
 //! are not used again even if the journal was lost or came back from a backup.
 
@@ -20,11 +24,13 @@ use tokio::sync::{Notify, watch};
 use crate::Origin;
 use crate::disk::DiskError;
 
+mod adopt;
 mod merge;
 mod queue;
 mod record;
 mod sender;
 
+pub use adopt::{ClaimError, JOURNALS, adopt, claim};
 use queue::Queue;
 
 /// The journal may grow to this many bytes: some 600,000 rows.
@@ -128,6 +134,13 @@ impl Outbox {
     /// seconds. What is left then is sent after the next start. Call it once.
     pub async fn run(&self, origin: Arc<dyn Origin>, shutdown: watch::Receiver<bool>) {
         sender::run(&self.shared, origin.as_ref(), shutdown).await;
+    }
+}
+
+impl Outbox {
+    /// Sends what is there until nothing is left; false if `shutdown` came before.
+    async fn empty(&self, origin: &dyn Origin, shutdown: &mut watch::Receiver<bool>) -> bool {
+        sender::empty(&self.shared, origin, shutdown).await
     }
 }
 

@@ -11,3 +11,4 @@ mod follower;
 mod http;
 mod outbox;
 mod replica;
+mod succession;

@@ -41,6 +41,26 @@ pub(super) async fn run(shared: &Arc<Shared>, origin: &dyn Origin, mut shutdown:
     sync_once(shared).await;
 }
 
+/// Sends until nothing is left; false if `shutdown` came before.
+pub(super) async fn empty(
+    shared: &Arc<Shared>,
+    origin: &dyn Origin,
+    shutdown: &mut watch::Receiver<bool>,
+) -> bool {
+    let mut backoff = Backoff::new();
+    loop {
+        let pause = match send_one(shared, origin).await {
+            Tried::Sent => continue,
+            Tried::Empty => return true,
+            Tried::Failed(_) => backoff.next(),
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return false,
+        }
+    }
+}
+
 async fn send_all(shared: &Arc<Shared>, origin: &dyn Origin) {
     let mut backoff = Backoff::new();
     let mut stuck = false;
