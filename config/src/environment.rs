@@ -1,5 +1,7 @@
 //! The environment, read here and nowhere else. A variable that is empty counts as absent, but for a key.
 
+use std::time::Duration;
+
 use model::secret::Secret;
 
 /// `STOA_URL`: address of the admin API for the client commands.
@@ -26,6 +28,35 @@ pub fn master_key() -> Option<Secret> {
 #[must_use]
 pub fn log_filter() -> Option<String> {
     variable("STOA_LOG")
+}
+
+/// `STOA_SUCCESSION`: set by a stoa that starts another in its own place; standard input is the way to it.
+#[must_use]
+pub fn is_succession() -> bool {
+    variable(SUCCESSION).is_some()
+}
+
+/// The name of the variable behind [`is_succession`].
+pub const SUCCESSION: &str = "STOA_SUCCESSION";
+
+/// `LISTEN_FDNAMES`: the names of the sockets that systemd passes, in their order (sd_listen_fds(3)).
+#[must_use]
+pub fn listen_names() -> Vec<String> {
+    variable("LISTEN_FDNAMES").map_or_else(Vec::new, |names| names.split(':').map(str::to_owned).collect())
+}
+
+/// `NOTIFY_SOCKET`: where systemd is told how the service is (sd_notify(3)).
+#[must_use]
+pub fn notify_socket() -> Option<String> {
+    variable("NOTIFY_SOCKET")
+}
+
+/// `WATCHDOG_USEC`: how long systemd waits for a sign of life before it takes the service for dead
+/// (sd_watchdog_enabled(3)).
+#[must_use]
+pub fn watchdog() -> Option<Duration> {
+    let micros: u64 = variable("WATCHDOG_USEC")?.parse().ok()?;
+    (micros > 0).then(|| Duration::from_micros(micros))
 }
 
 /// The variable `name`, without white space around it, unless it is empty.

@@ -70,6 +70,13 @@ pub(crate) enum Verb {
     Edge(Target),
 }
 
+impl Verb {
+    /// Whether it runs until it is told to end.
+    pub(crate) const fn is_service(&self) -> bool {
+        matches!(self, Self::Up { .. } | Self::Run { .. })
+    }
+}
+
 /// Where the configuration and the data are.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Place {

@@ -1,8 +1,10 @@
 //! The control plane as a part of a process: store, local authority, first key, certificates, API.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use certd::Certd;
@@ -17,6 +19,10 @@ use tokio::task::JoinHandle;
 
 use crate::command::Origin;
 use crate::data::{self, DataDirectory};
+use crate::succession::{Gift, Heritage, Predecessor};
+
+/// Time between two looks at what a predecessor commits.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// An open store with what must be there before anything runs.
 pub(crate) struct Control {
@@ -26,9 +32,16 @@ pub(crate) struct Control {
     listener: TcpListener,
 }
 
+/// A control plane whose certificates are there, and whose API does not answer yet.
+pub(crate) struct ReadyControl {
+    control: Control,
+    daemon: Certd,
+}
+
 /// A running control plane.
 pub(crate) struct RunningControl {
     store: Store,
+    socket: OwnedFd,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -41,9 +54,10 @@ pub(crate) async fn open(
     settings: &Settings,
     data: &DataDirectory,
     clock: Arc<dyn Clock>,
+    heritage: &mut Heritage,
 ) -> anyhow::Result<Control> {
     let address = settings.api.listen;
-    let listener = TcpListener::bind(address).await.with_context(|| {
+    let listener = heritage.listen(address).await.with_context(|| {
         format!("cannot listen on {address} for the API: is another stoa running? else set `api.listen`")
     })?;
     let key = data.master_key(config::environment::master_key())?;
@@ -114,38 +128,86 @@ impl Control {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Starts certificates and API. The zones' own certificates are there when this returns.
+    /// Prepares certificates. The zones' own are there when this returns.
     ///
     /// # Errors
     /// The settings of the certificate authority cannot be used.
-    pub(crate) async fn start(self, certd: certd::Settings) -> anyhow::Result<RunningControl> {
-        let (stop, stopped) = watch::channel(false);
+    pub(crate) async fn prepare(self, certd: certd::Settings) -> anyhow::Result<ReadyControl> {
         let daemon = Certd::start(certd, self.store.clone(), self.master.clone()).await?;
-        let master = self.master.clone();
-        let state = api::State::new(self.store.clone(), self.master, api::Settings::default());
+        Ok(ReadyControl { control: self, daemon })
+    }
+}
+
+impl ReadyControl {
+    /// Starts certificates and API.
+    ///
+    /// # Errors
+    /// If there are no file descriptors left.
+    pub(crate) fn start(self) -> anyhow::Result<RunningControl> {
+        let Self { control: Control { store, master, listener }, daemon } = self;
+        let (stop, stopped) = watch::channel(false);
+        let socket = listener.as_fd().try_clone_to_owned()?;
+        let state = api::State::new(store.clone(), master.clone(), api::Settings::default());
         let router = api::router(state);
-        let (listener, stopping) = (self.listener, stopped.clone());
+        let stopping = stopped.clone();
         let serve = async move {
             let stopping = async move { crate::shutdown::wait(&stopping).await };
             if let Err(error) = api::serve(listener, router, stopping).await {
                 tracing::error!(%error, "the API stopped");
             }
         };
-        let upkeep = crate::upkeep::run(self.store.clone(), master, stopped.clone());
+        let upkeep = crate::upkeep::run(store.clone(), master, stopped.clone());
         let tasks = vec![tokio::spawn(daemon.run(stopped)), tokio::spawn(serve), tokio::spawn(upkeep)];
-        Ok(RunningControl { store: self.store, stop, tasks })
+        Ok(RunningControl { store, socket, stop, tasks })
     }
 }
 
 impl RunningControl {
-    /// Lets what is under way end, and closes the store.
-    pub(crate) async fn stop(self) {
+    /// What a process needs that is to take over.
+    ///
+    /// # Errors
+    /// If there are no file descriptors left.
+    pub(crate) fn gifts(&self) -> anyhow::Result<Vec<Gift>> {
+        Ok(vec![Gift { name: "api".to_owned(), fd: self.socket.try_clone()? }])
+    }
+
+    /// Learns what the predecessor still commits, until it is gone: an SQLite store does not tell of it.
+    pub(crate) fn watch_until_gone(&self, predecessor: Predecessor) {
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            let mut looks = tokio::time::interval(LOOK);
+            let gone = predecessor.gone();
+            tokio::pin!(gone);
+            loop {
+                tokio::select! {
+                    () = &mut gone => break,
+                    _ = looks.tick() => refresh(&store).await,
+                }
+            }
+            refresh(&store).await;
+        });
+    }
+
+    /// Lets what is under way end. The store stays open.
+    pub(crate) async fn retire(self) -> Store {
+        drop(self.socket);
         self.stop.send_replace(true);
         for task in self.tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the control plane ended by itself");
             }
         }
-        self.store.close().await;
+        self.store
+    }
+
+    /// Lets what is under way end, and closes the store.
+    pub(crate) async fn stop(self) {
+        self.retire().await.close().await;
+    }
+}
+
+async fn refresh(store: &Store) {
+    if let Err(error) = store.refresh().await {
+        tracing::debug!(%error, "the store could not be looked at; it is tried again");
     }
 }

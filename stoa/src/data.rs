@@ -5,7 +5,9 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -16,15 +18,16 @@ use model::secret::Secret;
 #[derive(Debug)]
 pub(crate) struct DataDirectory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl DataDirectory {
-    /// Makes the directory if need be (mode 0700) and holds it.
+    /// Makes the directory if need be (mode 0700) and holds it, by the lock that the process before gave if
+    /// there was one.
     ///
     /// # Errors
-    /// The directory cannot be made or written, or another process holds it.
-    pub(crate) fn hold(path: &Path) -> anyhow::Result<Self> {
+    /// The directory cannot be made or written, another process holds it, or the lock is another directory's.
+    pub(crate) fn hold(path: &Path, given: Option<File>) -> anyhow::Result<Self> {
         let shown = path.display();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
             format!("cannot create the data directory `{shown}`: choose another with --data")
@@ -39,8 +42,15 @@ impl DataDirectory {
             .with_context(|| {
             format!("cannot write to the data directory `{shown}`: check its owner and mode")
         })?;
+        if let Some(given) = given {
+            let identity = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
+            if identity(&given)? != identity(&lock)? {
+                bail!("`{shown}` is another data directory than the running stoa's: that needs a restart");
+            }
+            return Ok(Self { path: path.to_owned(), lock: given });
+        }
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => {
                 bail!(
                     "the data directory `{shown}` is held by another stoa: stop it, or choose another with --data"
@@ -50,6 +60,23 @@ impl DataDirectory {
                 Err(error).with_context(|| format!("cannot hold the data directory `{shown}`"))
             }
         }
+    }
+
+    /// A second handle of the lock, for a process that is to take over.
+    ///
+    /// # Errors
+    /// If there are no file descriptors left.
+    pub(crate) fn lock(&self) -> std::io::Result<File> {
+        self.lock.try_clone()
+    }
+
+    /// Notes in the lock which process is in charge, for whoever wants to signal it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn note_process(&self) -> anyhow::Result<()> {
+        let text = format!("{:<10}\n", std::process::id());
+        self.lock.write_all_at(text.as_bytes(), 0).context("cannot write the lock of the data directory")
     }
 
     /// The path of a file in it.
@@ -131,7 +158,7 @@ mod tests {
     #[test]
     fn the_master_key_is_kept_and_is_private() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
-        let data = DataDirectory::hold(&folder.path().join("data"))?;
+        let data = DataDirectory::hold(&folder.path().join("data"), None)?;
         assert!(data.master_key(None)?.is_none());
         let made = data.new_master_key()?.fingerprint();
         assert_eq!(data.master_key(None)?.map(|key| key.fingerprint()), Some(made));
@@ -142,7 +169,7 @@ mod tests {
     #[test]
     fn a_damaged_master_key_is_named_and_left_as_it_is() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
-        let data = DataDirectory::hold(folder.path())?;
+        let data = DataDirectory::hold(folder.path(), None)?;
         fs::write(data.master_key_path(), "abc")?;
         let error = data.master_key(None).map(|_| ()).map_err(|error| error.to_string());
         assert!(error.is_err_and(|text| text.contains("restore it from a backup")));
@@ -151,10 +178,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_is_passed_on_holds_its_own_directory_only() -> anyhow::Result<()> {
+        let (folder, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let first = DataDirectory::hold(folder.path(), None)?;
+        let lock = || first.lock().map(Some);
+        let error = DataDirectory::hold(other.path(), lock()?).map(|_| ()).map_err(|e| e.to_string());
+        assert!(error.is_err_and(|text| text.contains("needs a restart")));
+        let second = DataDirectory::hold(folder.path(), lock()?)?;
+        drop(first);
+        assert!(DataDirectory::hold(folder.path(), None).is_err());
+        drop(second);
+        assert!(DataDirectory::hold(folder.path(), None).is_ok());
+        Ok(())
+    }
+
+    #[test]
     fn one_process_holds_the_directory() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
-        let _held = DataDirectory::hold(folder.path())?;
-        let second = DataDirectory::hold(folder.path()).map(|_| ()).map_err(|error| error.to_string());
+        let _held = DataDirectory::hold(folder.path(), None)?;
+        let second = DataDirectory::hold(folder.path(), None).map(|_| ()).map_err(|error| error.to_string());
         assert!(second.is_err_and(|text| text.contains("held by another stoa")));
         Ok(())
     }

@@ -17,6 +17,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
+use crate::succession::Heritage;
+
 /// Serves the demo page on `listener` until the process ends.
 pub(crate) async fn serve(listener: TcpListener, name: &'static str) {
     loop {
@@ -42,9 +44,9 @@ pub(crate) async fn serve(listener: TcpListener, name: &'static str) {
 ///
 /// # Errors
 /// No loopback port can be had.
-pub(crate) async fn listen(wanted: Option<u16>) -> anyhow::Result<TcpListener> {
+pub(crate) async fn listen(wanted: Option<u16>, heritage: &mut Heritage) -> anyhow::Result<TcpListener> {
     if let Some(port) = wanted
-        && let Ok(listener) = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await
+        && let Ok(listener) = heritage.listen(SocketAddr::from(([127, 0, 0, 1], port))).await
     {
         return Ok(listener);
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use feed::{EdgeInfo, Follower, FollowerState, Origin, Outbox, Replica};
+use anyhow::bail;
+use feed::{EdgeInfo, FollowerState, Origin};
 use model::Clock;
 use model::seal::SealingKey;
 use proxy::{Running, State};
@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::data::DataDirectory;
+use crate::following::{self, Following};
 use crate::settings::EdgeFiles;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{self, Shutdown};
+use crate::succession::{Gift, Heritage};
 
 /// Longest wait for a first state; after that an empty edge says that it is not ready.
 const FIRST_STATE: Duration = Duration::from_secs(10);
@@ -33,48 +35,75 @@ pub(crate) struct Plan {
 /// A serving edge.
 pub(crate) struct ServingEdge {
     running: Running,
+    state: Arc<State>,
     follower: watch::Receiver<FollowerState>,
+    following: Task,
+    /// What sends usage.
+    senders: [Task; 2],
+}
+
+/// A task and how it is told to end.
+struct Task {
     stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    handle: JoinHandle<()>,
+}
+
+impl Task {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(watch::Receiver<bool>) -> F) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        Self { stop, handle: tokio::spawn(run(stopped)) }
+    }
+
+    async fn end(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.handle.await {
+            tracing::error!(%error, "a part of the edge ended by itself");
+        }
+    }
 }
 
 /// Starts an edge: what the replica has is served at once, then the feed is followed.
 ///
 /// # Errors
 /// A file of the data directory cannot be used, or an address cannot be listened on.
-pub(crate) async fn start(plan: Plan, data: &DataDirectory) -> anyhow::Result<ServingEdge> {
+pub(crate) async fn start(
+    plan: Plan,
+    data: &DataDirectory,
+    heritage: &mut Heritage,
+) -> anyhow::Result<ServingEdge> {
     let files = files(data);
     let now = plan.clock.now();
     let edge = feed::edge_id::load_or_create(&files.id, now)?;
-    let outbox = Outbox::open(&files.usage, edge)?;
+    let outbox = feed::usage::claim(&files.usage, &files.id)?;
     let state = State::new(&plan.settings, plan.key.clone(), Arc::clone(&plan.clock))?;
-    let (replica, loaded) = Replica::open(&files.replica, &plan.key)?;
-    let has_state = loaded.revision.0 > 0;
-    let info = EdgeInfo { edge, version: env!("CARGO_PKG_VERSION").to_owned(), started_at: now };
-    let follower = Follower::new(Arc::clone(&plan.origin), Arc::<State>::clone(&state), replica, info);
-    let follower = tokio::task::spawn_blocking(move || {
-        follower.load(loaded);
-        follower
-    });
-    let follower = follower.await.context("the replica could not be loaded")?;
-    if has_state {
-        state.set_ready();
-    }
-    let following = follower.state();
+    let parts = following::Parts {
+        origin: Arc::clone(&plan.origin),
+        state: Arc::clone(&state),
+        info: EdgeInfo { edge, version: env!("CARGO_PKG_VERSION").to_owned(), started_at: now },
+        key: plan.key,
+        path: files.replica,
+    };
+    let following = match heritage.is_succession() {
+        true => Following::beside(parts).await?,
+        false => Following::own(parts).await?,
+    };
     let parts = proxy::Parts {
         state: Arc::clone(&state),
         usage: Arc::new(outbox.clone()),
         firewall: Arc::new(waf::NoRules),
     };
-    let running = proxy::Edge::start(&plan.settings, parts)?;
-    let (stop, stopped) = watch::channel(false);
-    let (origin, sending) = (plan.origin, stopped.clone());
-    let tasks = vec![
-        tokio::spawn(follower.run(stopped)),
-        tokio::spawn(async move { outbox.run(origin, sending).await }),
-        tokio::spawn(show_connection(following.clone(), state)),
-    ];
-    Ok(ServingEdge { running, follower: following, stop, tasks })
+    let running = proxy::Edge::start_on(&plan.settings, parts, &mut heritage.sockets)?;
+    let (origin, left) = (Arc::clone(&plan.origin), plan.origin);
+    Ok(ServingEdge {
+        running,
+        state,
+        follower: following.state(),
+        following: Task::spawn(|stopped| following.run(stopped)),
+        senders: [
+            Task::spawn(|stopped| async move { outbox.run(origin, stopped).await }),
+            Task::spawn(|stopped| feed::usage::adopt(files.usage, files.id, left, stopped)),
+        ],
+    })
 }
 
 impl ServingEdge {
@@ -84,30 +113,49 @@ impl ServingEdge {
         let synced = follower.wait_for(|state| state.synced_once);
         tokio::select! {
             _ = tokio::time::timeout(FIRST_STATE, synced) => {}
-            () = crate::shutdown::wait(shutdown) => {}
+            () = shutdown::wait(shutdown) => {}
         }
+    }
+
+    /// What a process needs that is to take over.
+    ///
+    /// # Errors
+    /// Nobody could take over without a loss now, and why.
+    pub(crate) fn gifts(&self) -> anyhow::Result<Vec<Gift>> {
+        if !self.state.is_ready() {
+            bail!("the edge is not ready itself");
+        }
+        if !self.follower.borrow().writable {
+            bail!(
+                "the edge's replica cannot be written, so it is older than what is served: make room first"
+            );
+        }
+        let sockets = self.running.sockets()?;
+        Ok(sockets
+            .into_iter()
+            .map(|(name, socket)| Gift { name: name.to_owned(), fd: socket.into() })
+            .collect())
     }
 
     /// Lets requests in flight end, sends what they used, and stops.
     pub(crate) async fn drain(self) {
         self.running.drain().await;
-        self.stop.send_replace(true);
-        for task in self.tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a part of the edge ended by itself");
-            }
-        }
+        self.following.end().await;
+        end_all(self.senders).await;
+    }
+
+    /// As [`Self::drain`], for a process that took over and waits for the replica. Until `hurry` it is patient
+    /// with visitors who are silent.
+    pub(crate) async fn hand_over(self, hurry: &Shutdown) {
+        let draining = self.running.hand_over(shutdown::wait(hurry));
+        tokio::join!(draining, self.following.end());
+        end_all(self.senders).await;
     }
 }
 
-/// Shows in the metrics whether the control plane answers, until the follower ends.
-async fn show_connection(mut follower: watch::Receiver<FollowerState>, state: Arc<State>) {
-    loop {
-        let is_connected = follower.borrow_and_update().connected;
-        state.set_feed_connected(is_connected);
-        if follower.changed().await.is_err() {
-            return;
-        }
+async fn end_all(tasks: [Task; 2]) {
+    for task in tasks {
+        task.end().await;
     }
 }
 

@@ -9,18 +9,23 @@ mod data;
 mod demo;
 mod doctor;
 mod edge;
+mod following;
 mod log;
+mod notify;
 mod roles;
 mod seed;
 mod settings;
 mod shutdown;
+mod succession;
 mod trust;
 mod upkeep;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use command::{Line, Verb};
+use succession::Heritage;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,26 +38,34 @@ fn main() -> ExitCode {
     // It fails only if one is installed already, and nothing has run yet.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let line = Line::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("cannot start the runtime")),
-    };
-    match runtime.block_on(run(line.verb)) {
+    match start(line.verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
 }
 
-async fn run(verb: Verb) -> anyhow::Result<()> {
+fn start(verb: Verb) -> anyhow::Result<()> {
+    // Before there is any thread: it reads and changes the environment.
+    let heritage = if verb.is_service() { Heritage::take()? } else { Heritage::default() };
+    let predecessor = heritage.predecessor();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = runtime.context("cannot start the runtime").and_then(|it| it.block_on(run(verb, heritage)));
+    if let (Err(error), Some(predecessor)) = (&ended, predecessor) {
+        predecessor.tell_failure(&format!("{error:#}"));
+    }
+    ended
+}
+
+async fn run(verb: Verb, heritage: Heritage) -> anyhow::Result<()> {
     match verb {
         Verb::Up { place, restored } => {
-            roles::up(settings::load(&place, config::Role::Up)?, restored.into()).await
+            roles::up(settings::load(&place, config::Role::Up)?, restored.into(), heritage).await
         }
         Verb::Run { role: command::Role::Edge, place, .. } => {
-            roles::edge(settings::load(&place, config::Role::Edge)?).await
+            roles::edge(settings::load(&place, config::Role::Edge)?, heritage).await
         }
         Verb::Run { role: command::Role::Control, place, restored } => {
-            roles::control(settings::load(&place, config::Role::Control)?, restored.into()).await
+            roles::control(settings::load(&place, config::Role::Control)?, restored.into(), heritage).await
         }
         Verb::Check(place) => settings::check(&place),
         Verb::Trust(place) => settings::trust(&place),

@@ -14,19 +14,20 @@ use model::seal::SealingKey;
 use crate::command::Origin;
 use crate::data::DataDirectory;
 use crate::edge::{self, Plan};
-use crate::{control, log, seed, settings as part, shutdown};
+use crate::seed::{self, Demo};
+use crate::shutdown::{self, Signals};
+use crate::succession::{End, Gift, Heritage, Predecessor, Reign};
+use crate::{control, log, notify, settings as part};
 
 /// `stoa up`: everything in this process.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub(crate) async fn up(settings: Settings, store: Origin) -> anyhow::Result<()> {
-    log::begin(&settings.log)?;
-    let shutdown = shutdown::listen()?;
-    let data = DataDirectory::hold(&settings.data)?;
-    let control = control::open(&settings, &data, Arc::new(SystemClock)).await?;
-    control.note_origin(store).await?;
-    let demo = seed::start(&control.store, &data.file("demo-ports")).await?;
+pub(crate) async fn up(settings: Settings, store: Origin, mut heritage: Heritage) -> anyhow::Result<()> {
+    let (signals, data) = begin(&settings, &mut heritage)?;
+    let control = control::open(&settings, &data, Arc::new(SystemClock), &mut heritage).await?;
+    control.note_origin(store_of(store, &heritage)).await?;
+    let demo = seed::start(&control.store, &data.file("demo-ports"), &mut heritage).await?;
     let plan = Plan {
         settings: part::proxy(&settings),
         key: control.master().clone(),
@@ -34,13 +35,32 @@ pub(crate) async fn up(settings: Settings, store: Origin) -> anyhow::Result<()> 
         clock: Arc::new(SystemClock),
     };
     let api = control.api_address()?;
-    let control = control.start(part::certd(&settings, part::probe(&settings.edge.https))).await?;
-    let edge = edge::start(plan, &data).await?;
-    edge.synced(&shutdown).await;
-    announce(&settings, demo.as_ref(), &format!("http://{api}"));
-    shutdown::wait(&shutdown).await;
-    edge.drain().await;
-    control.stop().await;
+    let control = control.prepare(part::certd(&settings, part::probe(&settings.edge.https))).await?;
+    let edge = edge::start(plan, &data, &mut heritage).await?;
+    let control = control.start()?;
+    if !heritage.is_succession() {
+        edge.synced(&signals.shutdown).await;
+        announce(&settings, demo.as_ref().map(|demo| &demo.host), &format!("http://{api}"));
+    }
+    let gifts = || {
+        let demo = demo.as_ref().map_or_else(|| Ok(Vec::new()), Demo::gifts)?;
+        Ok([edge.gifts()?, control.gifts()?, demo, lock(&data)?].into_iter().flatten().collect())
+    };
+    let reign = Reign::begin(&signals)?;
+    if let Some(predecessor) = settle(heritage, &data) {
+        control.watch_until_gone(predecessor);
+    }
+    match reign.end(gifts).await {
+        End::Stopped => {
+            edge.drain().await;
+            control.stop().await;
+        }
+        End::Succeeded => {
+            demo.into_iter().for_each(Demo::retire);
+            let (store, ()) = tokio::join!(control.retire(), edge.hand_over(&signals.shutdown));
+            store.close().await;
+        }
+    }
     Ok(())
 }
 
@@ -48,16 +68,18 @@ pub(crate) async fn up(settings: Settings, store: Origin) -> anyhow::Result<()> 
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub(crate) async fn control(settings: Settings, store: Origin) -> anyhow::Result<()> {
-    log::begin(&settings.log)?;
-    let shutdown = shutdown::listen()?;
-    let data = DataDirectory::hold(&settings.data)?;
-    let control = control::open(&settings, &data, Arc::new(SystemClock)).await?;
-    control.note_origin(store).await?;
+pub(crate) async fn control(settings: Settings, store: Origin, mut heritage: Heritage) -> anyhow::Result<()> {
+    let (signals, data) = begin(&settings, &mut heritage)?;
+    let control = control::open(&settings, &data, Arc::new(SystemClock), &mut heritage).await?;
+    control.note_origin(store_of(store, &heritage)).await?;
     let api = control.api_address()?;
-    let control = control.start(part::certd(&settings, None)).await?;
+    let control = control.prepare(part::certd(&settings, None)).await?.start()?;
     println!("control plane: API at http://{api}/v1");
-    shutdown::wait(&shutdown).await;
+    let reign = Reign::begin(&signals)?;
+    if let Some(predecessor) = settle(heritage, &data) {
+        control.watch_until_gone(predecessor);
+    }
+    reign.end(|| Ok([control.gifts()?, lock(&data)?].into_iter().flatten().collect())).await;
     control.stop().await;
     Ok(())
 }
@@ -66,10 +88,8 @@ pub(crate) async fn control(settings: Settings, store: Origin) -> anyhow::Result
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub(crate) async fn edge(settings: Settings) -> anyhow::Result<()> {
-    log::begin(&settings.log)?;
-    let shutdown = shutdown::listen()?;
-    let data = DataDirectory::hold(&settings.data)?;
+pub(crate) async fn edge(settings: Settings, mut heritage: Heritage) -> anyhow::Result<()> {
+    let (signals, data) = begin(&settings, &mut heritage)?;
     let control = settings.control.as_ref().context("an edge needs [control]")?;
     let authority = control.ca_file.as_deref().map(read).transpose()?;
     let origin = HttpOrigin::new(&control.url, control.key.clone(), authority)?;
@@ -79,11 +99,50 @@ pub(crate) async fn edge(settings: Settings) -> anyhow::Result<()> {
         origin: Arc::new(origin),
         clock: Arc::new(SystemClock),
     };
-    let edge = edge::start(plan, &data).await?;
+    let edge = edge::start(plan, &data, &mut heritage).await?;
     println!("edge: serves what {} tells it", control.url);
-    shutdown::wait(&shutdown).await;
-    edge.drain().await;
+    let reign = Reign::begin(&signals)?;
+    settle(heritage, &data);
+    match reign.end(|| Ok([edge.gifts()?, lock(&data)?].into_iter().flatten().collect())).await {
+        End::Stopped => edge.drain().await,
+        End::Succeeded => edge.hand_over(&signals.shutdown).await,
+    }
     Ok(())
+}
+
+/// What every role begins with.
+fn begin(settings: &Settings, heritage: &mut Heritage) -> anyhow::Result<(Signals, DataDirectory)> {
+    log::begin(&settings.log)?;
+    let signals = shutdown::listen()?;
+    heritage.check(settings)?;
+    let data = DataDirectory::hold(&settings.data, heritage.lock.take())?;
+    Ok((signals, data))
+}
+
+/// A store is restored once, not again with each process that takes over.
+fn store_of(store: Origin, heritage: &Heritage) -> Origin {
+    if heritage.is_succession() { Origin::Own } else { store }
+}
+
+/// The process serves: tells the one before, which is in charge no more, or systemd.
+fn settle(heritage: Heritage, data: &DataDirectory) -> Option<Predecessor> {
+    if let Err(error) = data.note_process() {
+        tracing::warn!(%error, "the data directory does not tell which process is in charge");
+    }
+    tokio::spawn(notify::stay_alive());
+    let predecessor = heritage.predecessor();
+    match &predecessor {
+        Some(predecessor) => {
+            predecessor.tell_ready();
+            tracing::info!("took the place of the process before");
+        }
+        None => notify::ready("serving"),
+    }
+    predecessor
+}
+
+fn lock(data: &DataDirectory) -> anyhow::Result<Vec<Gift>> {
+    Ok(vec![Gift { name: "lock".to_owned(), fd: data.lock()?.into() }])
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

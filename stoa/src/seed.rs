@@ -3,6 +3,7 @@
 //! The backends' ports are kept in a file of the data directory. Once the app points anywhere else, or the
 //! file is gone, the demo is over: what an operator made of it is left alone.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -12,18 +13,49 @@ use model::site::{HeaderPolicy, Settings};
 use model::tenant::Slug;
 use store::{Access, Actor, App, AppPatch, NewApp, NewTenant, Page, Store};
 use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
 
+use crate::succession::{Gift, Heritage};
 use crate::{data, demo};
 
 const TENANT: &str = "demo";
 const APP: &str = "hello";
 
-/// Starts the demo backends if the demo is there, or if this is the first start. The app's name, if so.
+/// A running demo.
+#[derive(Debug)]
+pub(crate) struct Demo {
+    /// The app's name.
+    pub(crate) host: Host,
+    sockets: [OwnedFd; 2],
+    servers: [AbortHandle; 2],
+}
+
+impl Demo {
+    /// What a process needs that is to take over.
+    ///
+    /// # Errors
+    /// If there are no file descriptors left.
+    pub(crate) fn gifts(&self) -> anyhow::Result<Vec<Gift>> {
+        let gift = |socket: &OwnedFd| Ok(Gift { name: APP.to_owned(), fd: socket.try_clone()? });
+        self.sockets.iter().map(gift).collect()
+    }
+
+    /// Takes no more connections; those that are there go on.
+    pub(crate) fn retire(self) {
+        self.servers.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Starts the demo backends if the demo is there, or if this is the first start.
 /// `kept` is the file that keeps the backends' ports.
 ///
 /// # Errors
 /// The store is away, the file cannot be written, or no loopback port can be had.
-pub(crate) async fn start(store: &Store, kept: &Path) -> anyhow::Result<Option<Host>> {
+pub(crate) async fn start(
+    store: &Store,
+    kept: &Path,
+    heritage: &mut Heritage,
+) -> anyhow::Result<Option<Demo>> {
     let known = kept_ports(kept);
     let app = match known.as_slice() {
         [] => None,
@@ -32,8 +64,8 @@ pub(crate) async fn start(store: &Store, kept: &Path) -> anyhow::Result<Option<H
     if app.is_none() && !store.was_created() {
         return Ok(None);
     }
-    let first = demo::listen(known.first().copied()).await?;
-    let second = demo::listen(known.get(1).copied()).await?;
+    let first = demo::listen(known.first().copied(), heritage).await?;
+    let second = demo::listen(known.get(1).copied(), heritage).await?;
     let backends = vec![backend(&first)?, backend(&second)?];
     let lines = format!("{}\n{}\n", first.local_addr()?.port(), second.local_addr()?.port());
     data::write_public(kept, &lines)?;
@@ -42,9 +74,10 @@ pub(crate) async fn start(store: &Store, kept: &Path) -> anyhow::Result<Option<H
         Some(app) if app.backends == backends => app,
         Some(app) => move_to(store, &app, backends).await?,
     };
-    tokio::spawn(demo::serve(first, "backend A"));
-    tokio::spawn(demo::serve(second, "backend B"));
-    Ok(Some(app.hostname))
+    let sockets = [first.as_fd().try_clone_to_owned()?, second.as_fd().try_clone_to_owned()?];
+    let servers = [(first, "backend A"), (second, "backend B")]
+        .map(|(listener, name)| tokio::spawn(demo::serve(listener, name)).abort_handle());
+    Ok(Some(Demo { host: app.hostname, sockets, servers }))
 }
 
 fn kept_ports(kept: &Path) -> Vec<u16> {

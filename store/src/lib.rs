@@ -106,6 +106,15 @@ impl Store {
         self.inner.revision.subscribe()
     }
 
+    /// Looks whether another process committed, and moves [`Store::watch`] if so.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn refresh(&self) -> Result<()> {
+        self.note_revision(self.head().await?);
+        Ok(())
+    }
+
     /// Waits for what is under way and lets go of the database. Calls after this fail.
     pub async fn close(&self) {
         self.inner.pool.close().await;

@@ -1,0 +1,87 @@
+//! The process that is to take this one's place: started, given everything, and waited for.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::channel::{self, FAILED, Gift, READY};
+
+/// How long it may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How this process was started.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Program {
+    /// The path is the one that was named, not what it led to: whoever changes a link upgrades too. A bare
+    /// name was found in `PATH`; then the file itself is taken.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub(super) fn of_this_process() -> anyhow::Result<Self> {
+        let mut arguments = std::env::args_os();
+        let named = arguments.next().map(PathBuf::from).filter(|path| path.components().nth(1).is_some());
+        let path = match named {
+            Some(named) => std::path::absolute(named)?,
+            None => std::env::current_exe()?,
+        };
+        Ok(Self { path, arguments: arguments.collect() })
+    }
+
+    /// Starts it, gives it `gifts`, and waits until it is ready. Dropped before, the new process is ended.
+    ///
+    /// # Errors
+    /// Why it is not ready; it is ended then.
+    pub(super) async fn start(&self, gifts: Vec<Gift>) -> anyhow::Result<u32> {
+        let (way, theirs) = UnixStream::pair()?;
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).env(config::environment::SUCCESSION, "1");
+        command.env_remove("LISTEN_FDNAMES").env_remove("WATCHDOG_PID");
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).kill_on_drop(true);
+        let child = command.spawn();
+        let mut child = child.with_context(|| format!("cannot start `{}`", self.path.display()))?;
+        // It has its own copy now: without this one, its end is the way's end.
+        drop(command);
+        let answer = timeout(PATIENCE, answer(&way, &gifts, &mut child)).await;
+        match answer.unwrap_or_else(|_| bail!("it was not ready in {} s", PATIENCE.as_secs())) {
+            Ok(()) => {
+                let pid = child.id().context("it has ended")?;
+                // It lives on without this process; and the way stays open for as long as this one lives.
+                std::mem::forget((child, way));
+                Ok(pid)
+            }
+            Err(error) => {
+                // It may have ended by itself.
+                let _ended = child.kill().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Gives everything and waits for the answer.
+async fn answer(way: &UnixStream, gifts: &[Gift], child: &mut Child) -> anyhow::Result<()> {
+    way.set_write_timeout(Some(PATIENCE))?;
+    channel::give(way, gifts).context("it does not take the sockets")?;
+    let own = way.try_clone()?;
+    own.set_nonblocking(true)?;
+    let mut line = String::new();
+    BufReader::new(tokio::net::UnixStream::from_std(own)?).read_line(&mut line).await?;
+    match line.trim_end() {
+        READY => Ok(()),
+        "" => bail!("it ended before it was ready: {}", child.wait().await?),
+        line => bail!("{}", line.strip_prefix(FAILED).unwrap_or(line)),
+    }
+}
