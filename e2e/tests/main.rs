@@ -16,6 +16,7 @@ mod publish_on_subdomain;
 mod renewal;
 mod suspended_tenant;
 mod unknown_host;
+mod upgrade;
 mod usage;
 mod websocket_and_sse;
 mod wrong_sni;

@@ -35,6 +35,15 @@ pub fn pinned(pem: &str, host: &str, address: SocketAddr) -> Result<Client> {
     Ok(builder().tls_certs_only(roots).resolve(host, address).build()?)
 }
 
+/// As [`pinned`], speaking HTTP/1.1 only.
+///
+/// # Errors
+/// If `pem` holds no certificates.
+pub fn pinned_http1(pem: &str, host: &str, address: SocketAddr) -> Result<Client> {
+    let roots = Certificate::from_pem_bundle(pem.as_bytes())?;
+    Ok(builder().tls_certs_only(roots).resolve(host, address).http1_only().build()?)
+}
+
 fn builder() -> ClientBuilder {
     crate::tls::install_provider();
     Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(TIMEOUT)

@@ -65,6 +65,15 @@ impl Edge {
         let client = client::pinned(&self.roots_pem()?, host, self.https)?;
         Ok(Visitor { client, base: format!("https://{host}:{}", self.https.port()) })
     }
+
+    /// As [`Self::visitor`], over HTTP/1.1.
+    ///
+    /// # Errors
+    /// If the roots cannot be read.
+    pub fn visitor_http1(&self, host: &str) -> Result<Visitor> {
+        let client = client::pinned_http1(&self.roots_pem()?, host, self.https)?;
+        Ok(Visitor { client, base: format!("https://{host}:{}", self.https.port()) })
+    }
 }
 
 /// A visitor of one host that keeps connections.

@@ -2,6 +2,7 @@
 //! shell that waits for the test's end of a pipe to close) when the test itself is killed.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -40,6 +41,10 @@ pub enum Signal {
     Stop,
     /// Thaw.
     Cont,
+    /// Another process in the place of this one.
+    Hup,
+    /// The same.
+    Usr2,
 }
 
 impl Signal {
@@ -51,6 +56,8 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Cont => "CONT",
+            Self::Hup => "HUP",
+            Self::Usr2 => "USR2",
         }
     }
 }
@@ -72,13 +79,69 @@ pub struct Start<'a> {
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    child: Child,
+    child: Running,
     leash: Child,
     end: Signal,
     log: PathBuf,
 }
 
+/// The process itself.
+#[derive(Debug)]
+enum Running {
+    /// A child of the test.
+    Child(Child),
+    /// A child of a child: known by its id only, and how it ends is not told.
+    Grandchild(u32),
+}
+
+impl Running {
+    fn id(&self) -> u32 {
+        match self {
+            Self::Child(child) => child.id(),
+            Self::Grandchild(id) => *id,
+        }
+    }
+
+    fn try_wait(&mut self) -> std::io::Result<Option<ExitStatus>> {
+        match self {
+            Self::Child(child) => child.try_wait(),
+            Self::Grandchild(id) => Ok(has_ended(*id).then(|| ExitStatus::from_raw(0))),
+        }
+    }
+
+    /// Both steps fail only if it is gone already.
+    fn kill(&mut self) {
+        match self {
+            Self::Child(child) => {
+                let _gone = child.kill();
+                let _reaped = child.wait();
+            }
+            Self::Grandchild(id) => {
+                let kill = Command::new("sh").args(["-c", r#"kill -s KILL "$0""#, &id.to_string()]).status();
+                while kill.is_ok() && !has_ended(*id) {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
+/// Gone, or waiting for somebody to ask how it ended (proc_pid_stat(5)).
+fn has_ended(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
+}
+
 impl Process {
+    /// Looks after a process that another one of ours has started, by its id.
+    ///
+    /// # Errors
+    /// If its leash cannot be started.
+    pub fn adopt(id: u32, start: &Start<'_>) -> Result<Self> {
+        let (name, log) = (start.name.to_owned(), start.log.to_owned());
+        Ok(Self { name, child: Running::Grandchild(id), leash: leash(id, start)?, end: start.end, log })
+    }
+
     /// Starts `command` with its output in the log.
     ///
     /// # Errors
@@ -90,7 +153,8 @@ impl Process {
                 format!("cannot start {} ({})", start.name, command.get_program().display())
             })?;
         let leash = leash(child.id(), start)?;
-        Ok(Self { name: start.name.to_owned(), child, leash, end: start.end, log: start.log.to_owned() })
+        let (name, log) = (start.name.to_owned(), start.log.to_owned());
+        Ok(Self { name, child: Running::Child(child), leash, end: start.end, log })
     }
 
     /// The process id.
@@ -132,9 +196,7 @@ impl Process {
 
     /// Ends it without warning and waits until it is gone.
     pub fn kill(&mut self) {
-        // Both fail only if it is gone already.
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
+        self.child.kill();
     }
 
     /// The end of its log.
@@ -170,7 +232,9 @@ impl Drop for Process {
         if matches!(self.child.try_wait(), Ok(None)) && self.end != Signal::Kill {
             // If the signal cannot be sent, the process is gone and the wait returns at once.
             let _sent = self.signal(self.end);
-            let _reaped = self.child.wait();
+            if let Running::Child(child) = &mut self.child {
+                let _reaped = child.wait();
+            }
         }
         self.kill();
         // The leash must not outlive the child's id, which may be given to another process.

@@ -126,7 +126,7 @@ impl Builder {
         let roots = data.join("ca.pem");
         let edge = Edge { https: ports.https.address(), http: ports.http.address(), roots };
         let environment = self.environment;
-        Ok(Stoa { process: None, role: self.role, edge, data, ports, environment, dir })
+        Ok(Stoa { process: None, retired: Vec::new(), role: self.role, edge, data, ports, environment, dir })
     }
 
     /// Starts it and waits until it is ready.
@@ -172,6 +172,8 @@ fn overlay(under: &mut Table, over: Table) {
 #[derive(Debug)]
 pub struct Stoa {
     process: Option<Process>,
+    /// Processes whose place another one has taken.
+    retired: Vec<Process>,
     role: Role,
     edge: Edge,
     data: PathBuf,
@@ -211,8 +213,7 @@ impl Stoa {
     /// # Errors
     /// If it is not ready in good time or ends, with its log.
     pub async fn start_again(&mut self) -> Result<()> {
-        let log = self.dir.path().join("log");
-        let name = format!("stoa {}", self.role.arguments().join(" "));
+        let (log, name) = (self.log_path(), self.name());
         let start = Start { name: &name, log: &log, end: Signal::Kill, scratch: None };
         let mut process = Process::spawn(&mut self.command()?, &start)?;
         let http = crate::client::plain()?;
@@ -220,6 +221,75 @@ impl Stoa {
         process.ready(READY_BOUND, async || crate::client::probe(&http, &url).await).await?;
         self.process = Some(process);
         Ok(())
+    }
+
+    fn name(&self) -> String {
+        format!("stoa {}", self.role.arguments().join(" "))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    /// The process in charge, as its data directory tells it.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn in_charge(&self) -> Result<u32> {
+        let lock = std::fs::read_to_string(self.data.join("lock"))?;
+        lock.trim().parse().with_context(|| format!("the lock says `{lock}`"))
+    }
+
+    /// Sends a signal to the process that was in charge when last looked at.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.signal(signal)
+    }
+
+    /// Asks for another process in the place of this one, and waits until that one is in charge.
+    ///
+    /// # Errors
+    /// If none takes its place in good time.
+    pub async fn renew(&mut self) -> Result<()> {
+        self.signal(Signal::Hup)?;
+        self.renewed().await
+    }
+
+    /// Waits until another process is in charge than the one before.
+    ///
+    /// # Errors
+    /// If none is in good time; with the log.
+    pub async fn renewed(&mut self) -> Result<()> {
+        let before = self.process.as_ref().context("it does not run")?.id();
+        let look = async || match self.in_charge()? {
+            now if now == before => anyhow::bail!("{now} is still in charge:\n{}", self.log()),
+            now => Ok(now),
+        };
+        let now = crate::wait::until("another process in charge", READY_BOUND, look).await?;
+        let (log, name) = (self.log_path(), self.name());
+        let start = Start { name: &name, log: &log, end: Signal::Kill, scratch: None };
+        let process = Process::adopt(now, &start)?;
+        self.retired.extend(self.process.replace(process));
+        Ok(())
+    }
+
+    /// Waits until all processes have ended whose place another one took.
+    ///
+    /// # Errors
+    /// If one does not in good time.
+    pub async fn retired_ended(&mut self) -> Result<()> {
+        for process in &mut self.retired {
+            process.wait(STOP_BOUND).await?;
+        }
+        self.retired.clear();
+        Ok(())
+    }
+
+    /// kill -9 of the processes whose place another one took.
+    pub fn kill9_retired(&mut self) {
+        self.retired.clear();
     }
 
     fn readiness(&self) -> SocketAddr {
@@ -266,7 +336,7 @@ impl Stoa {
     /// Everything that it wrote to its output.
     #[must_use]
     pub fn log(&self) -> String {
-        let log = std::fs::read(self.dir.path().join("log")).unwrap_or_default();
+        let log = std::fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
