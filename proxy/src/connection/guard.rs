@@ -84,8 +84,8 @@ pub(crate) struct Guard {
     /// Bytes that were read and may not go on yet, from `passed` on.
     held: Vec<u8>,
     passed: usize,
-    /// Since when the visitor does not take our bytes.
-    blocked: Option<Instant>,
+    /// Since when the visitor does not take our bytes, and how many it had taken by then.
+    blocked: Option<(Instant, u64)>,
     alarm: Option<Pin<Box<Sleep>>>,
     now: Instant,
     is_over: bool,
@@ -196,25 +196,36 @@ impl Guard {
     fn due(&self) -> Option<(Instant, End)> {
         let block = self.watch.block_since().map(|since| (since + self.limits.header, End::HeaderOverdue));
         let idle = self.watch.idle_since().map(|since| (since + self.limits.idle, End::Idle));
-        let stall = self.blocked.map(|since| (since + self.limits.stall, End::Stalled));
+        let stall = self.blocked.map(|(since, _)| (since + self.limits.stall, End::Stalled));
         [block, idle, stall].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
     /// Ready when something is overdue. The alarm is not set anew while it rings early enough: most of the time
     /// a request costs no timer.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Some((due, end)) = self.due() else { return Poll::Pending };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if alarm.deadline() > due {
-            alarm.as_mut().reset(due);
-        }
         loop {
+            let Some((due, end)) = self.due() else { return Poll::Pending };
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if alarm.deadline() > due {
+                alarm.as_mut().reset(due);
+            }
             ready!(alarm.as_mut().poll(cx));
-            if Instant::now() >= due {
+            if Instant::now() < due {
+                alarm.as_mut().reset(due);
+            } else if end != End::Stalled || !self.note_progress() {
                 return Poll::Ready(end);
             }
-            alarm.as_mut().reset(due);
         }
+    }
+
+    /// Whether some bytes were taken since the last look. A slow visitor is not one who does not read.
+    fn note_progress(&mut self) -> bool {
+        let written = self.gauge.bytes().1;
+        let has_moved = self.blocked.is_some_and(|(_, before)| before < written);
+        if has_moved {
+            self.blocked = Some((Instant::now(), written));
+        }
+        has_moved
     }
 
     /// Writes bytes of the library.
@@ -276,7 +287,7 @@ impl Guard {
         match is_pending {
             false => self.blocked = None,
             true if was_blocked => {}
-            true => self.blocked = Some(Instant::now()),
+            true => self.blocked = Some((Instant::now(), self.gauge.bytes().1)),
         }
         let is_freed = was_blocked && !is_pending && !self.held.is_empty();
         let is_stalled = is_pending && self.poll_overdue(cx).is_ready();
