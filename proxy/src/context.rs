@@ -158,6 +158,13 @@ impl Exchange {
         }
     }
 
+    /// When the next piece of the request's body must have come, if each may take so long; at the latest when
+    /// everything must be over.
+    pub(crate) fn body_due(&self, limit: Duration) -> Instant {
+        let due = Instant::now() + limit;
+        self.deadline.map_or(due, |deadline| deadline.min(due))
+    }
+
     /// When the backend must have begun its answer, if the whole request has been sent by now; else when
     /// everything must be over.
     pub(crate) fn answer_due(&self, is_sent: bool) -> Option<Instant> {

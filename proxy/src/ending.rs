@@ -40,9 +40,14 @@ pub(crate) fn flow(session: &mut Session, context: &mut Context, edge: &Shared) 
         context.metered_at = now;
     }
     let (is_begun, is_sent) = (context.first_byte.is_some(), session.as_mut().is_body_done());
+    let is_silent = !is_sent && session.is_http2();
     let Some(exchange) = context.exchange() else { return Ok(()) };
-    if let Some(patience) = exchange.patience.as_ref().filter(|_| is_sent && !is_begun) {
-        patience.set(exchange.answer_due(true));
+    if let Some(patience) = exchange.patience.as_ref().filter(|_| !is_begun) {
+        match (is_sent, is_silent) {
+            (true, _) => patience.set(exchange.answer_due(true)),
+            (_, true) => patience.set(Some(exchange.body_due(edge.deadlines.body))),
+            _ => {}
+        }
     }
     match exchange.deadline {
         Some(deadline) if now > deadline => {
@@ -159,7 +164,6 @@ fn entry<'a>(session: &'a Session, context: &'a Context, facts: Facts, edge: &Sh
         protocol: protocol(session),
         sni: tls.map(|tls| tls.sni.as_str()),
         tls_version: tls.map(|tls| tls.version),
-        ja4: tls.and_then(|tls| tls.ja4),
         user_agent: text(USER_AGENT),
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! An answer must have begun within the app's first-byte time, whatever the visitor asked for, and must have
 //! ended within its total time, unless it turns out to be a stream: then [`crate::Deadlines::stream`] bounds
-//! its silence.
+//! its silence. Over HTTP/2, where pingora 0.9.1 waits for a body for ever, each piece of it has a deadline, which
+//! ends that request and no other.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode, Uri};
@@ -15,6 +16,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use tokio::time::Instant;
 
 use crate::backends::{Line, NoPick};
 use crate::context::{Context, Exchange};
@@ -74,6 +76,8 @@ pub(crate) async fn choose(
     let mut peer = lease.peer();
     // The limits of what is no stream are shorter, and the patience's.
     peer.options.read_timeout = Some(edge.deadlines.stream);
+    // A backend that does not take a body is found before the visitor seems to be silent.
+    peer.options.write_timeout = peer.options.write_timeout.map(|time| time.min(edge.deadlines.body / 2));
     exchange.tried.push(lease.index());
     exchange.lease = Some(lease);
     Ok(peer)
@@ -87,9 +91,14 @@ pub(crate) fn connected(
     edge: &Shared,
 ) {
     let is_sent = session.as_mut().is_body_done();
+    let is_silent = !is_sent && session.is_http2();
     let Some(exchange) = context.exchange() else { return };
+    let due = match is_silent {
+        true => Some(exchange.body_due(edge.deadlines.body)),
+        false => exchange.answer_due(is_sent),
+    };
     let line = digest.and_then(Line::of);
-    exchange.patience = line.map(|line| edge.waits.begin(line, exchange.answer_due(is_sent)));
+    exchange.patience = line.map(|line| edge.waits.begin(line, due));
 }
 
 /// Makes a visitor's request one of the edge.
@@ -172,11 +181,12 @@ pub(crate) fn connect_failed(context: &mut Context, mut error: Box<Error>, edge:
 }
 
 /// What it means that the patience was lost, which pingora sees as the connection's end. While the visitor still
-/// sends, the time that is over is the request's, and the backend is not to blame.
-fn blame(error: &mut Error, is_sent: bool) {
-    (error.etype, error.esource) = match is_sent {
-        true => (ErrorType::ReadTimedout, ErrorSource::Upstream),
-        false => (OVERDUE, ErrorSource::Internal),
+/// sends, the time that is over is the request's or that of a piece of its body, and the backend is not to blame.
+fn blame(error: &mut Error, is_sent: bool, is_over: bool) {
+    (error.etype, error.esource) = match (is_sent, is_over) {
+        (true, _) => (ErrorType::ReadTimedout, ErrorSource::Upstream),
+        (false, true) => (OVERDUE, ErrorSource::Internal),
+        (false, false) => (ErrorType::ReadTimedout, ErrorSource::Downstream),
     };
     error.set_retry(false);
 }
@@ -190,9 +200,11 @@ pub(crate) fn exchange_failed(
     edge: &Shared,
 ) -> Box<Error> {
     let patience = context.exchange().and_then(|exchange| exchange.patience.take());
+    let deadline = context.exchange().and_then(|exchange| exchange.deadline);
     let is_lost = patience.is_some_and(|patience| patience.was_lost());
     if is_lost && *error.esource() == ErrorSource::Upstream {
-        blame(&mut error, session.as_mut().is_body_done());
+        let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        blame(&mut error, session.as_mut().is_body_done(), is_over);
     }
     let is_backends = *error.esource() == ErrorSource::Upstream && session.response_written().is_none();
     let is_stale = was_reused && error.retry == RetryType::ReusedOnly;
@@ -239,7 +251,7 @@ pub(crate) fn refusal(error: &Error) -> Option<Refusal> {
         kind if *kind == OVERDUE => Some(Refusal::BackendTimeout),
         kind => match error.esource() {
             ErrorSource::Downstream => match kind {
-                E::ReadTimedout => Some(Refusal::BadRequest("the body came too slowly")),
+                E::ReadTimedout => Some(Refusal::RequestTimeout("the body came too slowly")),
                 E::InvalidHTTPHeader => Some(Refusal::BadRequest("the header section breaks HTTP")),
                 E::ReadError | E::WriteError | E::WriteTimedout | E::ConnectionClosed | E::H2Error => None,
                 _ => Some(Refusal::BadRequest("the request breaks HTTP")),

@@ -181,7 +181,7 @@ fn problem(refusal: &Refusal, reference: &str) -> String {
         _ => None,
     };
     let detail = match refusal {
-        Refusal::BadRequest(reason) => format!("{text} Reason: {reason}."),
+        Refusal::BadRequest(reason) | Refusal::RequestTimeout(reason) => format!("{text} Reason: {reason}."),
         _ => format!("{text} {advice}"),
     };
     let problem = Problem {

@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
     UriTooLong,
     /// TRACE, CONNECT or an unknown method.
     MethodNotAllowed,
+    /// The visitor sent too slowly; says what.
+    RequestTimeout(&'static str),
     /// No site answers at the host.
     UnknownHost,
     /// The host is not the one that the TLS connection was made for (RFC 9110 §15.5.20).
@@ -124,6 +126,7 @@ impl Refusal {
             Self::HeaderTooLarge => refused(431, "header_too_large", Level::DEBUG),
             Self::UriTooLong => refused(414, "uri_too_long", Level::DEBUG),
             Self::MethodNotAllowed => refused(405, "method_not_allowed", Level::DEBUG),
+            Self::RequestTimeout(_) => refused(408, "request_timeout", Level::DEBUG),
             Self::UnknownHost => refused(404, "unknown_host", Level::DEBUG),
             Self::Misdirected => refused(421, "misdirected", Level::DEBUG),
             Self::HttpsRequired => refused(403, "https_required", Level::DEBUG),
@@ -176,7 +179,9 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadRequest(reason) | Self::Blocked { reason } => write!(f, "{}: {reason}", self.code()),
+            Self::BadRequest(reason) | Self::RequestTimeout(reason) | Self::Blocked { reason } => {
+                write!(f, "{}: {reason}", self.code())
+            }
             _ => f.write_str(self.code()),
         }
     }
@@ -202,6 +207,7 @@ pub(crate) mod tests {
             Refusal::HeaderTooLarge,
             Refusal::UriTooLong,
             Refusal::MethodNotAllowed,
+            Refusal::RequestTimeout("the body came too slowly"),
             Refusal::UnknownHost,
             Refusal::Misdirected,
             Refusal::HttpsRequired,

@@ -1,4 +1,6 @@
 //! HTTP/2 from visitors who are right, wrong, slow or hostile.
 
+mod deadlines;
 mod floods;
+mod harmless;
 mod sections;

@@ -340,6 +340,16 @@ impl Client {
         Ok(farewell)
     }
 
+    /// Sends frames, and waits for the answer on the stream of the first.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub async fn answer_to(&mut self, bytes: &[u8]) -> Result<(u16, Vec<u8>)> {
+        self.send(bytes).await?;
+        let stream = bytes.get(5..).and_then(|rest| rest.first_chunk()).context("no frame")?;
+        self.answer(u32::from_be_bytes(*stream)).await
+    }
+
     /// Status and body of the answer on a stream. Gives the credit back that the body takes.
     ///
     /// # Errors

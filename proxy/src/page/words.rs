@@ -25,7 +25,8 @@ pub(super) const fn of(refusal: &Refusal) -> Words {
         Refusal::BadRequest(_)
         | Refusal::HeaderTooLarge
         | Refusal::UriTooLong
-        | Refusal::MethodNotAllowed => of_malformed(refusal),
+        | Refusal::MethodNotAllowed
+        | Refusal::RequestTimeout(_) => of_malformed(refusal),
         Refusal::UnknownHost => words(
             "There is no site at this address",
             "No app answers at the name you opened.",
@@ -81,6 +82,11 @@ const fn of_malformed(refusal: &Refusal) -> Words {
             "This address is too long",
             "The address you opened is longer than this site accepts.",
             "Check the link you followed, or begin at the site's first page.",
+        ),
+        Refusal::RequestTimeout(_) => words(
+            "That took too long",
+            "What you sent arrived so slowly that we stopped waiting for the rest.",
+            "Check your connection to the internet, then try again.",
         ),
         Refusal::MethodNotAllowed => words(
             "This cannot be done here",
