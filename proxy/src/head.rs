@@ -12,6 +12,8 @@ use crate::refusal::Refusal;
 const MOST_TARGET_BYTES: usize = 8 << 10;
 /// Largest header section in bytes, names and values: room for cookies, not for an attack.
 const MOST_HEADER_BYTES: usize = 32 << 10;
+/// Most fields of a header section: browsers send some thirty.
+const MOST_FIELDS: usize = 128;
 /// What a field costs beside its name and value (`: ` and the line's end).
 const FIELD_BYTES: usize = 4;
 
@@ -27,7 +29,7 @@ pub(crate) fn check(head: &RequestHeader) -> Result<(), Refusal> {
     }
     let size: usize =
         head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum();
-    if size > MOST_HEADER_BYTES {
+    if size > MOST_HEADER_BYTES || head.headers.len() > MOST_FIELDS {
         return Err(Refusal::HeaderTooLarge);
     }
     check_target(head)

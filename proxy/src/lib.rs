@@ -9,7 +9,6 @@ mod access_log;
 mod acme;
 mod answer;
 mod backends;
-mod client_hello;
 mod connection;
 mod context;
 mod drain;

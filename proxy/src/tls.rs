@@ -15,7 +15,6 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
-use crate::client_hello;
 use crate::connection::{Settled, Wire};
 use crate::sni::Certificates;
 use crate::state::State;
@@ -42,8 +41,7 @@ pub(crate) struct Greeting {
 ///
 /// # Errors
 /// [`HandshakeError::Failed`]; the visitor has got its alert.
-pub(crate) async fn greet(mut wire: Wire) -> Result<Greeting, HandshakeError> {
-    wire.record();
+pub(crate) async fn greet(wire: Wire) -> Result<Greeting, HandshakeError> {
     Ok(Greeting { start: LazyConfigAcceptor::new(Acceptor::default(), wire).await? })
 }
 
@@ -106,11 +104,10 @@ impl Tls {
             return Err(HandshakeError::UnknownName(name));
         };
         let config = self.config_for(&hello);
-        let ja4 = client_hello::fingerprint(&start.io.recorded());
         let mut stream = start.into_stream(config).await?;
         let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str());
         stream.get_mut().0.serve();
-        Ok(Secured { stream, settled: Settled { sni, version: version.unwrap_or("unknown"), ja4 } })
+        Ok(Secured { stream, settled: Settled { sni, version: version.unwrap_or("unknown") } })
     }
 
     fn known_name(&self, hello: &ClientHello<'_>, clock: &dyn Clock) -> Option<Host> {

@@ -3,4 +3,5 @@
 mod deadlines;
 mod floods;
 mod harmless;
+mod refusals;
 mod sections;

@@ -18,12 +18,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::Flood;
-use crate::client_hello;
 
 /// Writes are joined up to so many bytes: one full TLS record.
 const JOIN_BYTES: usize = 16 << 10;
-/// Room for the ClientHello of a browser.
-const HELLO_BYTES: usize = 2 << 10;
 /// A drained buffer of at most so many bytes is kept for the next response.
 const KEEP_BYTES: usize = 4 << 10;
 
@@ -109,8 +106,6 @@ pub(crate) struct Wire {
     is_due: bool,
     alarm: Option<Pin<Box<Sleep>>>,
     is_joining: bool,
-    /// What has come in of a ClientHello; none when nobody wants it.
-    hello: Option<Vec<u8>>,
     out: Vec<u8>,
     sent: usize,
 }
@@ -127,7 +122,6 @@ impl Wire {
             is_due: false,
             alarm: None,
             is_joining: false,
-            hello: None,
             out: Vec::new(),
             sent: 0,
         }
@@ -139,25 +133,6 @@ impl Wire {
         self.gauge.await_header();
         self.follow();
         self.is_due = true;
-    }
-
-    /// From now on what comes in is kept too, up to [`client_hello::MOST_BYTES`], after which it is an error.
-    pub(crate) fn record(&mut self) {
-        self.hello = Some(Vec::with_capacity(HELLO_BYTES));
-    }
-
-    /// What came in since [`Self::record`].
-    pub(crate) fn recorded(&mut self) -> Vec<u8> {
-        self.hello.take().unwrap_or_default()
-    }
-
-    fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(hello) = &mut self.hello else { return Ok(()) };
-        if hello.len() + bytes.len() > client_hello::MOST_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello is too large"));
-        }
-        hello.extend_from_slice(bytes);
-        Ok(())
     }
 
     /// Ends the connection at once: nothing of it is left in the kernel.
@@ -244,9 +219,8 @@ impl AsyncRead for Wire {
         let before = buf.filled().len();
         match Pin::new(&mut self.tcp).poll_read(cx, buf) {
             Poll::Ready(result) => {
-                let bytes = buf.filled().get(before..).unwrap_or_default();
-                self.note_read(bytes.len());
-                Poll::Ready(result.and_then(|()| self.keep(bytes)))
+                self.note_read(buf.filled().len() - before);
+                Poll::Ready(result)
             }
             Poll::Pending => {
                 ready!(self.poll_overdue(cx));

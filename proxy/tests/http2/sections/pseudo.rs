@@ -61,6 +61,9 @@ pub(super) fn cases() -> Vec<Case> {
             Expected::Answer(1, 404),
         ),
         to("TRACE", "TRACE", &[(":authority", HOST), (":path", "/")], Expected::Answer(1, 405)),
+        large("a header list that is too large for us", &[&"x".repeat(20 << 10), &"y".repeat(14 << 10)]),
+        large("more fields than we take", &["x"; 129]),
+        large("a header list that is too large for the library", &["x".repeat(14 << 10).as_str(); 5]),
         case(
             "8.1",
             "trailers of a pseudo-header alone, which the library takes and drops: no app sees it",
@@ -85,6 +88,22 @@ pub(super) fn cases() -> Vec<Case> {
             MALFORMED,
         ),
     ]
+}
+
+/// A request with a field for each of these values.
+fn large(what: &'static str, values: &[&str]) -> Case {
+    let names: Vec<String> = (0..values.len()).map(|number| format!("x-{number}")).collect();
+    let more: Vec<_> = names.iter().map(String::as_str).zip(values.iter().copied()).collect();
+    let block = http2::request("GET", HOST, "/", &more);
+    let pieces: Vec<&[u8]> = block.chunks(16 << 10).collect();
+    let frames = pieces.iter().enumerate().flat_map(|(number, piece)| {
+        let end = if number + 1 == pieces.len() { flag::END_HEADERS } else { 0 };
+        match number {
+            0 => headers(flag::END_STREAM | end, 1, piece),
+            _ => http2::frame(kind::CONTINUATION, end, 1, piece),
+        }
+    });
+    case("10.5.1", what, [frames.collect()], Expected::Answer(1, 431))
 }
 
 const MALFORMED: Expected = Expected::Stream(&[PROTOCOL_ERROR]);
