@@ -1,4 +1,5 @@
-//! Where an app's requests go: `http://` or `https://`, a host or an address, a port. No path, no secrets.
+//! Where an app's requests go: `http://`, `h2c://` or `https://`, a host or an address, a port. No path, no
+//! secrets.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -31,10 +32,25 @@ fn one() -> u16 {
 /// How an edge speaks to a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Cleartext HTTP/1.1.
+    /// Cleartext: HTTP/1.1 unless the app says otherwise.
     Http,
+    /// Cleartext HTTP/2 without asking (prior knowledge, RFC 9113 §3.3), as gRPC servers speak it.
+    H2c,
     /// HTTP over TLS, the certificate verified for the host.
     Https,
+}
+
+/// Which HTTP an app's backends are spoken to in, where their URLs leave it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// `https` backends choose between HTTP/2 and HTTP/1.1 (ALPN, RFC 7301); `http` ones get HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, in cleartext without asking.
+    Http2,
 }
 
 /// The host of a backend.
@@ -64,8 +80,8 @@ pub enum BackendError {
     /// Not a URL at all.
     #[error("backend `{0}` is not a URL: write it as http://127.0.0.1:3000")]
     NotAUrl(String),
-    /// A scheme other than http and https.
-    #[error("backend `{0}` must begin with http:// or https://")]
+    /// Another scheme.
+    #[error("backend `{0}` must begin with http://, https:// or h2c://")]
     Scheme(String),
     /// A path, a query, a fragment or a user name.
     #[error("backend `{0}` may have a scheme, a host and a port only")]
@@ -104,8 +120,12 @@ impl FromStr for BackendUrl {
 
     fn from_str(text: &str) -> Result<Self, BackendError> {
         let own = || text.to_owned();
-        let url = Url::parse(text).map_err(|_| BackendError::NotAUrl(own()))?;
+        // The URL standard knows no `h2c`, and would not read its host as one.
+        let h2c = text.get(..6).filter(|start| start.eq_ignore_ascii_case("h2c://")).and(text.get(6..));
+        let url = h2c.map_or_else(|| Url::parse(text), |rest| Url::parse(&format!("http://{rest}")));
+        let url = url.map_err(|_| BackendError::NotAUrl(own()))?;
         let scheme = match url.scheme() {
+            _ if h2c.is_some() => Scheme::H2c,
             "http" => Scheme::Http,
             "https" => Scheme::Https,
             _ => return Err(BackendError::Scheme(own())),
@@ -136,6 +156,7 @@ impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
             Scheme::Http => "http",
+            Scheme::H2c => "h2c",
             Scheme::Https => "https",
         };
         match &self.host {
@@ -178,15 +199,19 @@ mod tests {
     fn a_port_is_always_written() {
         assert_eq!(parsed("http://App.internal"), Ok("http://app.internal:80".to_owned()));
         assert_eq!(parsed("https://[::1]/"), Ok("https://[::1]:443".to_owned()));
+        assert_eq!(parsed("H2C://127.0.0.1:50051"), Ok("h2c://127.0.0.1:50051".to_owned()));
     }
 
     #[test]
     fn what_cannot_be_a_backend_is_refused_by_name() {
         for (text, error) in [
             ("127.0.0.1:3000", "backend `127.0.0.1:3000` is not a URL: write it as http://127.0.0.1:3000"),
-            ("ftp://a.test", "backend `ftp://a.test` must begin with http:// or https://"),
+            ("ftp://a.test", "backend `ftp://a.test` must begin with http://, https:// or h2c://"),
             ("http://a.test/x", "backend `http://a.test/x` may have a scheme, a host and a port only"),
             ("http://u:p@a.test", "backend `http://u:p@a.test` may have a scheme, a host and a port only"),
+            ("h2c://", "backend `h2c://` is not a URL: write it as http://127.0.0.1:3000"),
+            ("h2c://a.test/x", "backend `h2c://a.test/x` may have a scheme, a host and a port only"),
+            ("h2c://0.0.0.0:80", "backend `h2c://0.0.0.0:80` is an address that no app can listen on"),
             (
                 "http://169.254.169.254",
                 "backend `http://169.254.169.254` is an address that no app can listen on",

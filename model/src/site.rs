@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Protocol};
 use crate::csp::Csp;
 use crate::host::Host;
 use crate::id::{AppId, DomainId, TenantId};
@@ -99,7 +99,7 @@ pub struct Settings {
     pub connect_timeout_ms: u32,
     /// How long a backend may take to begin its answer. 1 to 600,000.
     pub first_byte_timeout_ms: u32,
-    /// How long a request may take in all; WebSocket and event streams are exempt. 1 to 3,600,000.
+    /// How long a request may take in all; WebSocket, event streams and gRPC are exempt. 1 to 3,600,000.
     pub total_timeout_ms: u32,
     /// Path that an active health check asks for; none: a TCP connection is enough.
     pub health_path: Option<String>,
@@ -114,6 +114,8 @@ pub struct Settings {
     pub max_concurrency: u32,
     /// How long a request over [`Self::max_concurrency`] may wait. 0 (not at all) to 60,000.
     pub queue_timeout_ms: u32,
+    /// Which HTTP the backends are spoken to in.
+    pub protocol: Protocol,
 }
 
 impl Default for Settings {
@@ -130,6 +132,7 @@ impl Default for Settings {
             // and more than a small app's server works on at a time.
             max_concurrency: 1_000,
             queue_timeout_ms: 1_000,
+            protocol: Protocol::Auto,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
+use pingora_core::protocols::http::HttpTask;
 use pingora_core::{Error, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{FailToProxy, Session};
@@ -17,7 +18,7 @@ use crate::headers::is_websocket;
 use crate::refusal::Refusal;
 use crate::visitor::Visitor;
 use crate::way::{Arrival, Passage};
-use crate::{forward, page, way};
+use crate::{forward, grpc, page, way};
 
 /// How long the body of a refused request is read on, so that the visitor sees the page before the end.
 const DRAIN_BODY: Duration = Duration::from_secs(5);
@@ -101,6 +102,12 @@ pub(crate) fn has_answer(session: &Session) -> bool {
 async fn refuse(session: &mut Session, context: &mut Context, edge: &Shared) -> Result<()> {
     let Some(refusal) = context.refusal() else { return Ok(()) };
     let head = session.req_header();
+    if grpc::is_call(head) {
+        let response = grpc::refusal(refusal, context.id)?;
+        context.first_byte = Some(context.arrived.elapsed());
+        let ending = vec![HttpTask::Header(response, true)];
+        return session.as_downstream_mut().response_duplex_vec(ending).await.map(drop);
+    }
     let is_head = head.method == Method::HEAD;
     let (response, body) = page::response(refusal, context.id, head.headers.get(ACCEPT), is_head);
     if ends_connection(refusal) || edge.state.course.is_ending() {

@@ -28,6 +28,7 @@ use health::Fitness;
 pub(crate) use line::Line;
 pub(crate) use pool::{Lease, NoPick, Pool};
 use pool::{Member, SUSPICION};
+pub(crate) use protocol::{Need, is_shared};
 use schedule::Schedule;
 pub(crate) use tally::Tally;
 use traffic::Traffic;
@@ -43,6 +44,7 @@ mod gate;
 mod health;
 mod line;
 mod pool;
+mod protocol;
 mod schedule;
 mod tally;
 mod traffic;
@@ -131,7 +133,7 @@ impl Pools {
             members,
             settings: settings.clone(),
             traffic,
-            group_key: FixedState::default().hash_one(app),
+            group_key: FixedState::default().hash_one((app, settings.protocol)),
             uptime: self.uptime,
             checks: Arc::clone(&self.checks),
         });

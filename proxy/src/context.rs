@@ -71,6 +71,8 @@ pub(crate) struct Exchange {
     pub(crate) tried: Vec<usize>,
     /// How long the backend that it is at may keep it waiting; none before it is at one.
     pub(crate) patience: Option<Patience>,
+    /// Whether it is a gRPC call on a connection that it may share with others.
+    pub(crate) is_call: bool,
     /// When it must be over; none for a stream.
     pub(crate) deadline: Option<Instant>,
     /// What went wrong after the response had begun.
@@ -153,6 +155,7 @@ impl Exchange {
             next: None,
             tried: Vec::new(),
             patience: None,
+            is_call: false,
             deadline,
             broken: None,
         }

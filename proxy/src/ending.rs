@@ -65,7 +65,7 @@ pub(crate) fn end(session: &Session, error: Option<&Error>, context: &mut Contex
     if let Some(connection) = context.connection.as_ref().filter(|_| !session.is_http2()) {
         connection.gauge.await_header();
     }
-    let status = session.response_written().map_or(CLIENT_GONE, |head| head.status.as_u16());
+    let status = status(session, context);
     let class = class(context, session);
     let total = context.arrived.elapsed();
     let bytes = body_bytes(session);
@@ -85,6 +85,15 @@ pub(crate) fn end(session: &Session, error: Option<&Error>, context: &mut Contex
     }
     if edge.log.is_on() {
         edge.log.write(&entry(session, context, Facts { status, total, bytes }, edge), metrics);
+    }
+}
+
+/// What the visitor was told; of a gRPC call that was refused, what any other request would have been told.
+fn status(session: &Session, context: &Context) -> u16 {
+    match (session.response_written(), &context.progress) {
+        (None, _) => CLIENT_GONE,
+        (Some(_), Progress::Refused(refused)) => refused.refusal.status(),
+        (Some(head), _) => head.status.as_u16(),
     }
 }
 

@@ -7,9 +7,11 @@
 //! An answer must have begun within the app's first-byte time, whatever the visitor asked for, and must have
 //! ended within its total time, unless it turns out to be a stream: then [`crate::Deadlines::stream`] bounds
 //! its silence. Over HTTP/2, where pingora 0.9.1 waits for a body for ever, each piece of it has a deadline, which
-//! ends that request and no other.
+//! ends that request and no other. A gRPC call to an HTTP/2 backend is a stream from the start: its client says
+//! by `grpc-timeout` how long it waits, and its server may begin the answer with the first message, whenever
+//! that is.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderValue, StatusCode, Uri};
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -18,12 +20,12 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use tokio::time::Instant;
 
-use crate::backends::{Line, NoPick};
+use crate::backends::{Line, Need, NoPick, is_shared};
 use crate::context::{Context, Exchange};
 use crate::edge::Shared;
-use crate::headers::{ForwardFacts, Hsts, rebuild_request, secure_response};
-use crate::queue;
+use crate::headers::{ForwardFacts, Hsts, is_websocket, rebuild_request, secure_response};
 use crate::refusal::Refusal;
+use crate::{ending, grpc, queue};
 
 /// Attempts for one request: the first and two retries.
 pub(crate) const ATTEMPTS: usize = 3;
@@ -36,13 +38,13 @@ pub(crate) const BUSY: ErrorType = ErrorType::new("StoaBusy");
 /// The whole request takes too long.
 pub(crate) const OVERDUE: ErrorType = ErrorType::new("StoaOverdue");
 
-/// Whether a response may be silent for long: that a WebSocket is open, or an event stream. What the visitor
-/// asked for says nothing about it.
+/// Whether a response may be silent for long: that a WebSocket is open, or an event stream, or gRPC's. What the
+/// visitor asked for says nothing about it.
 fn is_stream(response: &ResponseHeader) -> bool {
     const KIND: &[u8] = b"text/event-stream";
     let has_kind = |value: &HeaderValue| {
         let kind = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(KIND)
+        kind.trim_ascii().eq_ignore_ascii_case(KIND) || grpc::is_grpc(value)
     };
     response.status == StatusCode::SWITCHING_PROTOCOLS
         || response.headers.get(CONTENT_TYPE).is_some_and(has_kind)
@@ -58,6 +60,8 @@ pub(crate) async fn choose(
     edge: &Shared,
 ) -> Result<Box<HttpPeer>> {
     queue::enter(session, context, edge).await?;
+    let need = need(session.req_header());
+    let arrived = context.arrived;
     let Some(exchange) = context.exchange() else {
         return Err(Error::explain(NO_CARRIER, "a request was not admitted"));
     };
@@ -73,17 +77,29 @@ pub(crate) async fn choose(
             })?
         }
     };
-    let mut peer = lease.peer();
+    let mut peer = lease.peer(need);
     // The limits of what is no stream are shorter, and the patience's.
     peer.options.read_timeout = Some(edge.deadlines.stream);
     // A backend that does not take a body is found before the visitor seems to be silent.
     peer.options.write_timeout = peer.options.write_timeout.map(|time| time.min(edge.deadlines.body / 2));
+    exchange.is_call = is_shared(&peer.options);
+    exchange.deadline = (!exchange.is_call).then(|| arrived + pool.settings().total_timeout());
     exchange.tried.push(lease.index());
     exchange.lease = Some(lease);
     Ok(peer)
 }
 
-/// A connection to the backend is there: from now on it keeps the request waiting.
+/// What a request needs of its connection to a backend.
+fn need(request: &RequestHeader) -> Need {
+    match request {
+        request if grpc::is_call(request) => Need::Call,
+        request if is_websocket(request) => Need::Upgrade,
+        _ => Need::Exchange,
+    }
+}
+
+/// A connection to the backend is there: from now on it keeps the request waiting. A connection that others
+/// share is never cut.
 pub(crate) fn connected(
     session: &mut Session,
     digest: Option<&Digest>,
@@ -97,7 +113,7 @@ pub(crate) fn connected(
         true => Some(exchange.body_due(edge.deadlines.body)),
         false => exchange.answer_due(is_sent),
     };
-    let line = digest.and_then(Line::of);
+    let line = digest.filter(|_| !exchange.is_call).and_then(Line::of);
     exchange.patience = line.map(|line| edge.waits.begin(line, due));
 }
 
@@ -117,7 +133,12 @@ pub(crate) fn rewrite(request: &mut RequestHeader, context: &mut Context) -> Res
         port: exchange.admitted.port,
         request: id,
     };
-    rebuild_request(request, &facts)
+    rebuild_request(request, &facts)?;
+    if exchange.is_call {
+        // It belongs to one connection, so what the visitor said is gone; gRPC servers insist on it.
+        request.insert_header(TE, "trailers")?;
+    }
+    Ok(())
 }
 
 /// The target as a path (RFC 9112 §3.2.1): the host was read from it and stands in `Host`.
@@ -164,6 +185,23 @@ pub(crate) fn relay(
     secure_response(response, &admitted.site.policy, &edge.state.zones, hsts, id)
 }
 
+/// A piece of a backend's response passes. After the last one, nobody waits for this connection any more: the
+/// next request may have it before this one is told of its end.
+///
+/// # Errors
+/// If the request has taken longer than the app allows.
+pub(crate) fn relay_body(
+    session: &mut Session,
+    context: &mut Context,
+    is_last: bool,
+    edge: &Shared,
+) -> Result<()> {
+    if let Some(exchange) = context.exchange().filter(|_| is_last) {
+        exchange.patience = None;
+    }
+    ending::flow(session, context, edge)
+}
+
 /// No connection came about. Nothing was sent, so any request may try another backend.
 pub(crate) fn connect_failed(context: &mut Context, mut error: Box<Error>, edge: &Shared) -> Box<Error> {
     let is_planned = context.exchange().is_some_and(|exchange| {
@@ -207,9 +245,11 @@ pub(crate) fn exchange_failed(
         blame(&mut error, session.as_mut().is_body_done(), is_over);
     }
     let is_backends = *error.esource() == ErrorSource::Upstream && session.response_written().is_none();
-    let is_stale = was_reused && error.retry == RetryType::ReusedOnly;
+    let is_unused = is_backends && is_unprocessed(&error);
+    let is_stale = is_unused || was_reused && error.retry == RetryType::ReusedOnly;
     let is_timeout = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-    let is_safe = session.req_header().method.is_idempotent() && session.is_body_empty();
+    let is_whole = is_unused && !session.as_ref().retry_buffer_truncated();
+    let is_safe = is_whole || session.req_header().method.is_idempotent() && session.is_body_empty();
     let is_planned = context.exchange().is_some_and(|exchange| {
         if let Some(lease) = exchange.lease.as_ref().filter(|_| is_backends && !is_stale) {
             lease.failed();
@@ -223,6 +263,13 @@ pub(crate) fn exchange_failed(
     note_retry(is_planned, edge);
     error.set_retry(is_planned);
     error
+}
+
+/// Whether an HTTP/2 backend said that it did nothing about the request: it is about to close the connection
+/// (GOAWAY), or has no room (REFUSED_STREAM), or wants HTTP/1.1 (RFC 9113 §8.7).
+fn is_unprocessed(error: &Error) -> bool {
+    error.retry == RetryType::Decided(true)
+        && matches!(error.etype(), ErrorType::H2Error | ErrorType::H2Downgrade)
 }
 
 /// Takes a backend for the next attempt, if there may be one.
@@ -324,6 +371,7 @@ mod tests {
             response.insert_header(CONTENT_TYPE, kind).unwrap();
             is_stream(&response)
         };
+        assert!(of(200, "application/grpc+proto"));
         assert!(of(200, "text/event-stream") && of(200, "Text/Event-Stream ; charset=utf-8") && of(101, ""));
         assert!(!of(200, "text/plain") && !of(200, "text/plain; a=text/event-stream"));
     }

@@ -91,10 +91,10 @@ impl ProxyHttp for Hooks {
         &self,
         session: &mut Session,
         _: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
-        ending::flow(session, context, &self.edge).map(|()| None)
+        forward::relay_body(session, context, is_last, &self.edge).map(|()| None)
     }
 
     fn fail_to_connect(

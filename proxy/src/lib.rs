@@ -19,6 +19,7 @@ mod forward;
 mod front;
 #[doc(hidden)]
 pub mod fuzzing;
+mod grpc;
 mod handshake;
 mod head;
 mod headers;

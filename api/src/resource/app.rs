@@ -55,7 +55,7 @@ pub(crate) struct AppView {
 #[serde(deny_unknown_fields)]
 #[schema(as = Backend)]
 pub(crate) struct BackendFields {
-    /// Scheme, host and port; no path, no password.
+    /// Scheme (http, https, or h2c for cleartext HTTP/2), host and port; no path, no password.
     #[schema(example = "http://127.0.0.1:3000")]
     url: String,
     /// Its share of the requests relative to the others, 0 (none) to 1000.

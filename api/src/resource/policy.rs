@@ -71,7 +71,7 @@ pub(crate) struct Settings {
     /// How long a backend may take to begin its answer.
     #[schema(required = false, minimum = 1, maximum = 600_000, default = 60_000)]
     pub(crate) first_byte_timeout_ms: u32,
-    /// How long a request may take in all; WebSocket and event streams are exempt.
+    /// How long a request may take in all; WebSocket, event streams and gRPC are exempt.
     #[schema(required = false, minimum = 1, maximum = 3_600_000, default = 300_000)]
     pub(crate) total_timeout_ms: u32,
     /// Path that a health check asks for; null: a connection is enough.
@@ -92,6 +92,19 @@ pub(crate) struct Settings {
     /// How long a request over max_concurrency may wait before it is answered with 503; 0: not at all.
     #[schema(required = false, minimum = 0, maximum = 60_000, default = 1_000)]
     pub(crate) queue_timeout_ms: u32,
+    /// Which HTTP the backends are spoken to in, where their URLs leave it open.
+    #[schema(required = false, default = "auto")]
+    pub(crate) protocol: Protocol,
+}
+
+/// `auto`: https backends choose between HTTP/2 and HTTP/1.1, http ones get HTTP/1.1. `http2`: also in
+/// cleartext, without asking. A WebSocket needs HTTP/1.1: `auto` uses it for that.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum Protocol {
+    Auto,
+    Http1,
+    Http2,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! One active health check: a connection, and with a path an HTTP/1.1 GET that expects 2xx or 3xx.
+//! One active health check: a connection, and with a path a GET that expects 2xx or 3xx, in the HTTP that
+//! requests are sent in.
 //!
-//! Only the status line is read; the connection is closed then. To `https` backends a TLS handshake is made
+//! Only the status is read; the connection is closed then. To `https` backends a TLS handshake is made
 //! with the same trust anchors as the requests, so that an expired certificate shows here too. If the
 //! platform has no readable trust anchors, only the TCP connection is checked.
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use model::backend::{BackendUrl, Scheme};
 use model::site::Settings;
+use pingora_core::protocols::ALPN;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -17,8 +19,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::protocol::{self, Need};
+
 /// Longest wait for the status line: a health page that takes longer is no health page.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+const USER_AGENT: &str = "Stoa-Health/1";
 /// Bytes of `HTTP/1.1 200`, all that is read.
 const STATUS_BYTES: usize = 12;
 
@@ -37,6 +42,9 @@ pub(super) enum CheckError {
     /// The answer is no HTTP/1.
     #[error("the answer is not HTTP/1")]
     NotHttp,
+    /// The answer is no HTTP/2.
+    #[error("the answer is not HTTP/2: {0}")]
+    NotHttp2(#[from] h2::Error),
     /// The status is neither 2xx nor 3xx.
     #[error("status {0}")]
     Status(u16),
@@ -53,8 +61,7 @@ impl Checker {
         let tls = roots.or_else(platform_roots).and_then(|roots| {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-            let mut config = builder.ok()?.with_root_certificates(roots).with_no_client_auth();
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            let config = builder.ok()?.with_root_certificates(roots).with_no_client_auth();
             Some(TlsConnector::from(Arc::new(config)))
         });
         Self { tls }
@@ -68,22 +75,28 @@ impl Checker {
         settings: &Settings,
     ) -> Result<(), CheckError> {
         let limit = settings.connect_timeout();
+        let versions = protocol::versions(url.scheme, settings.protocol, Need::Exchange);
         let connected = async {
             let stream = TcpStream::connect(address).await?;
             match (url.scheme, &self.tls) {
                 (Scheme::Https, Some(tls)) => tls
+                    .with_alpn(alpn(&versions))
                     .connect(server_name(url)?, stream)
                     .await
                     .map(|stream| Connection::Tls(Box::new(stream))),
                 (Scheme::Https, None) => Ok(Connection::Opaque),
-                (Scheme::Http, _) => Ok(Connection::Plain(stream)),
+                (Scheme::Http | Scheme::H2c, _) => Ok(Connection::Plain(stream)),
             }
         };
         let connection = timeout(limit, connected).await.map_err(|_| CheckError::ConnectTimeout(limit))??;
         let Some(path) = settings.health_path.as_deref() else { return Ok(()) };
         let asked = async {
             match connection {
+                Connection::Plain(stream) if versions == ALPN::H2 => ask2(stream, url, path).await,
                 Connection::Plain(stream) => ask(stream, url, path).await,
+                Connection::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                    ask2(stream, url, path).await
+                }
                 Connection::Tls(stream) => ask(stream, url, path).await,
                 Connection::Opaque => Ok(()),
             }
@@ -120,19 +133,56 @@ async fn ask(
     url: &BackendUrl,
     path: &str,
 ) -> Result<(), CheckError> {
-    let url = url.to_string();
-    let authority = url.split_once("://").map_or(url.as_str(), |(_, authority)| authority);
+    let authority = authority(url);
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: Stoa-Health/1\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
     let mut head = [0; STATUS_BYTES];
     stream.read_exact(&mut head).await?;
-    match status(&head) {
-        Some(200..=399) => Ok(()),
-        Some(status) => Err(CheckError::Status(status)),
-        None => Err(CheckError::NotHttp),
+    status(&head).map_or(Err(CheckError::NotHttp), judge)
+}
+
+/// The same over HTTP/2.
+async fn ask2(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    url: &BackendUrl,
+    path: &str,
+) -> Result<(), CheckError> {
+    let scheme = if url.scheme == Scheme::Https { "https" } else { "http" };
+    let request = http::Request::get(format!("{scheme}://{}{path}", authority(url)))
+        .header(http::header::USER_AGENT, USER_AGENT)
+        .header(http::header::ACCEPT, "*/*")
+        .body(())
+        .map_err(io::Error::other)?;
+    let (mut requests, connection) = h2::client::handshake(stream).await?;
+    let asked = async {
+        let (response, _) = requests.send_request(request, true)?;
+        Ok(response.await?.status().as_u16())
+    };
+    tokio::select! {
+        status = asked => status.and_then(judge),
+        ended = connection => Err(ended.map_or_else(CheckError::from, |()| CheckError::NotHttp)),
+    }
+}
+
+fn judge(status: u16) -> Result<(), CheckError> {
+    if (200..400).contains(&status) { Ok(()) } else { Err(CheckError::Status(status)) }
+}
+
+/// Host and port, which every backend URL has.
+fn authority(url: &BackendUrl) -> String {
+    let url = url.to_string();
+    url.split_once("://").map_or(url.as_str(), |(_, authority)| authority).to_owned()
+}
+
+fn alpn(versions: &ALPN) -> Vec<Vec<u8>> {
+    let (h2, h1) = (b"h2".to_vec(), b"http/1.1".to_vec());
+    match versions {
+        ALPN::H2 => vec![h2],
+        ALPN::H2H1 => vec![h2, h1],
+        _ => vec![h1],
     }
 }
 

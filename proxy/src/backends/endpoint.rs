@@ -191,7 +191,7 @@ pub(super) struct Entry {
 /// there is none.
 pub(super) fn server_name(url: &BackendUrl) -> String {
     match (url.scheme, &url.host) {
-        (Scheme::Http, _) => String::new(),
+        (Scheme::Http | Scheme::H2c, _) => String::new(),
         (Scheme::Https, BackendHost::Name(name)) => name.as_str().to_owned(),
         (Scheme::Https, BackendHost::Address(ip)) => ip.to_canonical().to_string(),
     }

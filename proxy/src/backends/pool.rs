@@ -16,6 +16,7 @@ use super::endpoint::{Endpoint, Entry, server_name};
 use super::gate::Gate;
 use super::health::Fitness;
 use super::line::dialer;
+use super::protocol::{self, Need};
 use super::schedule::Schedule;
 use super::traffic::Traffic;
 use super::uptime::Uptime;
@@ -54,7 +55,8 @@ pub(crate) struct Pool {
     pub(super) members: Vec<Member>,
     pub(super) settings: Settings,
     pub(super) traffic: Arc<Traffic>,
-    /// Keeps the connections of different apps apart, even to the same address.
+    /// Keeps the connections of different apps apart, even to the same address, and those that were made under
+    /// other settings.
     pub(super) group_key: u64,
     pub(super) uptime: Uptime,
     pub(super) checks: Arc<Schedule>,
@@ -224,14 +226,16 @@ impl Lease {
         Some(Self { pool: Arc::clone(pool), endpoint, address, index, entry, began: now })
     }
 
-    /// Where and how pingora connects. It has no read timeout: that is for who knows what is read. Its connections
+    /// Where and how pingora connects for a request with this `need`. It has no read timeout: that is for who knows what is read. Its connections
     /// have a [`super::Line`].
-    pub(crate) fn peer(&self) -> Box<HttpPeer> {
+    pub(crate) fn peer(&self, need: Need) -> Box<HttpPeer> {
         let settings = &self.pool.settings;
-        let is_tls = self.endpoint.url.scheme == Scheme::Https;
+        let scheme = self.endpoint.url.scheme;
+        let is_tls = scheme == Scheme::Https;
         let mut peer = HttpPeer::new(self.address, is_tls, server_name(&self.endpoint.url));
         peer.group_key = self.pool.group_key;
         let options = &mut peer.options;
+        protocol::apply(options, scheme, settings.protocol, need);
         options.connection_timeout = Some(settings.connect_timeout());
         options.total_connection_timeout = Some(settings.connect_timeout());
         options.custom_l4 = Some(dialer());

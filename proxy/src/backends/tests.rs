@@ -313,7 +313,7 @@ fn the_same_backend_of_another_app_has_a_health_and_connections_of_its_own() {
         [app(), app()].map(|app| pools.replace(app, &[backend(ONE, 1)], &Settings::default()));
     take_down(&mine, ONE);
     assert_eq!(pools.counts(), (1, 1));
-    let [mine, yours] = [mine, yours].map(|pool| pool.pick(&[]).unwrap().peer());
+    let [mine, yours] = [mine, yours].map(|pool| pool.pick(&[]).unwrap().peer(Need::Exchange));
     assert_ne!(mine.reuse_hash(), yours.reuse_hash());
 }
 
@@ -336,7 +336,7 @@ fn a_removed_app_is_forgotten() {
 #[test]
 fn a_peer_has_the_apps_time_limits() {
     let settings = Settings { connect_timeout_ms: 7, first_byte_timeout_ms: 8, ..Settings::default() };
-    let peer = pools().replace(app(), &[backend(ONE, 1)], &settings).pick(&[]).unwrap().peer();
+    let peer = pools().replace(app(), &[backend(ONE, 1)], &settings).pick(&[]).unwrap().peer(Need::Exchange);
     assert_eq!(peer.options.total_connection_timeout, Some(Duration::from_millis(7)));
     assert_eq!(peer.options.connection_timeout, Some(Duration::from_millis(7)));
     assert!(peer.options.read_timeout.is_none() && peer.options.custom_l4.is_some());
@@ -351,7 +351,7 @@ fn verification_is_never_switched_off() {
         ("https://[2001:db8::1]", "2001:db8::1"),
         ("https://[::ffff:192.0.2.1]", "192.0.2.1"),
     ] {
-        let peer = pool_of(&[url]).pick(&[]).unwrap().peer();
+        let peer = pool_of(&[url]).pick(&[]).unwrap().peer(Need::Exchange);
         assert_eq!((peer.is_tls(), peer.sni()), (true, name));
         assert!(peer.verify_cert() && peer.verify_hostname());
     }
@@ -443,7 +443,7 @@ async fn a_name_is_resolved_off_the_requests_way() {
         () = run => {}
         () = until("the name is resolved", || pool.pick(&[]).is_ok()) => {}
     }
-    let address = pool.pick(&[]).unwrap().peer()._address.to_string();
+    let address = pool.pick(&[]).unwrap().peer(Need::Exchange)._address.to_string();
     assert!(address == "127.0.0.1:3000" || address == "[::1]:3000", "{address}");
 }
 
