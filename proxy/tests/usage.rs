@@ -104,6 +104,7 @@ async fn an_upload_that_no_backend_answers_is_not_billed() {
     stream.write_all(head.as_bytes()).await.unwrap();
     // The backend may be gone before the last bytes.
     let _sent = stream.write_all(&vec![b'x'; BYTES]).await;
+    let _flushed = stream.flush().await;
     let mut answer = Vec::new();
     let _ended = stream.read_to_end(&mut answer).await;
     assert!(answer.starts_with(b"HTTP/1.1 502 "), "{}", String::from_utf8_lossy(&answer));
