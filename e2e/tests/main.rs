@@ -14,6 +14,7 @@ mod over_quota;
 mod own_domain;
 mod publish_on_subdomain;
 mod renewal;
+mod strangers;
 mod suspended_tenant;
 mod unknown_host;
 mod upgrade;
