@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod audit;
 pub(crate) mod certificate;
+pub(crate) mod client_ca;
 pub(crate) mod domain;
 pub(crate) mod edge;
 pub(crate) mod key;

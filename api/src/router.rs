@@ -14,7 +14,9 @@ use crate::layer::bounds::{Bounds, bounds};
 use crate::layer::idempotency::idempotency;
 use crate::layer::trace::trace;
 use crate::problem::{Code, Problem};
-use crate::resource::{app, audit, certificate, domain, edge, key, limits, platform, tenant, usage};
+use crate::resource::{
+    app, audit, certificate, client_ca, domain, edge, key, limits, platform, tenant, usage,
+};
 use crate::{MAX_BODY_BYTES, MAX_EDGE_BODY_BYTES, MAX_WAIT, State};
 
 /// The whole API, ready to be served.
@@ -54,6 +56,7 @@ fn table(state: &State) -> OpenApiRouter<State> {
         .routes(guarded(routes!(domain::list_domains, domain::create_domain)))
         .routes(guarded(routes!(domain::get_domain, domain::delete_domain)))
         .routes(guarded(routes!(domain::check_domain)))
+        .routes(guarded(routes!(client_ca::set_client_ca, client_ca::remove_client_ca)))
         .routes(guarded(routes!(certificate::upload_certificate)))
         .routes(guarded(routes!(certificate::list_certificates)))
         .routes(guarded(routes!(certificate::get_certificate)))

@@ -10,7 +10,7 @@ use crate::desk;
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
 /// The endpoints of the design that this version has.
-const PROMISED: [(&str, &str); 25] = [
+const PROMISED: [(&str, &str); 26] = [
     ("/v1/tenants", "get post"),
     ("/v1/tenants/{t}", "get patch delete"),
     ("/v1/tenants/{t}/suspend", "post"),
@@ -23,6 +23,7 @@ const PROMISED: [(&str, &str); 25] = [
     ("/v1/apps/{a}/certificates", "post"),
     ("/v1/domains/{d}", "get delete"),
     ("/v1/domains/{d}/check", "post"),
+    ("/v1/domains/{d}/client-ca", "put delete"),
     ("/v1/certificates", "get"),
     ("/v1/certificates/{c}", "get"),
     ("/v1/certificates/{c}/renew", "post"),

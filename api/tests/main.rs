@@ -8,6 +8,7 @@
 
 mod apps;
 mod certificates;
+mod client_ca;
 mod desk;
 mod document;
 mod domains;

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod certificate;
 pub mod chain;
 pub mod change;
+pub mod client_ca;
 pub mod clock;
 pub mod csp;
 pub mod domain;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{Backend, Protocol};
+use crate::client_ca::ClientCa;
 use crate::csp::Csp;
 use crate::host::Host;
 use crate::id::{AppId, DomainId, TenantId};
@@ -36,6 +37,9 @@ pub struct SiteHost {
     pub host: Host,
     /// Whose name it is.
     pub origin: HostOrigin,
+    /// Whose client certificates it asks visitors for; none: it asks nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<ClientCa>,
 }
 
 /// Where a site's name comes from.

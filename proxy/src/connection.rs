@@ -22,6 +22,8 @@ use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::client_auth::Proof;
+
 pub(crate) use guard::{Flood, Guard, Limits};
 pub(crate) use wire::{Gauge, Wire, reset};
 
@@ -59,6 +61,8 @@ pub(crate) struct Settled {
     pub(crate) sni: Host,
     /// E.g. `TLSv1_3`.
     pub(crate) version: &'static str,
+    /// The certificate that the visitor showed, if the name asked for one.
+    pub(crate) client: Option<Arc<Proof>>,
 }
 
 impl Carrier {

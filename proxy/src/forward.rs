@@ -132,6 +132,7 @@ pub(crate) fn rewrite(request: &mut RequestHeader, context: &mut Context) -> Res
         host: exchange.admitted.host.as_str(),
         port: exchange.admitted.port,
         request: id,
+        client_certificate: exchange.admitted.client.as_ref().map(|proof| &proof.identity),
     };
     rebuild_request(request, &facts)?;
     if exchange.is_call {

@@ -64,6 +64,7 @@ fn failed(
 fn kind(error: &HandshakeError) -> Handshake {
     match error {
         HandshakeError::UnknownName(_) => Handshake::UnknownName,
+        HandshakeError::NoAuthority(_) => Handshake::ClientCertificate,
         HandshakeError::Failed(error) => kind_of_io(error),
     }
 }
@@ -72,6 +73,9 @@ fn kind_of_io(error: &io::Error) -> Handshake {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
         Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)) => Handshake::NotTls,
         Some(TlsError::PeerIncompatible(_) | TlsError::NoApplicationProtocol) => Handshake::Incompatible,
+        Some(TlsError::NoCertificatesPresented | TlsError::InvalidCertificate(_)) => {
+            Handshake::ClientCertificate
+        }
         Some(TlsError::AlertReceived(_)) => Handshake::AlertReceived,
         Some(_) => Handshake::Failed,
         None if error.kind() == io::ErrorKind::InvalidData => Handshake::Failed,

@@ -9,6 +9,7 @@ mod access_log;
 mod acme;
 mod answer;
 mod backends;
+mod client_auth;
 mod connection;
 mod context;
 mod drain;

@@ -62,11 +62,13 @@ pub(crate) enum Handshake {
     TimedOut,
     /// A name without a certificate, or none.
     UnknownName,
+    /// The name asks for a client certificate, and none that counts was shown.
+    ClientCertificate,
 }
 
 impl Handshake {
     /// Each of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ok,
         Self::Failed,
         Self::Gone,
@@ -76,6 +78,7 @@ impl Handshake {
         Self::HelloTimedOut,
         Self::TimedOut,
         Self::UnknownName,
+        Self::ClientCertificate,
     ];
     /// How many there are.
     pub(crate) const KINDS: usize = Self::ALL.len();
@@ -92,6 +95,7 @@ impl Handshake {
             Self::HelloTimedOut => "hello_timed_out",
             Self::TimedOut => "timed_out",
             Self::UnknownName => "unknown_name",
+            Self::ClientCertificate => "client_certificate",
         }
     }
 }

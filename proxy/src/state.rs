@@ -25,6 +25,7 @@ use ratelimit::{Gcra, Stopwatch, VisitorTable};
 use rustls::crypto::aws_lc_rs;
 
 use crate::backends::{Pool, PoolSettings, Pools};
+use crate::client_auth::ClientAuth;
 use crate::drain::{Course, Phase};
 use crate::edge::EdgeError;
 use crate::headers::{Hsts, PreparedPolicy};
@@ -66,6 +67,8 @@ pub(crate) struct Route {
     pub(crate) site: Arc<SiteEntry>,
     /// Which HSTS goes with the host, over TLS.
     pub(crate) hsts: Hsts,
+    /// Whose client certificates the host asks for; none: it asks nobody.
+    pub(crate) client_auth: Option<Arc<ClientAuth>>,
 }
 
 /// A site with what its requests need.
@@ -189,6 +192,11 @@ impl State {
         self.hosts.get(host).map(|route| route.clone())
     }
 
+    /// Whose client certificates `host` asks for, if it asks for any.
+    pub(crate) fn client_auth(&self, host: &str) -> Option<Arc<ClientAuth>> {
+        self.hosts.get(host)?.client_auth.clone()
+    }
+
     /// Whether a site answers at `host`.
     pub(crate) fn knows(&self, host: &str) -> bool {
         self.hosts.contains_key(host)
@@ -233,14 +241,24 @@ impl State {
             meter: meter.unwrap_or_else(|| Arc::new(Meter::new(site.tenant, site.app))),
         });
         for host in &site.hosts {
-            let route =
-                Route { site: Arc::clone(&entry), hsts: if self.hsts { hsts(host) } else { Hsts::Off } };
+            let route = Route {
+                site: Arc::clone(&entry),
+                hsts: if self.hsts { hsts(host) } else { Hsts::Off },
+                client_auth: self.client_auth_of(host),
+            };
             self.hosts.insert(host.host.clone(), route);
         }
         self.apps.insert(site.app, entry);
         let is_kept = |host: &SiteHost| site.hosts.iter().any(|kept| kept.host == host.host);
         let lost = old.iter().flat_map(|old| &old.site.hosts).filter(|host| !is_kept(host));
         lost.for_each(|host| self.take_host(site.app, host));
+    }
+
+    /// The one that is there if the authority is the same: connections that proved it go on.
+    fn client_auth_of(&self, host: &SiteHost) -> Option<Arc<ClientAuth>> {
+        let ca = host.client_ca.as_ref()?;
+        let there = self.client_auth(host.host.as_str()).filter(|there| there.is_of(ca));
+        Some(there.unwrap_or_else(|| ClientAuth::new(ca.clone())))
     }
 
     fn remove(&self, id: &ObjectId) {

@@ -1,4 +1,5 @@
-//! TLS towards visitors: one configuration for all names, the certificate chosen by SNI.
+//! TLS towards visitors: one configuration for all names, the certificate chosen by SNI; and one more for each
+//! name that asks for client certificates ([`crate::client_auth`]).
 //!
 //! TLS 1.2 and 1.3, aws-lc-rs with X25519MLKEM768, ALPN h2 and http/1.1. Sessions are resumed by tickets
 //! that any edge can read ([`crate::tickets`]); there is no session cache and no early data (RFC 8446 §8). A visitor that asks for no name, or for one without a certificate, gets the alert
@@ -7,14 +8,19 @@
 use std::io;
 use std::sync::Arc;
 
+use model::client_ca::ClientCa;
 use model::{Clock, Host};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage};
-use rustls::{CipherSuite, ServerConfig};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{CipherSuite, RootCertStore, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
+use crate::client_auth::{ClientAuth, Proof};
 use crate::connection::{Settled, Wire};
 use crate::sni::Certificates;
 use crate::state::State;
@@ -22,10 +28,19 @@ use crate::tickets::Tickets;
 
 /// A record with the fatal alert `unrecognized_name`: alert (21), TLS 1.2 (3, 3), 2 bytes, fatal (2), 112.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// The same for `access_denied` (49).
+const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 
 /// The TLS side of all listeners.
 pub(crate) struct Tls {
-    certificates: Arc<Certificates>,
+    state: Arc<State>,
+    provider: Arc<CryptoProvider>,
+    /// For names that ask for no certificate.
+    open: Offers,
+}
+
+/// One configuration in two orders of preference.
+pub(crate) struct Offers {
     /// AES-128 first, the cheapest where the processor has AES.
     swift: Arc<ServerConfig>,
     /// The visitor's order, for those that put ChaCha20 first: phones without AES in hardware.
@@ -66,6 +81,9 @@ pub(crate) enum HandshakeError {
     /// No name, or one without a certificate.
     #[error("no certificate for the name {0:?}")]
     UnknownName(Option<String>),
+    /// The name asks for client certificates of an authority that cannot be used.
+    #[error("`{0}` asks for client certificates of an authority that cannot be used")]
+    NoAuthority(Host),
     /// The visitor went away, or spoke no TLS that we speak.
     #[error(transparent)]
     Failed(#[from] io::Error),
@@ -76,14 +94,11 @@ impl Tls {
     ///
     /// # Errors
     /// If the cryptographic library refuses, which a sound build of it never does.
-    pub(crate) fn new(state: &State) -> Result<Self, rustls::Error> {
-        let certificates = Arc::clone(&state.certificates);
-        let mut swift = configure(provider(), &certificates)?;
-        swift.ticketer = Arc::<Tickets>::clone(&state.tickets);
-        swift.ignore_client_order = true;
-        let mut obliging = swift.clone();
-        obliging.ignore_client_order = false;
-        Ok(Self { certificates, swift: Arc::new(swift), obliging: Arc::new(obliging) })
+    pub(crate) fn new(state: &Arc<State>) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(provider());
+        let mut config = configure(&provider, state, WebPkiClientVerifier::no_client_auth())?;
+        config.ticketer = Arc::<Tickets>::clone(&state.tickets);
+        Ok(Self { state: Arc::clone(state), provider, open: Offers::of(config) })
     }
 
     /// Performs the rest of a handshake. Set a deadline around it.
@@ -103,19 +118,64 @@ impl Tls {
             start.io.shutdown().await?;
             return Err(HandshakeError::UnknownName(name));
         };
-        let config = self.config_for(&hello);
+        let auth = self.state.client_auth(sni.as_str());
+        let Some(config) = self.config_for(auth.as_deref(), &hello) else {
+            start.io.write_all(&ACCESS_DENIED).await?;
+            start.io.shutdown().await?;
+            return Err(HandshakeError::NoAuthority(sni));
+        };
         let mut stream = start.into_stream(config).await?;
+        let client = auth.map(|auth| prove(auth, &stream)).transpose()?;
         let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str());
         stream.get_mut().0.serve();
-        Ok(Secured { stream, settled: Settled { sni, version: version.unwrap_or("unknown") } })
+        Ok(Secured { stream, settled: Settled { sni, version: version.unwrap_or("unknown"), client } })
     }
 
     fn known_name(&self, hello: &ClientHello<'_>, clock: &dyn Clock) -> Option<Host> {
         let name = Host::parse(hello.server_name()?).ok()?;
-        self.certificates.find(name.as_str(), clock.now()).map(|_| name)
+        self.state.certificates.find(name.as_str(), clock.now()).map(|_| name)
     }
 
-    fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+    fn config_for(&self, auth: Option<&ClientAuth>, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        let offers = match auth {
+            None => &self.open,
+            Some(auth) => auth.offers(|ca| self.asking_for(ca))?,
+        };
+        Some(offers.choose(hello))
+    }
+
+    /// For a name that asks for client certificates of `ca`: without tickets, because a resumed session shows
+    /// none.
+    fn asking_for(&self, ca: &ClientCa) -> Result<Offers, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(ca.pem().as_bytes()) {
+            roots.add(authority.map_err(|error| rustls::Error::General(error.to_string()))?)?;
+        }
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider));
+        let verifier = builder.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+        let mut config = configure(&self.provider, &self.state, verifier)?;
+        config.send_tls13_tickets = 0;
+        Ok(Offers::of(config))
+    }
+}
+
+/// What the visitor of a name that asks for certificates has shown.
+fn prove(auth: Arc<ClientAuth>, stream: &TlsStream<Wire>) -> io::Result<Arc<Proof>> {
+    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let proof = leaf.and_then(|leaf| auth.proof(leaf));
+    proof.ok_or_else(|| io::Error::other("the client's certificate has a name that cannot be written down"))
+}
+
+impl Offers {
+    fn of(mut config: ServerConfig) -> Self {
+        config.ignore_client_order = true;
+        let mut obliging = config.clone();
+        obliging.ignore_client_order = false;
+        Self { swift: Arc::new(config), obliging: Arc::new(obliging) }
+    }
+
+    fn choose(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
         let is_chacha = |suite: &CipherSuite| {
             matches!(
                 suite,
@@ -140,14 +200,16 @@ fn provider() -> CryptoProvider {
     provider
 }
 
+/// Without tickets: whoever wants them sets a ticketer.
 fn configure(
-    provider: CryptoProvider,
-    certificates: &Arc<Certificates>,
+    provider: &Arc<CryptoProvider>,
+    state: &State,
+    verifier: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::<Certificates>::clone(certificates));
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::<Certificates>::clone(&state.certificates));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use model::Host;
 use pingora_http::RequestHeader;
 
+use crate::client_auth::{self, Proof};
 use crate::connection::Carrier;
 use crate::edge::Shared;
 use crate::headers::Hsts;
@@ -47,6 +48,8 @@ pub(crate) struct Admitted {
     pub(crate) site: Arc<SiteEntry>,
     /// Which HSTS its response carries.
     pub(crate) hsts: Hsts,
+    /// The certificate that its visitor showed, if the host asks for one.
+    pub(crate) client: Option<Arc<Proof>>,
 }
 
 /// Where the way ended, and whose request it was if that was known by then.
@@ -79,11 +82,12 @@ pub(crate) fn admit(arrival: &Arrival<'_>, edge: &Shared) -> Result<Passage, Sto
     scheme::check(arrival, &host, state)?;
     let route = routing::find(&host, state)?;
     let at_site = |refusal| Stopped { refusal, site: Some(Arc::clone(&route.site)) };
+    let client = client_auth::check(&route, arrival.connection).map_err(at_site)?;
     let tenant = standing::check(&route.site).map_err(at_site)?;
     throttle::check(arrival.visitor, &tenant, state).map_err(at_site)?;
     firewall::inspect(arrival, &host, &*edge.firewall).map_err(at_site)?;
     quota::take(&route.site, &tenant, state).map_err(at_site)?;
-    Ok(Passage::Forward(Admitted { host, port, hsts: route.hsts, site: route.site }))
+    Ok(Passage::Forward(Admitted { host, port, hsts: route.hsts, client, site: route.site }))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing set-up should stop the test")]
 
 mod balancing;
+mod client_auth;
 mod drain;
 mod forwarding;
 mod front;

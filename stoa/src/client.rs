@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::command::{AppVerb, CertVerb, DomainVerb, KeyVerb, Target, TenantVerb, Usage, Verb};
+use crate::command::{AppVerb, CertVerb, ClientCaVerb, DomainVerb, KeyVerb, Target, TenantVerb, Usage, Verb};
 use connection::Connection;
 use request::Request;
 
@@ -29,7 +29,7 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
     match verb {
         Verb::Tenant(verb) => tenant(verb),
         Verb::App(verb) => app(verb),
-        Verb::Domain(verb) => Ok(domain(verb)),
+        Verb::Domain(verb) => domain(verb),
         Verb::Cert(verb) => certificate(verb),
         Verb::Usage(usage) => Ok(usage_of(usage)),
         Verb::Key(verb) => Ok(key(verb)),
@@ -153,8 +153,8 @@ fn settings(changes: &[String]) -> anyhow::Result<serde_json::Map<String, Value>
         .collect()
 }
 
-fn domain(verb: DomainVerb) -> (Target, Request) {
-    match verb {
+fn domain(verb: DomainVerb) -> anyhow::Result<(Target, Request)> {
+    Ok(match verb {
         DomainVerb::List { app, target } => {
             (target, Request::get(format!("/v1/apps/{app}/domains")).columns(&DOMAIN_COLUMNS))
         }
@@ -169,7 +169,19 @@ fn domain(verb: DomainVerb) -> (Target, Request) {
         DomainVerb::Delete { domain, target } => {
             (target, Request::new(Method::DELETE, format!("/v1/domains/{domain}")))
         }
-    }
+        DomainVerb::ClientCa(ClientCaVerb::Set { domain, file, target }) => {
+            let body = json!({"pem": read_pem(&file)?});
+            (target, Request::new(Method::PUT, format!("/v1/domains/{domain}/client-ca")).body(body))
+        }
+        DomainVerb::ClientCa(ClientCaVerb::Remove { domain, target }) => {
+            (target, Request::new(Method::DELETE, format!("/v1/domains/{domain}/client-ca")))
+        }
+    })
+}
+
+fn read_pem(path: &std::path::Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read `{}`: give a readable PEM file", path.display()))
 }
 
 fn certificate(verb: CertVerb) -> anyhow::Result<(Target, Request)> {
@@ -179,11 +191,7 @@ fn certificate(verb: CertVerb) -> anyhow::Result<(Target, Request)> {
             (target, Request::get(format!("/v1/certificates/{certificate}")))
         }
         CertVerb::Upload { app, chain, key, target } => {
-            let read = |path: &std::path::Path| {
-                std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read `{}`: give a readable PEM file", path.display()))
-            };
-            let body = json!({"chain": read(&chain)?, "key": read(&key)?});
+            let body = json!({"chain": read_pem(&chain)?, "key": read_pem(&key)?});
             (target, Request::new(Method::POST, format!("/v1/apps/{app}/certificates")).body(body))
         }
         CertVerb::Renew { certificate, target } => {

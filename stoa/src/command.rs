@@ -297,6 +297,30 @@ pub(crate) enum DomainVerb {
         #[command(flatten)]
         target: Target,
     },
+    /// Ask a domain's visitors for client certificates.
+    #[command(subcommand)]
+    ClientCa(ClientCaVerb),
+}
+
+/// `stoa domain client-ca …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCaVerb {
+    /// Let in only who shows a certificate of this authority.
+    Set {
+        /// The domain's id, dom_…
+        domain: String,
+        /// PEM file: 1 to 16 certificates of authorities, no private key.
+        file: PathBuf,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Ask visitors for nothing.
+    Remove {
+        /// The domain's id, dom_…
+        domain: String,
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 /// `stoa cert …`

@@ -237,7 +237,7 @@ impl Store {
 
     /// The app as edges serve it, with its proved domains.
     pub(crate) fn site(&self, app: App, domains: Vec<SiteHost>) -> Site {
-        let zone = |host| SiteHost { host, origin: HostOrigin::Zone };
+        let zone = |host| SiteHost { host, origin: HostOrigin::Zone, client_ca: None };
         let hosts = self.zone_hosts(&app.name).into_iter().map(zone).chain(domains).collect();
         Site {
             app: app.id,

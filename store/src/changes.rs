@@ -176,7 +176,8 @@ const TENANTS: &str = "SELECT tenants.* FROM feed JOIN tenants ON tenants.id = f
     WHERE feed.kind = 'tenant' AND feed.revision > $1 AND feed.revision <= $2";
 const SITES: &str = "SELECT apps.* FROM feed JOIN apps ON apps.id = feed.object_id
     WHERE feed.kind = 'site' AND feed.revision > $1 AND feed.revision <= $2";
-const DOMAINS: &str = "SELECT domains.id, domains.app_id, domains.host, domains.was_live FROM feed
+const DOMAINS: &str =
+    "SELECT domains.id, domains.app_id, domains.host, domains.was_live, domains.client_ca FROM feed
     JOIN domains ON domains.app_id = feed.object_id
     WHERE feed.kind = 'site' AND feed.revision > $1 AND feed.revision <= $2 AND domains.proved = 1
     ORDER BY domains.id";

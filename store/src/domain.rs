@@ -1,10 +1,12 @@
 //! Creators' own domains: what is known of each, and when it is looked at next.
 
 mod check;
+mod client_ca;
 
 use std::time::Duration;
 
 use model::change::ObjectId;
+use model::client_ca::ClientCa;
 use model::domain::{Claim, DomainStatus, Facts, Target, derive};
 use model::id::{AppId, DomainId, TenantId};
 use model::site::{HostOrigin, SiteHost};
@@ -47,6 +49,8 @@ pub struct DomainRecord {
     pub status: DomainStatus,
     /// Whether it has ever been live.
     pub was_live: bool,
+    /// Whose client certificates it asks visitors for; none: it asks nobody.
+    pub client_ca: Option<ClientCa>,
     /// Version of the row; it moves with every check.
     pub version: Version,
     /// When it is looked at next.
@@ -100,6 +104,7 @@ impl Store {
             target,
             status,
             was_live: false,
+            client_ca: None,
             version: Version::FIRST,
             next_check_at: now,
             created_at: now,
@@ -207,6 +212,7 @@ impl Store {
             target,
             status,
             was_live: row.flag("was_live")?,
+            client_ca: read_client_ca(row)?,
             version: Version(row.integer("version")?),
             next_check_at: row.moment("next_check_at")?,
             created_at: row.moment("created_at")?,
@@ -235,10 +241,14 @@ impl Store {
     }
 }
 
-/// A proved domain as a name of its site; reads `id`, `host` and `was_live`.
+fn read_client_ca(row: &AnyRow) -> Result<Option<ClientCa>> {
+    Ok(row.text_or_none("client_ca")?.map(|pem| ClientCa::stored(&pem)))
+}
+
+/// A proved domain as a name of its site; reads `id`, `host`, `was_live` and `client_ca`.
 pub(crate) fn site_host(row: &AnyRow) -> Result<SiteHost> {
     let origin = HostOrigin::Domain { id: row.parsed("id")?, live: row.flag("was_live")? };
-    Ok(SiteHost { host: row.parsed("host")?, origin })
+    Ok(SiteHost { host: row.parsed("host")?, origin, client_ca: read_client_ca(row)? })
 }
 
 /// Takes every domain of an app away; its certificates are the caller's business.

@@ -8,7 +8,11 @@ use crate::random;
 use crate::row::Columns as _;
 
 /// The steps; the version of a database is how many it has taken.
-const STEPS: [&str; 2] = [include_str!("schema/0001_first.sql"), include_str!("schema/0002_ticket_keys.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema/0001_first.sql"),
+    include_str!("schema/0002_ticket_keys.sql"),
+    include_str!("schema/0003_client_ca.sql"),
+];
 
 /// Number of the lock that keeps two nodes from taking a step at the same time (any constant of ours).
 const POSTGRES_LOCK: &str = "SELECT pg_advisory_xact_lock(7306086967310)";

@@ -13,6 +13,7 @@ mod audit;
 mod bench;
 mod certificates;
 mod changes;
+mod client_ca;
 mod domains;
 mod edges;
 mod idempotency;

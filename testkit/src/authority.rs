@@ -1,7 +1,10 @@
 //! A certificate authority of the test's own, for uploads and for servers that Stoa is a client of.
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A root with its key.
@@ -27,6 +30,7 @@ impl Authority {
     /// If no key can be made.
     pub fn new() -> Result<Self> {
         let mut root = CertificateParams::new(Vec::new())?;
+        root.distinguished_name.push(DnType::CommonName, "a test's authority");
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         Ok(Self(CertifiedIssuer::self_signed(root, KeyPair::generate()?)?))
@@ -43,9 +47,25 @@ impl Authority {
     /// # Errors
     /// If a name is none.
     pub fn issue(&self, names: &[&str]) -> Result<Issued> {
-        let key = KeyPair::generate()?;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let leaf = CertificateParams::new(names)?.signed_by(&key, &self.0)?;
+        self.sign(&CertificateParams::new(names)?)
+    }
+
+    /// A client's certificate with this common name, valid for all times.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub fn issue_to(&self, name: &str) -> Result<Issued> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Result<Issued> {
+        let key = KeyPair::generate()?;
+        let leaf = params.signed_by(&key, &self.0)?;
         let (chain_pem, key_pem) = (leaf.pem(), key.serialize_pem());
         Ok(Issued {
             chain_pem,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::{App, DomainRecord, Store, TimelineEntry};
 use utoipa::ToSchema;
 
+use super::client_ca::ClientCaView;
 use super::{Created, Seen};
 use crate::caller::Member;
 use crate::problem::{Answer, Fault, Problem};
@@ -40,6 +41,8 @@ pub(crate) struct DomainView {
     /// The certificate that serves it now.
     #[schema(value_type = Option<String>)]
     certificate_id: Option<CertificateId>,
+    /// The authorities whose client certificates visitors must show; null: visitors are asked for nothing.
+    client_ca: Option<Vec<ClientCaView>>,
     /// The latest changes of its status, the oldest first.
     timeline: Vec<TimelineView>,
     /// What is known, for who wants to know.
@@ -167,6 +170,9 @@ impl DomainView {
             next_action,
             records: domain.target.records().into_iter().map(RecordView::from).collect(),
             certificate_id: certificate,
+            client_ca: domain
+                .client_ca
+                .map(|ca| ca.authorities().into_iter().map(ClientCaView::from).collect()),
             timeline: domain.timeline.into_iter().map(TimelineView::from).collect(),
             created_at: domain.created_at,
         }
@@ -174,7 +180,7 @@ impl DomainView {
 }
 
 /// The domain with the certificate that serves it; a certificate of somebody else is not told.
-async fn show(store: &Store, domain: DomainRecord) -> Answer<DomainView> {
+pub(crate) async fn show(store: &Store, domain: DomainRecord) -> Answer<DomainView> {
     let serving = store.active_certificate_for(&domain.host).await?;
     let own = serving.filter(|certificate| certificate.tenant == Some(domain.tenant));
     Ok(DomainView::of(domain, own.map(|certificate| certificate.id), store.now()))

@@ -14,6 +14,8 @@ use model::id::RequestId;
 use pingora_core::{ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
 
+use crate::client_auth::ClientFields;
+
 /// What the edge knows about a request that its app should know.
 pub(crate) struct ForwardFacts<'a> {
     /// Address of the visitor.
@@ -26,6 +28,8 @@ pub(crate) struct ForwardFacts<'a> {
     pub(crate) port: Option<u16>,
     /// The reference code.
     pub(crate) request: RequestId,
+    /// The certificate that the visitor showed, if the host asks for one.
+    pub(crate) client_certificate: Option<&'a ClientFields>,
 }
 
 /// Takes out what only an edge may say, and says it.
@@ -104,7 +108,8 @@ fn is_claim(name: &str) -> bool {
         "forwarded" | "x-request-id" | "x-forwarded" | "proxy" => true,
         "x-real-ip" | "x-client-ip" | "x-cluster-client-ip" | "true-client-ip" | "cf-connecting-ip" => true,
         "x-original-url" | "x-rewrite-url" => true,
-        _ => name.starts_with("x-forwarded-") || name.starts_with("x-stoa-"),
+        "client-cert" | "client-cert-chain" => true,
+        _ => ["x-forwarded-", "x-stoa-", "x-client-cert"].iter().any(|prefix| name.starts_with(prefix)),
     }
 }
 
@@ -130,6 +135,13 @@ fn state_facts(req: &mut RequestHeader, facts: &ForwardFacts<'_>) -> Result<()> 
     req.insert_header("X-Forwarded-Host", host.clone())?;
     req.insert_header("X-Forwarded-Port", port_field(facts))?;
     req.insert_header("X-Request-Id", facts.request.to_string())?;
+    if let Some(certificate) = facts.client_certificate {
+        req.insert_header("X-Client-Cert-Subject", certificate.subject.clone())?;
+        req.insert_header("X-Client-Cert-Fingerprint", certificate.fingerprint.clone())?;
+        if let Some(whole) = &certificate.certificate {
+            req.insert_header("Client-Cert", whole.clone())?;
+        }
+    }
     req.insert_header(HOST, host)
 }
 

@@ -29,7 +29,11 @@ pub(crate) fn tenant() -> Tenant {
 }
 
 pub(crate) fn site(tenant: TenantId, hosts: &[&str]) -> Site {
-    let host = |name: &&str| SiteHost { host: Host::parse(name).unwrap(), origin: HostOrigin::Zone };
+    let host = |name: &&str| SiteHost {
+        host: Host::parse(name).unwrap(),
+        origin: HostOrigin::Zone,
+        client_ca: None,
+    };
     Site {
         app: AppId::generate(now()),
         tenant,
@@ -134,7 +138,8 @@ fn a_challenge_is_forgotten_when_it_expires() {
 
 #[test]
 fn hsts_is_for_live_names_that_are_not_for_development() {
-    let of = |name: &str, origin| hsts(&SiteHost { host: Host::parse(name).unwrap(), origin });
+    let of =
+        |name: &str, origin| hsts(&SiteHost { host: Host::parse(name).unwrap(), origin, client_ca: None });
     let domain = |live| HostOrigin::Domain { id: DomainId::generate(now()), live };
     assert_eq!(of("a.apps.example.com", HostOrigin::Zone), Hsts::Zone);
     assert_eq!(of("a.apps.localhost", HostOrigin::Zone), Hsts::Off);

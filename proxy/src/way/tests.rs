@@ -48,7 +48,7 @@ pub(crate) fn connection(client: &str, sni: Option<&str>) -> Carrier {
     Carrier {
         id: 1,
         ends: Ends { peer: client, client, is_trusted: false },
-        tls: sni.map(|sni| Settled { sni: Host::parse(sni).unwrap(), version: "TLSv1_3" }),
+        tls: sni.map(|sni| Settled { sni: Host::parse(sni).unwrap(), version: "TLSv1_3", client: None }),
         gauge: Arc::new(Gauge::default()),
     }
 }

@@ -146,7 +146,7 @@ fn site(host: Host, number: usize, tenant: TenantId, now: Timestamp) -> anyhow::
         app: AppId::generate(now),
         tenant,
         name: Slug::parse(&format!("customer-{number}")).context("a slug")?,
-        hosts: vec![SiteHost { host, origin: HostOrigin::Zone }],
+        hosts: vec![SiteHost { host, origin: HostOrigin::Zone, client_ca: None }],
         backends: vec![model::backend::Backend { url: "http://127.0.0.1:9".parse()?, weight: 1 }],
         headers: HeaderPolicy::default(),
         settings: Settings::default(),

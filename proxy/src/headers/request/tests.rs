@@ -10,6 +10,7 @@ fn facts(client: &str) -> ForwardFacts<'static> {
         host: "hello.apps.localhost",
         port: None,
         request: RequestId::generate(Timestamp::from_unix_millis(1_795_371_000_123)),
+        client_certificate: None,
     }
 }
 
