@@ -14,8 +14,6 @@ use pingora_proxy::{FailToProxy, Session};
 use crate::connection::Carrier;
 use crate::context::{Context, Exchange, Progress};
 use crate::edge::Shared;
-use crate::headers::is_websocket;
-use crate::refusal::Refusal;
 use crate::visitor::Visitor;
 use crate::way::{Arrival, Passage};
 use crate::{forward, grpc, page, way};
@@ -30,13 +28,12 @@ pub(crate) fn begin(session: &mut Session, context: &mut Context, edge: &Shared)
         context.visitor = Some(Visitor::of(session.req_header(), carrier, &edge.front.trusted));
         context.connection = Some(Arc::clone(carrier));
     }
-    let deadlines = &edge.deadlines;
-    session.set_read_timeout(Some(deadlines.body));
-    session.set_write_timeout(Some(deadlines.body));
+    // In HTTP/1 the gate and the wire look after time, silence between requests included. In HTTP/2 a visitor
+    // can stop one stream while the connection goes on, which only pingora sees.
+    let limit = session.is_http2().then_some(edge.deadlines.body);
+    session.set_read_timeout(limit);
+    session.set_write_timeout(limit);
     session.set_total_drain_timeout(Some(DRAIN_BODY));
-    if session.get_keepalive().is_some() {
-        session.set_keepalive(Some(deadlines.idle.as_secs().max(1)));
-    }
 }
 
 /// Sends a request on its way; true if it got its answer here.
@@ -50,9 +47,6 @@ pub(crate) async fn receive(session: &mut Session, context: &mut Context, edge: 
     let arrival = Arrival { head: session.req_header(), connection: &connection, visitor };
     match way::admit(&arrival, edge) {
         Ok(Passage::Forward(admitted)) => {
-            if is_websocket(session.req_header()) {
-                session.set_read_timeout(Some(edge.deadlines.stream));
-            }
             context.progress = Progress::Admitted(Exchange::new(admitted, context.arrived));
             Ok(false)
         }
@@ -75,7 +69,8 @@ pub(crate) async fn fail(
     edge: &Shared,
 ) -> FailToProxy {
     let mut error_code = 0;
-    if let Some(refusal) = forward::refusal(error) {
+    let fault = context.connection.as_ref().and_then(|connection| connection.gauge.fault().cloned());
+    if let Some(refusal) = fault.or_else(|| forward::refusal(error)) {
         error_code = refusal.status();
         let has_begun = has_answer(session);
         match context.exchange().filter(|_| has_begun) {
@@ -110,22 +105,10 @@ async fn refuse(session: &mut Session, context: &mut Context, edge: &Shared) -> 
     }
     let is_head = head.method == Method::HEAD;
     let (response, body) = page::response(refusal, context.id, head.headers.get(ACCEPT), is_head);
-    if ends_connection(refusal) || edge.state.course.is_ending() {
+    if refusal.ends_connection() || edge.state.course.is_ending() {
         session.set_keepalive(None);
     }
     send(session, context, response, body).await
-}
-
-/// Whether what was sent makes one doubt where the next request begins, or whom it is from.
-fn ends_connection(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::BadRequest(_)
-            | Refusal::HeaderTooLarge
-            | Refusal::UriTooLong
-            | Refusal::MethodNotAllowed
-            | Refusal::ShuttingDown
-    )
 }
 
 async fn send(

@@ -4,8 +4,9 @@
 //! own tokio-rustls stream, so that the handshake, its alerts and its configuration are ours too.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,11 +24,17 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::client_auth::Proof;
-
+pub(crate) use farewell::Farewell;
+pub(crate) use gate::Gate;
+pub(crate) use gauge::{Cut, Gauge};
 pub(crate) use guard::{Flood, Guard, Limits};
-pub(crate) use wire::{Gauge, Wire, reset};
+pub(crate) use wire::{Wire, reset};
 
+mod farewell;
+pub(crate) mod gate;
+mod gauge;
 pub(crate) mod guard;
+mod pace;
 mod wire;
 
 /// What is known of a connection.
@@ -39,7 +46,7 @@ pub(crate) struct Carrier {
     pub(crate) ends: Ends,
     /// What TLS settled; none on a cleartext listener.
     pub(crate) tls: Option<Settled>,
-    /// Its byte counts and whether a header section is awaited.
+    /// What the hooks and the connection tell each other.
     pub(crate) gauge: Arc<Gauge>,
 }
 
@@ -84,6 +91,7 @@ impl Carrier {
 pub(crate) struct Connection {
     transport: Transport,
     screen: Screen,
+    farewell: Farewell,
     digest: Arc<ProxyDigest>,
     fd: UniqueIDType,
 }
@@ -91,49 +99,77 @@ pub(crate) struct Connection {
 /// The bytes' way.
 pub(crate) enum Transport {
     /// In the clear.
-    Plain(Wire),
+    Plain(Box<Wire>),
     /// Over TLS.
     Tls(Box<TlsStream<Wire>>),
+    /// Left behind for a [`Farewell`].
+    Gone,
 }
 
 /// What stands between the bytes' way and pingora.
 pub(crate) enum Screen {
-    /// Nothing.
-    Open,
+    /// Each request of HTTP/1 is checked and handed on alone.
+    Http1(Box<Gate>),
     /// Whoever floods over HTTP/2 is ended.
     Http2(Box<Guard>),
 }
 
 impl Connection {
     /// Joins the bytes, what stands before them, and what is known of them. `empty` is a response that stands for
-    /// none.
+    /// none; what may be left at the end goes to `farewell`.
     pub(crate) fn new(
-        transport: Transport,
+        mut transport: Transport,
         screen: Screen,
         carrier: Arc<Carrier>,
+        farewell: Farewell,
         empty: ResponseHeader,
     ) -> Self {
-        let fd = transport.wire().as_raw_fd();
+        let fd = transport.wire().map_or(-1, AsRawFd::as_raw_fd);
+        if let (Screen::Http1(_), Some(wire)) = (&screen, transport.wire_mut()) {
+            wire.leave_reading();
+        }
         let digest = Arc::new(ProxyDigest::new(Box::new(empty), Some(Box::new(carrier))));
-        Self { transport, screen, digest, fd }
+        Self { transport, screen, farewell, digest, fd }
+    }
+}
+
+/// pingora drops a connection that it has no more use for, without a look at what may still come.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if matches!(&self.screen, Screen::Http1(gate) if gate.owes_farewell()) {
+            self.farewell.leave(std::mem::replace(&mut self.transport, Transport::Gone));
+        }
     }
 }
 
 impl Transport {
-    fn wire(&self) -> &Wire {
+    fn wire(&self) -> Option<&Wire> {
         match self {
-            Self::Plain(wire) => wire,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Plain(wire) => Some(wire),
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Gone => None,
+        }
+    }
+
+    fn wire_mut(&mut self) -> Option<&mut Wire> {
+        match self {
+            Self::Plain(wire) => Some(wire),
+            Self::Tls(stream) => Some(stream.get_mut().0),
+            Self::Gone => None,
         }
     }
 
     /// Whether TLS settled on HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Gone => false,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }
 
 impl fmt::Debug for Connection {
@@ -147,34 +183,33 @@ impl AsyncRead for Transport {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(wire) => Pin::new(wire).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Gone => Poll::Ready(Err(gone())),
         }
     }
 }
 
 impl AsyncWrite for Transport {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain(wire) => Pin::new(wire).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Gone => Poll::Ready(Err(gone())),
         }
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        pieces: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain(wire) => Pin::new(wire).poll_write_vectored(cx, pieces),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Self::Gone => Poll::Ready(Err(gone())),
         }
     }
 
@@ -182,17 +217,19 @@ impl AsyncWrite for Transport {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(wire) => Pin::new(wire).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Gone => Poll::Ready(Err(gone())),
         }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(wire) => Pin::new(wire).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Gone => Poll::Ready(Err(gone())),
         }
     }
 }
@@ -202,24 +239,23 @@ impl AsyncRead for Connection {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         let Self { transport, screen, .. } = &mut *self;
         match screen {
-            Screen::Open => Pin::new(transport).poll_read(cx, buf),
+            Screen::Http1(gate) => gate.poll_read(transport, cx, buf),
             Screen::Http2(guard) => guard.poll_read(transport, cx, buf),
         }
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Self { transport, screen, .. } = &mut *self;
         match screen {
-            Screen::Open => Pin::new(transport).poll_write(cx, bytes),
+            Screen::Http1(gate) => {
+                gate.note_write();
+                Pin::new(transport).poll_write(cx, bytes)
+            }
             Screen::Http2(guard) => guard.poll_write(transport, cx, bytes),
         }
     }
@@ -227,11 +263,14 @@ impl AsyncWrite for Connection {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        pieces: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let Self { transport, screen, .. } = &mut *self;
         match screen {
-            Screen::Open => Pin::new(transport).poll_write_vectored(cx, pieces),
+            Screen::Http1(gate) => {
+                gate.note_write();
+                Pin::new(transport).poll_write_vectored(cx, pieces)
+            }
             Screen::Http2(guard) => guard.poll_write_vectored(transport, cx, pieces),
         }
     }
@@ -240,15 +279,15 @@ impl AsyncWrite for Connection {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { transport, screen, .. } = &mut *self;
         match screen {
-            Screen::Open => Pin::new(transport).poll_flush(cx),
+            Screen::Http1(_) => Pin::new(transport).poll_flush(cx),
             Screen::Http2(guard) => guard.poll_flush(transport, cx),
         }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }
@@ -271,7 +310,7 @@ impl UniqueID for Connection {
 impl Ssl for Connection {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
         match &self.transport {
-            Transport::Plain(_) => None,
+            Transport::Plain(_) | Transport::Gone => None,
             transport if transport.is_http2() => Some(ALPN::H2),
             Transport::Tls(_) => Some(ALPN::H1),
         }

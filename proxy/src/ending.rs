@@ -35,7 +35,7 @@ pub(crate) fn flow(session: &mut Session, context: &mut Context, edge: &Shared) 
     let bytes = body_bytes(session);
     let since = (bytes.0 + bytes.1).saturating_sub(context.metered.0 + context.metered.1);
     let is_due = since >= FLOW_BYTES || (since > 0 && now.duration_since(context.metered_at) >= FLOW_TIME);
-    if is_due && class(context, session) == UsageClass::Visitor {
+    if is_due && class(context, has_answer(session)) == UsageClass::Visitor {
         meter(context, bytes, UsageClass::Visitor, 0, edge);
         context.metered_at = now;
     }
@@ -57,7 +57,35 @@ pub(crate) fn flow(session: &mut Session, context: &mut Context, edge: &Shared) 
     }
 }
 
-/// A request is over.
+/// What a request asked for, as far as it could be read.
+pub(crate) struct Asked<'a> {
+    /// Empty if it could not be read.
+    pub(crate) method: &'a str,
+    /// As the visitor wrote it.
+    pub(crate) host: Option<&'a str>,
+    /// Without the query; empty if it could not be read.
+    pub(crate) path: &'a str,
+    /// `User-Agent`.
+    pub(crate) user_agent: Option<&'a str>,
+    /// E.g. `http/1.1`.
+    pub(crate) protocol: &'static str,
+}
+
+/// How a request ended.
+pub(crate) struct Outcome<'a> {
+    /// What it asked for.
+    pub(crate) asked: Asked<'a>,
+    /// What the visitor was told, or [`CLIENT_GONE`].
+    pub(crate) status: u16,
+    /// Whether the visitor has the head of an answer.
+    pub(crate) is_answered: bool,
+    /// Bytes of the bodies, in and out.
+    pub(crate) bytes: (u64, u64),
+    /// What went wrong, beside the refusal.
+    pub(crate) cause: Option<&'a Error>,
+}
+
+/// A request that pingora knows is over.
 pub(crate) fn end(session: &Session, error: Option<&Error>, context: &mut Context, edge: &Shared) {
     if let Some(exchange) = context.exchange() {
         exchange.patience = None;
@@ -65,13 +93,24 @@ pub(crate) fn end(session: &Session, error: Option<&Error>, context: &mut Contex
     if let Some(connection) = context.connection.as_ref().filter(|_| !session.is_http2()) {
         connection.gauge.await_header();
     }
-    let status = status(session, context);
-    let class = class(context, session);
+    let outcome = Outcome {
+        asked: asked(session),
+        status: status(session, context),
+        is_answered: has_answer(session),
+        bytes: body_bytes(session),
+        cause: error,
+    };
+    close(&outcome, context, edge);
+}
+
+/// A request is over: counts it, once, and tells of it.
+pub(crate) fn close(outcome: &Outcome<'_>, context: &mut Context, edge: &Shared) {
+    let status = outcome.status;
+    let class = class(context, outcome.is_answered);
     let total = context.arrived.elapsed();
-    let bytes = body_bytes(session);
-    meter(context, bytes, class, 1, edge);
+    meter(context, outcome.bytes, class, 1, edge);
     let metrics = &edge.state.metrics;
-    metrics.count_body_bytes(bytes.0, bytes.1);
+    metrics.count_body_bytes(outcome.bytes.0, outcome.bytes.1);
     metrics.observe(total, context.first_byte);
     match context.site().and_then(|site| site.tenant.tenant.load_full().map(|tenant| (site, tenant))) {
         Some((site, tenant)) => {
@@ -81,10 +120,10 @@ pub(crate) fn end(session: &Session, error: Option<&Error>, context: &mut Contex
     }
     if let Some(refusal) = context.refusal() {
         metrics.count_refusal(refusal.code());
-        tell(context, error);
+        tell(context, outcome.cause);
     }
     if edge.log.is_on() {
-        edge.log.write(&entry(session, context, Facts { status, total, bytes }, edge), metrics);
+        edge.log.write(&entry(outcome, context, Facts { status, total }, edge), metrics);
     }
 }
 
@@ -102,9 +141,9 @@ fn body_bytes(session: &Session) -> (u64, u64) {
     (count(session.body_bytes_read()), count(session.body_bytes_sent()))
 }
 
-fn class(context: &Context, session: &Session) -> UsageClass {
+fn class(context: &Context, is_answered: bool) -> UsageClass {
     match &context.progress {
-        Progress::Admitted(_) if has_answer(session) => UsageClass::Visitor,
+        Progress::Admitted(_) if is_answered => UsageClass::Visitor,
         Progress::Refused(refused) => refused.refusal.usage_class(),
         _ => UsageClass::Refused,
     }
@@ -139,13 +178,22 @@ fn tell(context: &Context, error: Option<&Error>) {
 struct Facts {
     status: u16,
     total: Duration,
-    bytes: (u64, u64),
 }
 
-fn entry<'a>(session: &'a Session, context: &'a Context, facts: Facts, edge: &Shared) -> Entry<'a> {
+fn asked(session: &Session) -> Asked<'_> {
     let head = session.req_header();
     let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let host = head.uri.authority().map(http::uri::Authority::as_str).or_else(|| text(HOST));
+    Asked {
+        method: head.method.as_str(),
+        host: head.uri.authority().map(http::uri::Authority::as_str).or_else(|| text(HOST)),
+        path: head.uri.path(),
+        user_agent: text(USER_AGENT),
+        protocol: protocol(session),
+    }
+}
+
+fn entry<'a>(outcome: &Outcome<'a>, context: &'a Context, facts: Facts, edge: &Shared) -> Entry<'a> {
+    let asked = &outcome.asked;
     let connection = context.connection.as_deref();
     let tls = connection.and_then(|connection| connection.tls.as_ref());
     let site = context.site().map(|site| &site.site);
@@ -158,22 +206,23 @@ fn entry<'a>(session: &'a Session, context: &'a Context, facts: Facts, edge: &Sh
         client,
         peer: peer.filter(|peer| client != Some(*peer)),
         scheme: if context.visitor.is_some_and(|visitor| visitor.is_https) { "https" } else { "http" },
-        host,
-        method: head.method.as_str(),
-        path: head.uri.path(),
+        host: asked.host,
+        method: asked.method,
+        path: asked.path,
         status: facts.status,
         refusal: context.refusal().map(crate::refusal::Refusal::code),
+        reason: context.refusal().and_then(crate::refusal::Refusal::reason),
         tenant: site.map(|site| site.tenant),
         app: site.map(|site| site.app),
         backend: context.backend(),
         ttfb: context.first_byte,
         total: facts.total,
-        bytes_in: facts.bytes.0,
-        bytes_out: facts.bytes.1,
-        protocol: protocol(session),
+        bytes_in: outcome.bytes.0,
+        bytes_out: outcome.bytes.1,
+        protocol: asked.protocol,
         sni: tls.map(|tls| tls.sni.as_str()),
         tls_version: tls.map(|tls| tls.version),
-        user_agent: text(USER_AGENT),
+        user_agent: asked.user_agent,
     }
 }
 

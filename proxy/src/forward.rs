@@ -46,8 +46,12 @@ fn is_stream(response: &ResponseHeader) -> bool {
         let kind = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         kind.trim_ascii().eq_ignore_ascii_case(KIND) || grpc::is_grpc(value)
     };
+    is_switch(response) || response.headers.get(CONTENT_TYPE).is_some_and(has_kind)
+}
+
+/// Whether the connection is another protocol's from here on.
+fn is_switch(response: &ResponseHeader) -> bool {
     response.status == StatusCode::SWITCHING_PROTOCOLS
-        || response.headers.get(CONTENT_TYPE).is_some_and(has_kind)
 }
 
 /// The backend for the next attempt. Before the first, the request waits for its place at the app.
@@ -142,9 +146,10 @@ pub(crate) fn rewrite(request: &mut RequestHeader, context: &mut Context) -> Res
     Ok(())
 }
 
-/// The target as a path (RFC 9112 §3.2.1): the host was read from it and stands in `Host`.
+/// The target as a path (RFC 9112 §3.2.1): in HTTP/2 it comes with the host, which stands in `Host` by now. In
+/// HTTP/1 it is a path and its bytes are left as they are.
 fn make_origin_form(request: &mut RequestHeader) {
-    if request.uri.authority().is_none() && matches!(request.raw_path().first(), Some(b'/' | b'*')) {
+    if request.uri.authority().is_none() {
         return;
     }
     if let Some(path) = request.uri.path_and_query().cloned() {
@@ -162,10 +167,13 @@ pub(crate) fn relay(
     context: &mut Context,
     edge: &Shared,
 ) -> Result<()> {
-    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+    if response.status.is_informational() && !is_switch(response) {
         return Ok(());
     }
     context.first_byte = Some(context.arrived.elapsed());
+    if let Some(connection) = context.connection.as_ref().filter(|_| is_switch(response)) {
+        connection.gauge.pass_all();
+    }
     if edge.state.course.is_ending() {
         session.set_keepalive(None);
     }
@@ -357,9 +365,10 @@ mod tests {
     #[test]
     fn a_target_reaches_the_app_as_a_path() {
         for (target, path) in
-            [("/a?b", "/a?b"), ("http://a.test/a?b", "/a?b"), ("http://a.test", "/"), ("*", "*")]
+            [("/a?b", "/a?b"), ("https://a.test/a?b", "/a?b"), ("https://a.test", "/"), ("*", "*")]
         {
-            let mut request = RequestHeader::build("OPTIONS", target.as_bytes(), None).unwrap();
+            let mut request = RequestHeader::build("OPTIONS", b"*", None).unwrap();
+            request.set_uri(target.parse().unwrap());
             make_origin_form(&mut request);
             assert_eq!(request.raw_path(), path.as_bytes(), "{target}");
         }

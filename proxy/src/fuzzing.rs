@@ -3,8 +3,14 @@
 
 #![expect(clippy::panic, reason = "a broken promise is what a fuzzer looks for")]
 
+use std::ops::Range;
+
+use crate::connection::gate::chunked::Chunks;
+use crate::connection::gate::head;
+use crate::connection::gate::scan::Scan;
 use crate::connection::guard;
 use crate::proxy_protocol::{self, MOST_BYTES, Origin};
+use crate::refusal::Refusal;
 
 /// A PROXY header: its length lies within the bytes, more bytes behind it change nothing, and what it says
 /// survives being written and read again.
@@ -37,5 +43,91 @@ pub fn http2_frames(bytes: &[u8]) {
     let (whole, pieces) = (guard::judge(rest, rest.len()), guard::judge(rest, usize::from(*size)));
     if whole != pieces {
         panic!("in one piece it is {whole:?}, in pieces {pieces:?}");
+    }
+}
+
+/// A header section of HTTP/1: the same is found however the bytes are cut, it ends in an empty line, and what
+/// is refused is never refused with a success.
+pub fn request_head(bytes: &[u8]) {
+    let whole = verdict(&mut Scan::default(), bytes);
+    let mut scan = Scan::default();
+    let mut cut = (0..bytes.len()).map(|end| verdict(&mut scan, bytes.get(..end).unwrap_or_default()));
+    let first = cut.find(|verdict| !matches!(verdict, Ok(None)));
+    let parts = first.unwrap_or_else(|| verdict(&mut scan, bytes));
+    assert_eq!(whole, parts, "the cuts decide");
+    match whole {
+        Ok(Some(section)) => {
+            let text = bytes.get(section).unwrap_or_default();
+            assert!(text.ends_with(b"\r\n\r\n"), "a section without an end");
+            assert!(!text.contains(&0), "a section with a NUL");
+        }
+        Ok(None) => {}
+        Err(refusal) => assert!(refusal.status() >= 400 && refusal.ends_connection(), "{refusal}"),
+    }
+}
+
+fn verdict(scan: &mut Scan, bytes: &[u8]) -> Result<Option<Range<usize>>, Refusal> {
+    let Some(section) = scan.find(bytes)? else { return Ok(None) };
+    head::check(bytes.get(section.clone()).unwrap_or_default(), None)?;
+    Ok(Some(section))
+}
+
+/// A chunked body: it ends at the same byte however it is cut, and never behind the last one.
+pub fn chunked_body(bytes: &[u8]) {
+    let whole = Chunks::new().follow(bytes);
+    let mut chunks = Chunks::new();
+    let mut parts = Ok(None);
+    for (place, byte) in bytes.iter().enumerate() {
+        match chunks.follow(std::slice::from_ref(byte)) {
+            Ok(None) => {}
+            Ok(Some(taken)) => {
+                parts = Ok(Some(place + taken));
+                break;
+            }
+            Err(flaw) => {
+                parts = Err(flaw);
+                break;
+            }
+        }
+    }
+    assert_eq!(whole, parts, "the cuts decide");
+    if let Ok(Some(end)) = whole {
+        assert!(bytes.get(..end).is_some_and(|body| body.ends_with(b"\r\n")), "an end that is none");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pieces(known: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            6 => prop::sample::select(known).prop_map(|text| text.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..6),
+        ];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_header_section_is_read_the_same_in_any_pieces(bytes in pieces(&[
+            "GET ", "POST ", "/", "*", " HTTP/1.1\r\n", " HTTP/1.0\r\n", "Host: a.test\r\n", "\r\n", "\r", "\n", " ",
+            "\t", "\0", ":", "Content-Length: ", "Transfer-Encoding: ", "chunked", "7", "Connection: ", "close",
+            "Expect: 100-continue\r\n", "X: y\r\n",
+        ])) {
+            request_head(&bytes);
+        }
+
+        #[test]
+        fn any_chunked_body_ends_at_the_same_byte_in_any_pieces(bytes in pieces(&[
+            "0", "1", "5", "a", "\r\n", "hello", "x", ";", "=", "\"", "\\", "0\r\n\r\n", "5\r\nhello\r\n", "x: y\r\n",
+            "\r", "\n", " ", "\0", "ffffffffffffffff",
+        ])) {
+            chunked_body(&bytes);
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! The form of a request, before anything is made of it: method, target, sizes.
+//! The form of a request, before anything is made of it: method, target, sizes; and the sizes themselves.
 //!
-//! Stricter than pingora 0.9.1, which takes a header section of a megabyte, TRACE, and targets that are no
-//! path (RFC 9112 §3.2). Refuses; reads the request only; there is nothing that could be away.
+//! This is the check of HTTP/2. In HTTP/1 it finds nothing any more: [`crate::connection`]'s gate has checked
+//! the bytes before pingora saw them, by the same constants. Refuses; reads the request only; there is nothing
+//! that could be away.
 
 use http::Method;
 use pingora_http::RequestHeader;
@@ -9,11 +10,11 @@ use pingora_http::RequestHeader;
 use crate::refusal::Refusal;
 
 /// Longest target in bytes: what browsers and other servers agree on.
-const MOST_TARGET_BYTES: usize = 8 << 10;
+pub(crate) const MOST_TARGET_BYTES: usize = 8 << 10;
 /// Largest header section in bytes, names and values: room for cookies, not for an attack.
-const MOST_HEADER_BYTES: usize = 32 << 10;
+pub(crate) const MOST_HEADER_BYTES: usize = 32 << 10;
 /// Most fields of a header section: browsers send some thirty.
-const MOST_FIELDS: usize = 128;
+pub(crate) const MOST_FIELDS: usize = 128;
 /// What a field costs beside its name and value (`: ` and the line's end).
 const FIELD_BYTES: usize = 4;
 
@@ -36,7 +37,12 @@ pub(crate) fn check(head: &RequestHeader) -> Result<(), Refusal> {
 }
 
 fn check_method(method: &Method) -> Result<(), Refusal> {
-    let is_known = matches!(
+    if is_method_known(method) { Ok(()) } else { Err(Refusal::MethodNotAllowed) }
+}
+
+/// Whether apps are asked with it. TRACE tells a script what it may not read, CONNECT is for other proxies.
+pub(crate) fn is_method_known(method: &Method) -> bool {
+    matches!(
         *method,
         Method::GET
             | Method::HEAD
@@ -45,21 +51,15 @@ fn check_method(method: &Method) -> Result<(), Refusal> {
             | Method::PATCH
             | Method::DELETE
             | Method::OPTIONS
-    );
-    if is_known { Ok(()) } else { Err(Refusal::MethodNotAllowed) }
+    )
 }
 
-/// A path, `*` for OPTIONS, or an address with the scheme of the web (that it names the same host as `Host` is
-/// checked by [`crate::host`]).
+/// A path, or `*` for OPTIONS.
 fn check_target(head: &RequestHeader) -> Result<(), Refusal> {
     let target = head.raw_path();
-    let is_absolute = |scheme: &str| {
-        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
-    };
     match target.first() {
         Some(b'/') => Ok(()),
         Some(b'*') if target.len() == 1 && head.method == Method::OPTIONS => Ok(()),
-        _ if is_absolute("http://") || is_absolute("https://") => Ok(()),
         _ => Err(Refusal::BadRequest("the target is not a path")),
     }
 }
@@ -97,12 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_a_path_or_an_address_of_the_web() {
-        for target in ["/", "/a?b=c", "http://a.test/", "HTTPS://a.test/x"] {
+    fn a_target_is_a_path() {
+        for target in ["/", "/a?b=c"] {
             assert_eq!(checked("GET", target, &[]), Ok(()), "{target}");
         }
         assert_eq!(checked("OPTIONS", "*", &[]), Ok(()));
-        for target in ["*", "a", "a.test:80", "ftp://a.test/", "mailto:a"] {
+        for target in
+            ["*", "a", "a.test:80", "http://a.test/", "HTTPS://a.test/x", "ftp://a.test/", "mailto:a"]
+        {
             let bad = Err(Refusal::BadRequest("the target is not a path"));
             assert_eq!(checked("GET", target, &[]), bad, "{target}");
         }

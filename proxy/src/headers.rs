@@ -4,7 +4,7 @@
 //! that an app can believe it. On the way back, the security fields are the platform's: what the backend
 //! says in them is replaced, because a marketplace answers for all its apps.
 
-pub(crate) use request::{ForwardFacts, is_websocket, rebuild_request};
+pub(crate) use request::{ForwardFacts, is_claim, is_websocket, rebuild_request};
 pub(crate) use response::{Hsts, PreparedPolicy, secure_response};
 
 mod cookie;

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::connection::{
-    Carrier, Connection, Ends, Gauge, Guard, Limits, Screen, Settled, Transport, Wire, reset,
+    Carrier, Connection, Ends, Farewell, Gate, Gauge, Guard, Limits, Screen, Settled, Transport, Wire, reset,
 };
 use crate::edge::{EdgeError, Shared};
 use crate::front::Unannounced;
@@ -204,7 +204,7 @@ async fn announced(edge: &Shared, tcp: &mut TcpStream, peer: SocketAddr) -> Opti
 }
 
 async fn run(worker: &Worker, tcp: TcpStream, ends: Ends, protection: Protection) {
-    let wire = Wire::new(tcp, worker.edge.deadlines.header);
+    let wire = Wire::new(tcp, &worker.edge.deadlines);
     let gauge = wire.gauge();
     match protection {
         Protection::Clear => serve_clear(worker, wire, ends).await,
@@ -212,8 +212,8 @@ async fn run(worker: &Worker, tcp: TcpStream, ends: Ends, protection: Protection
     }
     let metrics = &worker.edge.state.metrics;
     metrics.count_wire_bytes(gauge.bytes());
-    if gauge.was_cut() {
-        metrics.connections_cut.inc();
+    if let Some(cut) = gauge.cut() {
+        metrics.count_cut(cut);
     }
     metrics.http2_stream_errors.inc_by(gauge.stream_errors());
     if let Some(kind) = gauge.flood() {
@@ -226,7 +226,7 @@ async fn run(worker: &Worker, tcp: TcpStream, ends: Ends, protection: Protection
 async fn serve_clear(worker: &Worker, mut wire: Wire, ends: Ends) {
     wire.serve();
     let gauge = wire.gauge();
-    serve(worker, Transport::Plain(wire), carrier(&worker.edge, ends, None, gauge)).await;
+    serve(worker, Transport::Plain(Box::new(wire)), carrier(&worker.edge, ends, None, gauge)).await;
 }
 
 async fn serve_tls(worker: &Worker, wire: Wire, ends: Ends) {
@@ -244,13 +244,15 @@ async fn serve(worker: &Worker, transport: Transport, carrier: Arc<Carrier>) {
     // A response with a known status always builds.
     let Ok(empty) = ResponseHeader::build(200, Some(0)) else { return };
     let screen = screen(&transport, &carrier, &worker.edge);
-    let connection = Connection::new(transport, screen, carrier, empty);
+    let farewell = Farewell::default();
+    let connection = Connection::new(transport, screen, carrier, farewell.clone(), empty);
     worker.proxy.process_new(Box::new(connection), &worker.draining).await;
+    farewell.say().await;
 }
 
-fn screen(transport: &Transport, carrier: &Carrier, edge: &Shared) -> Screen {
+fn screen(transport: &Transport, carrier: &Arc<Carrier>, edge: &Arc<Shared>) -> Screen {
     if !transport.is_http2() {
-        return Screen::Open;
+        return Screen::Http1(Box::new(Gate::new(Arc::clone(edge), Arc::clone(carrier))));
     }
     let deadlines = &edge.deadlines;
     let limits = Limits { header: deadlines.header, idle: deadlines.idle, stall: deadlines.body };

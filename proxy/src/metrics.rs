@@ -13,7 +13,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::connection::Flood;
+use crate::connection::{Cut, Flood};
 
 /// Tenants with a label of their own.
 const NAMED_TENANTS: usize = 200;
@@ -198,8 +198,7 @@ pub(crate) struct Metrics {
     refused_connections: IntCounterVec,
     /// Times that a listener could not accept.
     pub(crate) accepts_failed: IntCounter,
-    /// Connections that were cut because a header section was overdue.
-    pub(crate) connections_cut: IntCounter,
+    connections_cut: IntCounterVec,
     floods: IntCounterVec,
     /// Streams of HTTP/2 that were reset because of what the visitor sent.
     pub(crate) http2_stream_errors: IntCounter,
@@ -226,7 +225,6 @@ impl Metrics {
         let wire =
             counters(&registry, "stoa_wire_bytes_total", "Bytes of closed connections.", &["direction"]);
         let directions = |vec: &IntCounterVec| ["in", "out"].map(|word| vec.with_label_values(&[word]));
-        let nobody = Series(OnceLock::from(Counts::new(NOBODY)));
         Self {
             requests: counters(
                 &registry,
@@ -248,11 +246,7 @@ impl Metrics {
                 "Connections closed before their first request.",
                 &["reason"],
             ),
-            connections_cut: counter(
-                &registry,
-                "stoa_connections_cut_total",
-                "Connections cut because a header section was overdue.",
-            ),
+            connections_cut: counters(&registry, "stoa_connections_cut_total", "Slow visitors.", &["reason"]),
             floods: counters(
                 &registry,
                 "stoa_http2_floods_total",
@@ -279,7 +273,7 @@ impl Metrics {
             gauges: Gauges::new(&registry),
             named: AtomicUsize::new(0),
             other: Counts::new(OTHER),
-            nobody,
+            nobody: Series(OnceLock::from(Counts::new(NOBODY))),
             registry,
         }
     }
@@ -323,6 +317,11 @@ impl Metrics {
     /// Counts a handshake.
     pub(crate) fn count_handshake(&self, result: Handshake) {
         self.handshakes.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// Counts a connection that was cut.
+    pub(crate) fn count_cut(&self, cut: Cut) {
+        self.connections_cut.with_label_values(&[cut.as_str()]).inc();
     }
 
     /// Counts the bytes of a request's bodies, in and out.

@@ -23,6 +23,12 @@ pub(crate) enum Refusal {
     UriTooLong,
     /// TRACE, CONNECT or an unknown method.
     MethodNotAllowed,
+    /// A version of HTTP/1's form that is neither 1.0 nor 1.1.
+    VersionNotSupported,
+    /// A transfer coding other than `chunked`.
+    CodingNotSupported,
+    /// An expectation other than `100-continue`.
+    ExpectationFailed,
     /// The visitor sent too slowly; says what.
     RequestTimeout(&'static str),
     /// No site answers at the host.
@@ -126,6 +132,9 @@ impl Refusal {
             Self::HeaderTooLarge => refused(431, "header_too_large", Level::DEBUG),
             Self::UriTooLong => refused(414, "uri_too_long", Level::DEBUG),
             Self::MethodNotAllowed => refused(405, "method_not_allowed", Level::DEBUG),
+            Self::VersionNotSupported => refused(505, "version_not_supported", Level::DEBUG),
+            Self::CodingNotSupported => refused(501, "coding_not_supported", Level::DEBUG),
+            Self::ExpectationFailed => refused(417, "expectation_failed", Level::DEBUG),
             Self::RequestTimeout(_) => refused(408, "request_timeout", Level::DEBUG),
             Self::UnknownHost => refused(404, "unknown_host", Level::DEBUG),
             Self::Misdirected => refused(421, "misdirected", Level::DEBUG),
@@ -164,6 +173,32 @@ impl Refusal {
         self.meaning().level
     }
 
+    /// Why, in words, where the code alone does not say it.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::BadRequest(reason) | Self::RequestTimeout(reason) | Self::Blocked { reason } => {
+                Some(reason)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether what was sent makes one doubt where the next request begins, or whom it is from.
+    pub(crate) fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::HeaderTooLarge
+                | Self::UriTooLong
+                | Self::MethodNotAllowed
+                | Self::VersionNotSupported
+                | Self::CodingNotSupported
+                | Self::ExpectationFailed
+                | Self::RequestTimeout(_)
+                | Self::ShuttingDown
+        )
+    }
+
     /// Seconds after which the same request may succeed; none where waiting does not help or nobody knows.
     pub(crate) fn wait_seconds(&self) -> Option<u64> {
         match self {
@@ -178,11 +213,9 @@ impl Refusal {
 /// For the log: the code, and the reason where there is one.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadRequest(reason) | Self::RequestTimeout(reason) | Self::Blocked { reason } => {
-                write!(f, "{}: {reason}", self.code())
-            }
-            _ => f.write_str(self.code()),
+        match self.reason() {
+            Some(reason) => write!(f, "{}: {reason}", self.code()),
+            None => f.write_str(self.code()),
         }
     }
 }
@@ -207,6 +240,9 @@ pub(crate) mod tests {
             Refusal::HeaderTooLarge,
             Refusal::UriTooLong,
             Refusal::MethodNotAllowed,
+            Refusal::VersionNotSupported,
+            Refusal::CodingNotSupported,
+            Refusal::ExpectationFailed,
             Refusal::RequestTimeout("the body came too slowly"),
             Refusal::UnknownHost,
             Refusal::Misdirected,

@@ -84,10 +84,16 @@ pub struct Deadlines {
     pub handshake: Duration,
     /// The header section of a request, in all; a drip of bytes does not extend it.
     pub header: Duration,
-    /// Silence between two requests of a connection. Whole seconds.
+    /// Silence between two requests of a connection.
     pub idle: Duration,
-    /// Silence within a request's body, and a visitor who does not read the answer.
+    /// The longest silence within a request's body, and of a visitor who does not read the answer. A visitor
+    /// who was slow before has less.
     pub body: Duration,
+    /// How long a visitor may send or read more slowly than [`Self::bytes_per_second`]. Only time counts in
+    /// which the edge waits for the visitor.
+    pub grace: Duration,
+    /// What a visitor must send of a body, and read of an answer, on average. At least 1.
+    pub bytes_per_second: u32,
     /// Silence of a WebSocket or an event stream.
     pub stream: Duration,
 }
@@ -101,6 +107,8 @@ impl Default for Deadlines {
             header: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             body: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+            bytes_per_second: 240,
             stream: Duration::from_secs(3600),
         }
     }

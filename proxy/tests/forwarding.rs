@@ -35,15 +35,18 @@ async fn an_app_can_believe_what_the_edge_says_and_sees_nothing_that_a_visitor_c
 }
 
 #[tokio::test]
-async fn an_absolute_target_reaches_the_app_as_a_path() {
+async fn an_absolute_target_is_refused() {
     let origin = Origin::start("one").await.unwrap();
     let market = Market::open(&[origin.url()]);
-    let host = format!("{HOST}:{}", market.visitors.https.port());
-    let target = format!("https://{host}/echo?a=b");
+    let target = format!("https://{HOST}:{}/echo?a=b", market.visitors.https.port());
     let answer =
         market.visitors.get(HOST, "/").http1().args(["--request-target", &target]).send().await.unwrap();
-    let seen = answer.json().unwrap();
-    assert_eq!((seen["path"].as_str(), seen["headers"]["host"].as_str()), (Some("/echo?a=b"), Some(&*host)));
+    assert_eq!((answer.status, answer.json().unwrap()["code"].as_str()), (400, Some("bad_request")));
+    let line = market.logged(|line| line["refusal"] == "bad_request").await;
+    assert_eq!(
+        (line["reason"].as_str(), line["tenant"].as_str()),
+        (Some("the target is not a path"), Some(&*market.tenant.id.to_string()))
+    );
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod forwarding;
 mod front;
 mod grpc;
 mod h2_origin;
+mod http1;
 mod http2;
 mod http2_backends;
 mod market;

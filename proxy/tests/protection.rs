@@ -36,7 +36,8 @@ async fn a_header_section_that_drips_is_ended_in_the_clear_and_over_tls() {
     secure.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
     assert!(drip(secure).await < Duration::from_secs(8));
     let (_, metrics) = market.probe("/metrics").await;
-    assert!(metrics.contains("stoa_connections_cut_total 2"), "{metrics}");
+    assert!(metrics.contains("stoa_connections_cut_total{reason=\"header\"} 2"), "{metrics}");
+    assert!(metrics.contains("stoa_refusals_total{code=\"request_timeout\"} 2"), "{metrics}");
 }
 
 #[tokio::test]

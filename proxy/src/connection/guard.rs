@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Gauge;
+use super::{Cut, Gauge};
 use watch::{Step, Watch};
 
 pub(crate) use tally::Flood;
@@ -309,7 +309,8 @@ impl Guard {
             self.is_over = true;
             match end {
                 End::Flood(flood) => self.gauge.note_flood(flood),
-                End::HeaderOverdue | End::Stalled => self.gauge.note_cut(),
+                End::HeaderOverdue => self.gauge.set_cut(Cut::Header),
+                End::Stalled => self.gauge.set_cut(Cut::Write),
                 End::Idle => {}
             }
             if self.watch.is_between_frames() {

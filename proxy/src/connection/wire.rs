@@ -1,98 +1,29 @@
-//! The socket below TLS: counts bytes, joins small writes, and ends a visitor who never ends a header section.
+//! The socket below TLS: counts bytes, joins small writes, and ends a visitor who does not read what is written.
 //!
-//! pingora's time limits hold for one read each, so a byte every few seconds keeps a connection for ever
-//! (slowloris). Here a header section has one deadline in all. The timer is armed only when a read has to
-//! wait for the rest of one; a request that arrives in one piece costs no timer.
+//! pingora's time limits hold for one write each, so a byte every few seconds keeps a connection, and the
+//! answer that is held for it, for ever. Here bytes that wait go out at a least rate. What a visitor may take
+//! for a request is the gate's matter in HTTP/1; in HTTP/2 the first request is due here.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::Instant;
 
-use super::Flood;
+use super::gauge::{Cut, Gauge};
+use super::pace::{Alarm, Pace, Rules};
+use crate::settings::Deadlines;
 
 /// Writes are joined up to so many bytes: one full TLS record.
 const JOIN_BYTES: usize = 16 << 10;
 /// A drained buffer of at most so many bytes is kept for the next response.
 const KEEP_BYTES: usize = 4 << 10;
-
-/// What the hooks and the wire tell each other.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge {
-    /// Odd while a header section is awaited; another number for each wait.
-    turn: AtomicU64,
-    was_cut: AtomicBool,
-    read: AtomicU64,
-    written: AtomicU64,
-    /// One more than the place in [`Flood::ALL`]; 0: none.
-    flood: AtomicUsize,
-    stream_errors: AtomicU64,
-}
-
-impl Gauge {
-    /// A header section arrived: the deadline is off.
-    pub(crate) fn header_arrived(&self) {
-        self.turn_to(false);
-    }
-
-    /// The next bytes begin a header section, which has a deadline from its first byte.
-    pub(crate) fn await_header(&self) {
-        self.turn_to(true);
-    }
-
-    fn turn_to(&self, awaits_header: bool) {
-        let next = |turn| (is_wait(turn) != awaits_header).then(|| turn + 1);
-        // An error means that it is that turn already.
-        let _turned = self.turn.fetch_update(Relaxed, Relaxed, next);
-    }
-
-    /// Whether the deadline ended the connection.
-    pub(crate) fn was_cut(&self) -> bool {
-        self.was_cut.load(Relaxed)
-    }
-
-    /// A deadline ends the connection.
-    pub(super) fn note_cut(&self) {
-        self.was_cut.store(true, Relaxed);
-    }
-
-    /// A flood ends the connection.
-    pub(super) fn note_flood(&self, flood: Flood) {
-        self.flood.store(1 + flood as usize, Relaxed);
-    }
-
-    /// The flood that ended the connection.
-    pub(crate) fn flood(&self) -> Option<Flood> {
-        Flood::ALL.get(self.flood.load(Relaxed).checked_sub(1)?).copied()
-    }
-
-    /// Streams were reset because of what the visitor sent.
-    pub(super) fn note_stream_errors(&self, count: u64) {
-        self.stream_errors.fetch_add(count, Relaxed);
-    }
-
-    /// Streams that were reset because of what the visitor sent; known when the connection is over.
-    pub(crate) fn stream_errors(&self) -> u64 {
-        self.stream_errors.load(Relaxed)
-    }
-
-    /// Bytes on the wire so far, in and out.
-    pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.read.load(Relaxed), self.written.load(Relaxed))
-    }
-}
-
-const fn is_wait(turn: u64) -> bool {
-    turn % 2 == 1
-}
 
 /// One TCP connection.
 #[derive(Debug)]
@@ -100,11 +31,12 @@ pub(crate) struct Wire {
     tcp: TcpStream,
     gauge: Arc<Gauge>,
     header_limit: Duration,
-    /// The turn of the gauge that what follows belongs to.
-    turn: u64,
-    /// Whether a header section has begun, so that its rest is due.
-    is_due: bool,
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// When the first request is due; none before requests are served, and when somebody else looks after it.
+    due: Option<Instant>,
+    alarm: Alarm,
+    pace: Pace,
+    /// For the pace alone: a read and a write may wait at the same time.
+    write_alarm: Alarm,
     is_joining: bool,
     out: Vec<u8>,
     sent: usize,
@@ -112,15 +44,15 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// A wire that sends at once, for a handshake. Call [`Self::serve`] before requests.
-    pub(crate) fn new(tcp: TcpStream, header_limit: Duration) -> Self {
-        let gauge = Arc::new(Gauge::default());
+    pub(crate) fn new(tcp: TcpStream, deadlines: &Deadlines) -> Self {
         Self {
             tcp,
-            gauge,
-            header_limit,
-            turn: 0,
-            is_due: false,
-            alarm: None,
+            gauge: Arc::default(),
+            header_limit: deadlines.header,
+            due: None,
+            alarm: Alarm::default(),
+            pace: Pace::new(Rules::new(deadlines)),
+            write_alarm: Alarm::default(),
             is_joining: false,
             out: Vec::new(),
             sent: 0,
@@ -130,9 +62,12 @@ impl Wire {
     /// From now on requests are read, the first of which is due, and small writes are joined until a flush.
     pub(crate) fn serve(&mut self) {
         self.is_joining = true;
-        self.gauge.await_header();
-        self.follow();
-        self.is_due = true;
+        self.due = Some(Instant::now() + self.header_limit);
+    }
+
+    /// Somebody else looks after what is due.
+    pub(super) fn leave_reading(&mut self) {
+        self.due = None;
     }
 
     /// Ends the connection at once: nothing of it is left in the kernel.
@@ -145,39 +80,39 @@ impl Wire {
         Arc::clone(&self.gauge)
     }
 
-    /// Forgets the header section before, if this is another one.
-    fn follow(&mut self) {
-        let turn = self.gauge.turn.load(Relaxed);
-        if turn != self.turn {
-            self.turn = turn;
-            self.is_due = false;
-            self.alarm = None;
-        }
-    }
-
-    fn note_read(&mut self, bytes: usize) {
-        self.gauge.read.fetch_add(count(bytes), Relaxed);
-        self.is_due |= bytes > 0 && is_wait(self.turn);
-    }
-
-    /// Nothing is there to read. Ready when the rest of a header section is overdue.
+    /// Nothing is there to read. Ready when the first request is overdue.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_due {
-            return Poll::Pending;
+        match self.due {
+            Some(due) if !self.gauge.has_request() => self.alarm.poll(due, cx),
+            _ => Poll::Pending,
         }
-        let limit = self.header_limit;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(limit)));
-        alarm.as_mut().poll(cx)
+    }
+
+    /// Takes note of what came of a write.
+    fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(Ok(sent)) => {
+                self.gauge.note_written(sent);
+                self.pace.earn(sent);
+                Poll::Ready(Ok(sent))
+            }
+            Poll::Pending if self.is_joining => {
+                ready!(self.pace.poll(&mut self.write_alarm, cx));
+                self.gauge.set_cut(Cut::Write);
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the visitor reads too slowly")))
+            }
+            other => other,
+        }
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            let sent = ready!(Pin::new(&mut self.tcp).poll_write(cx, rest))?;
+            let result = Pin::new(&mut self.tcp).poll_write(cx, rest);
+            let sent = ready!(self.wrote(cx, result))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += sent;
-            self.gauge.written.fetch_add(count(sent), Relaxed);
         }
         self.sent = 0;
         self.out.clear();
@@ -199,10 +134,6 @@ pub(crate) fn reset(tcp: &TcpStream) {
     let _set = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
 }
 
-fn count(bytes: usize) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
 impl AsRawFd for Wire {
     fn as_raw_fd(&self) -> RawFd {
         self.tcp.as_raw_fd()
@@ -215,17 +146,16 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.follow();
         let before = buf.filled().len();
         match Pin::new(&mut self.tcp).poll_read(cx, buf) {
             Poll::Ready(result) => {
-                self.note_read(buf.filled().len() - before);
+                self.gauge.note_read(buf.filled().len() - before);
                 Poll::Ready(result)
             }
             Poll::Pending => {
                 ready!(self.poll_overdue(cx));
-                self.gauge.note_cut();
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the header section is overdue")))
+                self.gauge.set_cut(Cut::Header);
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the first request is overdue")))
             }
         }
     }
@@ -238,9 +168,8 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(self.poll_drain(cx))?;
-        let sent = ready!(Pin::new(&mut self.tcp).poll_write(cx, bytes))?;
-        self.gauge.written.fetch_add(count(sent), Relaxed);
-        Poll::Ready(Ok(sent))
+        let result = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.wrote(cx, result)
     }
 
     fn poll_write_vectored(
@@ -254,9 +183,8 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Ok(total));
         }
         ready!(self.poll_drain(cx))?;
-        let sent = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, pieces))?;
-        self.gauge.written.fetch_add(count(sent), Relaxed);
-        Poll::Ready(Ok(sent))
+        let result = Pin::new(&mut self.tcp).poll_write_vectored(cx, pieces);
+        self.wrote(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {

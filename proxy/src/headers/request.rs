@@ -103,7 +103,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Fields in which apps and frameworks believe what an edge in front of them says: about the visitor, about
 /// the address, about us. `Proxy` is the one that CGI programs mistake for `HTTP_PROXY` (CVE-2016-5385).
-fn is_claim(name: &str) -> bool {
+pub(crate) fn is_claim(name: &str) -> bool {
     match name {
         "forwarded" | "x-request-id" | "x-forwarded" | "proxy" => true,
         "x-real-ip" | "x-client-ip" | "x-cluster-client-ip" | "true-client-ip" | "cf-connecting-ip" => true,

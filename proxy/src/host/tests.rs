@@ -48,22 +48,29 @@ fn a_missing_or_double_host_is_refused() {
         read_from(&http1("/", &[b"a.test", b"a.test"]), None),
         Err(Refusal::BadRequest("there is more than one Host field"))
     );
-    let absolute = http1("http://a.test/", &[]);
-    assert_eq!(read_from(&absolute, None), Err(Refusal::BadRequest("the Host field is missing")));
 }
 
 #[test]
-fn an_absolute_target_must_name_the_same_host() {
-    let host = || Ok(("a.test".to_owned(), None));
-    assert_eq!(read_from(&http1("http://a.test/", &[b"a.test"]), None), host());
-    assert_eq!(
-        read_from(&http1("http://b.test/", &[b"a.test"]), None),
-        Err(Refusal::BadRequest("the Host field and the target differ"))
-    );
-    assert_eq!(
-        read_from(&http1("http://u@a.test/", &[b"a.test"]), None),
-        Err(Refusal::BadRequest("the target has a user name"))
-    );
+fn the_authority_of_http_2_must_be_the_host() {
+    let read = |uri: &str| {
+        let mut head = http2(uri);
+        head.append_header("Host", "a.test").unwrap();
+        read_from(&head, None)
+    };
+    assert_eq!(read("https://a.test/"), Ok(("a.test".to_owned(), None)));
+    let differ = Err(Refusal::BadRequest("the Host field and the target differ"));
+    assert_eq!(read("https://b.test/"), differ);
+    assert_eq!(read("https://u@a.test/"), Err(Refusal::BadRequest("the target has a user name")));
+}
+
+#[test]
+fn a_value_is_checked_as_it_will_be_read() {
+    for text in ["a.test", "A.test.:80", "127.0.0.1", "[::1]:443"] {
+        assert_eq!(check(text.as_bytes()), Ok(()), "{text}");
+    }
+    for text in ["", "a.test:80:90", "u@a.test", "a test", "[::1", "[a b]", "\u{e9}.test"] {
+        assert!(matches!(check(text.as_bytes()), Err(Refusal::BadRequest(_))), "{text}");
+    }
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub(super) const fn of(refusal: &Refusal) -> Words {
         | Refusal::HeaderTooLarge
         | Refusal::UriTooLong
         | Refusal::MethodNotAllowed
+        | Refusal::VersionNotSupported
+        | Refusal::CodingNotSupported
+        | Refusal::ExpectationFailed
         | Refusal::RequestTimeout(_) => of_malformed(refusal),
         Refusal::UnknownHost => words(
             "There is no site at this address",
@@ -87,6 +90,21 @@ const fn of_malformed(refusal: &Refusal) -> Words {
             "That took too long",
             "What you sent arrived so slowly that we stopped waiting for the rest.",
             "Check your connection to the internet, then try again.",
+        ),
+        Refusal::VersionNotSupported => words(
+            "This version of HTTP is not spoken here",
+            "Your program uses a version of the web's language that this site does not know.",
+            "Try another browser, or a newer version of the program.",
+        ),
+        Refusal::CodingNotSupported => words(
+            "This form of sending is not taken here",
+            "Your program packed what it sent in a way that this site cannot open.",
+            "If you wrote the program, send the data without a transfer coding, or in chunks.",
+        ),
+        Refusal::ExpectationFailed => words(
+            "We cannot promise what was asked",
+            "Your program expects something of this site that it does not do.",
+            "If you wrote the program, leave its Expect field out.",
         ),
         Refusal::MethodNotAllowed => words(
             "This cannot be done here",

@@ -34,7 +34,7 @@ fn edge(state: Arc<State>, firewall: Arc<dyn Engine>) -> Shared {
 }
 
 /// An edge with one site at `a.test` whose tenant is `change`d.
-fn edge_with(change: impl FnOnce(&mut Tenant)) -> Shared {
+pub(crate) fn edge_with(change: impl FnOnce(&mut Tenant)) -> Shared {
     let (state, mut tenant) = (state(), tenant());
     change(&mut tenant);
     put(&state, Object::Site(Box::new(site(tenant.id, &["a.test"]))));

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use super::*;
 
@@ -9,7 +12,7 @@ async fn pair() -> (Wire, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
-    (Wire::new(server, LIMIT), client)
+    (Wire::new(server, &Deadlines { header: LIMIT, ..Deadlines::default() }), client)
 }
 
 #[tokio::test]
@@ -57,10 +60,10 @@ async fn what_waits_is_sent_when_the_wire_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drip_of_bytes_does_not_extend_the_deadline() {
+async fn a_drip_of_bytes_does_not_put_the_first_request_off() {
     let (mut wire, mut client) = pair().await;
     wire.serve();
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let drip = tokio::spawn(async move {
         while client.write_all(b"a").await.is_ok() {
             sleep(Duration::from_secs(3)).await;
@@ -70,41 +73,65 @@ async fn a_drip_of_bytes_does_not_extend_the_deadline() {
     let error = wire.read_to_end(&mut got).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(started.elapsed() < LIMIT + Duration::from_secs(1));
-    assert!(wire.gauge().was_cut());
+    assert_eq!(wire.gauge().cut(), Some(Cut::Header));
     drip.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_between_requests_is_not_overdue() {
-    let (mut wire, _client) = pair().await;
-    wire.serve();
-    wire.gauge().header_arrived();
-    let silence = tokio::time::timeout(LIMIT * 5, wire.read_u8()).await;
-    assert!(silence.is_err());
-    wire.gauge().await_header();
-    let silence = tokio::time::timeout(LIMIT * 5, wire.read_u8()).await;
-    assert!(silence.is_err());
-}
-
-/// A request that is refused from memory: nothing waits for bytes between its header section and the next.
-#[tokio::test(start_paused = true)]
-async fn a_deadline_ends_with_its_header_section_even_if_nobody_reads_before_the_next() {
-    let (mut wire, mut client) = pair().await;
-    wire.serve();
-    let mut got = [0; 4];
-    for _ in 0..3 {
-        // The head comes in two pieces, so that the alarm is armed.
-        client.write_all(b"GE").await.unwrap();
-        wire.read_exact(&mut got[..2]).await.unwrap();
-        assert!(tokio::time::timeout(LIMIT / 2, wire.read_u8()).await.is_err());
-        client.write_all(b"T.").await.unwrap();
-        wire.read_exact(&mut got[2..]).await.unwrap();
-        wire.gauge().header_arrived();
-        wire.gauge().await_header();
+async fn nothing_is_due_after_a_request_or_where_a_gate_looks_after_it() {
+    for has_request in [true, false] {
+        let (mut wire, _client) = pair().await;
+        wire.serve();
+        match has_request {
+            true => wire.gauge().header_arrived(),
+            false => wire.leave_reading(),
+        }
         let silence = tokio::time::timeout(LIMIT * 5, wire.read_u8()).await;
         assert!(silence.is_err());
     }
-    client.write_all(b"G").await.unwrap();
-    wire.read_exact(&mut got[..1]).await.unwrap();
-    assert_eq!(wire.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+/// Writes until nothing is taken any more; how long it took until that was an error.
+async fn stuck(wire: &mut Wire) -> (io::ErrorKind, Duration) {
+    let piece = vec![b'x'; 1 << 20];
+    loop {
+        let started = Instant::now();
+        if let Err(error) = wire.write_all(&piece).await {
+            return (error.kind(), started.elapsed());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_who_does_not_read_is_cut_after_the_longest_silence() {
+    let (mut wire, _client) = pair().await;
+    wire.serve();
+    let (kind, waited) = stuck(&mut wire).await;
+    assert_eq!((kind, wire.gauge().cut()), (io::ErrorKind::TimedOut, Some(Cut::Write)));
+    let limit = Deadlines::default().body;
+    assert!(
+        waited <= limit + Duration::from_secs(2) && waited + Duration::from_secs(2) >= limit,
+        "{waited:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_who_reads_a_byte_now_and_then_is_cut_too() {
+    let (mut wire, mut client) = pair().await;
+    wire.serve();
+    let sip = tokio::spawn(async move {
+        while client.read_u8().await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let (kind, _) = stuck(&mut wire).await;
+    assert_eq!((kind, wire.gauge().cut()), (io::ErrorKind::TimedOut, Some(Cut::Write)));
+    sip.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_has_its_own_deadline() {
+    let (mut wire, _client) = pair().await;
+    let written = tokio::time::timeout(LIMIT * 60, stuck(&mut wire)).await;
+    assert!(written.is_err());
 }

@@ -14,6 +14,7 @@ fn with(section: &'static str, what: &'static str, more: &[u8], expected: Expect
     case(section, what, [headers(flag::WHOLE, 1, &[&fields(), more].concat())], expected)
 }
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn taken() -> Vec<Case> {
     let ok = Expected::Answer(1, 200);
     // "user-agent" is 58 in the static table; "x-test" and "ok" as they are; a Huffman code of "ok" is 3d 7f

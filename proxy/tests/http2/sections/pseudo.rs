@@ -2,6 +2,7 @@
 
 use super::*;
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 pub(super) fn cases() -> Vec<Case> {
     vec![
         to(
