@@ -3,6 +3,7 @@
 
 mod balancing;
 mod client_auth;
+mod corpus;
 mod drain;
 mod forwarding;
 mod front;
