@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::market::{HOST, Market};
 use testkit::origin::Origin;
+use testkit::witness::{Make, Witness};
 
 struct Vector {
     number: usize,
@@ -37,7 +38,7 @@ impl Vector {
             .replace("{h}", &host)
             .replace("{host}", HOST)
             .replace("{v}", &mark)
-            .replace("{28}", &format!("{}", 22 + mark.len()));
+            .replace("{length}", &format!("{}", 21 + mark.len()));
         let verdict = verdict.replace("{v}", &mark).split(';').map(|one| one.trim().to_owned()).collect();
         Self { number, verdict, name, bytes: unescape(&text) }
     }
@@ -148,4 +149,39 @@ async fn every_vector_gets_its_verdict() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Each request that an app should see: method, target and body with a space between, or nothing behind it.
+fn expected(vectors: &[Vector]) -> Vec<String> {
+    let all = vectors.iter().flat_map(|vector| &vector.verdict);
+    let mut all: Vec<_> = all.filter(|item| item.contains(" /")).cloned().collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backends_of_other_makes_see_the_same_requests_and_never_one_as_two() {
+    for make in [Make::Nginx, Make::Python] {
+        let witness = Witness::start(make).await.unwrap();
+        let market = Market::open(&[witness.url()]);
+        let tls = market.visitors.tls().unwrap().offering(&["http/1.1"]);
+        let vectors = vectors();
+        for vector in &vectors {
+            let wanted = vector.statuses();
+            let stream = tls.connect(market.visitors.https, HOST).await.unwrap();
+            let got = ask(stream, &vector.bytes, wanted.len()).await;
+            assert_eq!(got, wanted, "{make:?} {} {}", vector.number, vector.name);
+        }
+        let expected = expected(&vectors);
+        testkit::wait::until("the log of the backend", testkit::wait::LONG, async || {
+            let seen = witness.seen()?.into_iter().filter(|one| one.line.contains(" /v"));
+            let mut seen: Vec<_> =
+                seen.map(|one| format!("{} {}", one.line, one.body).trim_end().to_owned()).collect();
+            seen.sort();
+            anyhow::ensure!(seen == expected, "{make:?}: {seen:?} is not {expected:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
 }

@@ -28,3 +28,4 @@ pub mod stoa;
 pub mod tls;
 pub mod wait;
 pub mod websocket;
+pub mod witness;
