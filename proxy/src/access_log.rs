@@ -15,6 +15,7 @@ use model::Timestamp;
 use model::id::{AppId, RequestId, TenantId};
 use serde::{Serialize, Serializer};
 
+use crate::client_hello::Ja4;
 use crate::metrics::Metrics;
 use crate::settings::AccessLog;
 
@@ -62,6 +63,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) protocol: &'static str,
     pub(crate) sni: Option<&'a str>,
     pub(crate) tls_version: Option<&'static str>,
+    pub(crate) ja4: Option<Ja4>,
     #[serde(serialize_with = "short")]
     pub(crate) user_agent: Option<&'a str>,
 }
@@ -311,6 +313,7 @@ mod tests {
             protocol: "h2",
             sni: Some("a.test"),
             tls_version: Some("TLSv1_3"),
+            ja4: None,
             user_agent: Some(user_agent),
         }
     }

@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::client_auth::Proof;
+use crate::client_hello::Ja4;
 pub(crate) use farewell::Farewell;
 pub(crate) use gate::Gate;
 pub(crate) use gauge::{Cut, Gauge};
@@ -70,6 +71,8 @@ pub(crate) struct Settled {
     pub(crate) version: &'static str,
     /// The certificate that the visitor showed, if the name asked for one.
     pub(crate) client: Option<Arc<Proof>>,
+    /// Which program made it; none if its ClientHello could not be read again.
+    pub(crate) ja4: Option<Ja4>,
 }
 
 impl Carrier {
@@ -78,6 +81,11 @@ impl Carrier {
     pub(crate) fn of(session: &Session) -> Option<&Arc<Self>> {
         let digest = session.digest()?.proxy_digest.as_ref()?;
         digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>()
+    }
+
+    /// The fingerprint of the program at the other end; none in the clear. Behind a proxy it is the proxy's.
+    pub(crate) fn ja4(&self) -> Option<&str> {
+        self.tls.as_ref()?.ja4.as_ref().map(Ja4::as_str)
     }
 
     /// The client's address; an IPv4 address in an IPv6 one counts as what it is. Whom a request is from says

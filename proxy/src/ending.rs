@@ -222,6 +222,7 @@ fn entry<'a>(outcome: &Outcome<'a>, context: &'a Context, facts: Facts, edge: &S
         protocol: asked.protocol,
         sni: tls.map(|tls| tls.sni.as_str()),
         tls_version: tls.map(|tls| tls.version),
+        ja4: tls.and_then(|tls| tls.ja4),
         user_agent: asked.user_agent,
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn inspect(arrival: &Arrival<'_>, host: &Host, engine: &dyn Engine) -
         query: arrival.head.uri.query(),
         headers: &arrival.head.headers,
         client: arrival.visitor.address,
+        ja4: arrival.connection.ja4(),
     };
     let verdict = engine.inspect(&request);
     if let Some(finding) = verdict.finding() {

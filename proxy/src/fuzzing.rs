@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::client_hello::{self, ClientHello};
 use crate::connection::gate::chunked::Chunks;
 use crate::connection::gate::head;
 use crate::connection::gate::scan::Scan;
@@ -43,6 +44,27 @@ pub fn http2_frames(bytes: &[u8]) {
     let (whole, pieces) = (guard::judge(rest, rest.len()), guard::judge(rest, usize::from(*size)));
     if whole != pieces {
         panic!("in one piece it is {whole:?}, in pieces {pieces:?}");
+    }
+}
+
+/// A ClientHello in its records: its fingerprint has its form, and does not hang on how the message was cut.
+pub fn client_hello(bytes: &[u8]) {
+    let Ok(Some(message)) = client_hello::message(bytes) else { return };
+    let Ok(hello) = ClientHello::parse(&message) else { return };
+    let ja4 = hello.ja4();
+    if ja4.as_str().len() != 36 || !ja4.as_str().is_ascii() {
+        panic!("{ja4:?} is no fingerprint");
+    }
+    let Ok(length) = u32::try_from(message.len()) else { return };
+    let [_, head @ ..] = length.to_be_bytes();
+    let whole: Vec<u8> = [1].into_iter().chain(head).chain(message.iter().copied()).collect();
+    let records = |piece: &[u8]| {
+        let length = u16::try_from(piece.len()).unwrap_or(0).to_be_bytes();
+        [&[22, 3, 3], length.as_slice(), piece].concat()
+    };
+    let again: Vec<u8> = whole.chunks(7).flat_map(records).collect();
+    if client_hello::fingerprint(&again) != Some(ja4) {
+        panic!("cut into other records, {ja4:?} is {:?}", client_hello::fingerprint(&again));
     }
 }
 

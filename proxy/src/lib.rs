@@ -10,6 +10,7 @@ mod acme;
 mod answer;
 mod backends;
 mod client_auth;
+mod client_hello;
 mod connection;
 mod context;
 mod drain;

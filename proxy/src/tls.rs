@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::client_auth::{ClientAuth, Proof};
+use crate::client_hello;
 use crate::connection::{Settled, Wire};
 use crate::sni::Certificates;
 use crate::state::State;
@@ -56,7 +57,8 @@ pub(crate) struct Greeting {
 ///
 /// # Errors
 /// [`HandshakeError::Failed`]; the visitor has got its alert.
-pub(crate) async fn greet(wire: Wire) -> Result<Greeting, HandshakeError> {
+pub(crate) async fn greet(mut wire: Wire) -> Result<Greeting, HandshakeError> {
+    wire.record();
     Ok(Greeting { start: LazyConfigAcceptor::new(Acceptor::default(), wire).await? })
 }
 
@@ -124,11 +126,12 @@ impl Tls {
             start.io.shutdown().await?;
             return Err(HandshakeError::NoAuthority(sni));
         };
+        let ja4 = client_hello::fingerprint(&start.io.recorded());
         let mut stream = start.into_stream(config).await?;
         let client = auth.map(|auth| prove(auth, &stream)).transpose()?;
         let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str());
         stream.get_mut().0.serve();
-        Ok(Secured { stream, settled: Settled { sni, version: version.unwrap_or("unknown"), client } })
+        Ok(Secured { stream, settled: Settled { sni, version: version.unwrap_or("unknown"), client, ja4 } })
     }
 
     fn known_name(&self, hello: &ClientHello<'_>, clock: &dyn Clock) -> Option<Host> {

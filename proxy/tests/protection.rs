@@ -156,3 +156,27 @@ async fn a_handshake_too_many_is_reset_before_it_costs_anything() {
     assert!(metrics.contains("stoa_connections_refused_total{reason=\"handshakes\"} 1"), "{metrics}");
     assert!(!metrics.contains("stoa_handshakes_total{"), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_client_hello_without_end_is_cut_off() {
+    let market = Market::open(&[]);
+    let mut stream = TcpStream::connect(market.visitors.https).await.unwrap();
+    // A ClientHello of 16 MiB, in full records of zeros.
+    let mut record = vec![22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff, 3, 3];
+    record.resize(5 + (16 << 10), 0);
+    stream.write_all(&record).await.unwrap();
+    record[5..11].fill(0);
+    for _ in 0..64 {
+        if stream.write_all(&record).await.is_err() {
+            break;
+        }
+    }
+    assert!(is_ended(stream).await);
+    testkit::wait::until("a failure", testkit::wait::LONG, async || {
+        let (_, metrics) = market.probe("/metrics").await;
+        anyhow::ensure!(metrics.contains("stoa_handshakes_total{result=\"failed\"} 1"), "{metrics}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}

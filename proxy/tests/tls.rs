@@ -122,3 +122,42 @@ async fn a_failed_handshake_is_counted_by_its_kind() {
         .unwrap();
     }
 }
+
+/// The fingerprint in the access log of the last request whose path is `path`.
+async fn logged_ja4(market: &Market, path: &str) -> String {
+    let line = market.logged(|line| line["path"] == *path).await;
+    line["ja4"].as_str().unwrap().to_owned()
+}
+
+/// Asks for `path` with the command-line client of OpenSSL.
+fn openssl(market: &Market, path: &str, arguments: &str) {
+    let script = format!(
+        "(printf 'GET {path} HTTP/1.0\\r\\nHost: {HOST}\\r\\n\\r\\n'; sleep 1) | \
+         openssl s_client -connect {} -servername {HOST} {arguments} 2>/dev/null",
+        market.visitors.https
+    );
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("HTTP/1.1 503"), "{output:?}");
+}
+
+#[tokio::test]
+async fn the_log_tells_programs_apart_by_their_client_hello() {
+    let market = Market::open(&[]);
+    for path in ["/curl1", "/curl2"] {
+        market.visitors.get(HOST, path).http2().send().await.unwrap();
+    }
+    market.visitors.get(HOST, "/curl3").args(["--tls-max", "1.2"]).send().await.unwrap();
+    openssl(&market, "/openssl1", "");
+    openssl(&market, "/openssl2", "");
+    openssl(&market, "/openssl3", "-sigalgs ECDSA+SHA256");
+    let curl = logged_ja4(&market, "/curl1").await;
+    assert!(curl.starts_with("t13d") && curl.len() == 36, "{curl}");
+    assert_eq!(&curl[8..10], "h2");
+    assert_eq!(logged_ja4(&market, "/curl2").await, curl);
+    let older = logged_ja4(&market, "/curl3").await;
+    assert!(older.starts_with("t12d") && older[8..10] == *"h2", "{older}");
+    let openssl = logged_ja4(&market, "/openssl1").await;
+    assert!(openssl.starts_with("t13d") && openssl[8..10] == *"00", "{openssl}");
+    assert_eq!(logged_ja4(&market, "/openssl2").await, openssl);
+    assert_ne!(logged_ja4(&market, "/openssl3").await, openssl);
+}

@@ -20,4 +20,7 @@ pub struct Request<'r> {
     pub headers: &'r HeaderMap,
     /// The visitor's address, not what a header claims it to be.
     pub client: IpAddr,
+    /// JA4 of the TLS client: which program speaks, e.g. `t13d1516h2_8daaf6152771_e5627efa2ab1`; none in the
+    /// clear. Behind a proxy that ends TLS it is the proxy's.
+    pub ja4: Option<&'r str>,
 }

@@ -14,6 +14,7 @@ fn inspect(engine: &dyn Engine, query: &str) -> Verdict {
         query: Some(query),
         headers: &HeaderMap::new(),
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ja4: None,
     })
 }
 

@@ -18,10 +18,13 @@ use tokio::time::Instant;
 
 use super::gauge::{Cut, Gauge};
 use super::pace::{Alarm, Pace, Rules};
+use crate::client_hello;
 use crate::settings::Deadlines;
 
 /// Writes are joined up to so many bytes: one full TLS record.
 const JOIN_BYTES: usize = 16 << 10;
+/// Room for the ClientHello of a browser.
+const HELLO_BYTES: usize = 2 << 10;
 /// A drained buffer of at most so many bytes is kept for the next response.
 const KEEP_BYTES: usize = 4 << 10;
 
@@ -38,6 +41,8 @@ pub(crate) struct Wire {
     /// For the pace alone: a read and a write may wait at the same time.
     write_alarm: Alarm,
     is_joining: bool,
+    /// What has come in of a ClientHello; none when nobody wants it.
+    hello: Option<Vec<u8>>,
     out: Vec<u8>,
     sent: usize,
 }
@@ -54,6 +59,7 @@ impl Wire {
             pace: Pace::new(Rules::new(deadlines)),
             write_alarm: Alarm::default(),
             is_joining: false,
+            hello: None,
             out: Vec::new(),
             sent: 0,
         }
@@ -68,6 +74,25 @@ impl Wire {
     /// Somebody else looks after what is due.
     pub(super) fn leave_reading(&mut self) {
         self.due = None;
+    }
+
+    /// From now on what comes in is kept too, up to [`client_hello::MOST_BYTES`], after which it is an error.
+    pub(crate) fn record(&mut self) {
+        self.hello = Some(Vec::with_capacity(HELLO_BYTES));
+    }
+
+    /// What came in since [`Self::record`].
+    pub(crate) fn recorded(&mut self) -> Vec<u8> {
+        self.hello.take().unwrap_or_default()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(hello) = &mut self.hello else { return Ok(()) };
+        if hello.len() + bytes.len() > client_hello::MOST_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello is too large"));
+        }
+        hello.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Ends the connection at once: nothing of it is left in the kernel.
@@ -149,8 +174,9 @@ impl AsyncRead for Wire {
         let before = buf.filled().len();
         match Pin::new(&mut self.tcp).poll_read(cx, buf) {
             Poll::Ready(result) => {
-                self.gauge.note_read(buf.filled().len() - before);
-                Poll::Ready(result)
+                let bytes = buf.filled().get(before..).unwrap_or_default();
+                self.gauge.note_read(bytes.len());
+                Poll::Ready(result.and_then(|()| self.keep(bytes)))
             }
             Poll::Pending => {
                 ready!(self.poll_overdue(cx));

@@ -10,6 +10,7 @@ use waf::{Engine, Finding, NoRules, RuleId, Verdict};
 
 use super::*;
 use crate::access_log::Log;
+use crate::client_hello::Ja4;
 use crate::connection::{Ends, Gauge, Settled};
 use crate::drain::Phase;
 use crate::front::Front;
@@ -48,7 +49,12 @@ pub(crate) fn connection(client: &str, sni: Option<&str>) -> Carrier {
     Carrier {
         id: 1,
         ends: Ends { peer: client, client, is_trusted: false },
-        tls: sni.map(|sni| Settled { sni: Host::parse(sni).unwrap(), version: "TLSv1_3", client: None }),
+        tls: sni.map(|sni| Settled {
+            sni: Host::parse(sni).unwrap(),
+            version: "TLSv1_3",
+            client: None,
+            ja4: None,
+        }),
         gauge: Arc::new(Gauge::default()),
     }
 }
@@ -164,6 +170,33 @@ impl Engine for BlockAll {
     fn inspect(&self, _: &waf::Request<'_>) -> Verdict {
         Verdict::Block(Finding { rule: RuleId(1), reason: Cow::Borrowed("a test") })
     }
+}
+
+/// Blocks one program.
+#[derive(Debug)]
+struct BlockProgram;
+
+impl Engine for BlockProgram {
+    fn inspect(&self, request: &waf::Request<'_>) -> Verdict {
+        match request.ja4 {
+            Some("t13d1516h2_8daaf6152771_e5627efa2ab1") => BlockAll.inspect(request),
+            _ => Verdict::Allow,
+        }
+    }
+}
+
+#[test]
+fn the_firewall_sees_which_program_speaks() {
+    let (state, tenant) = (state(), tenant());
+    put(&state, Object::Site(Box::new(site(tenant.id, &["a.test"]))));
+    put(&state, Object::Tenant(tenant));
+    let edge = edge(state, Arc::new(BlockProgram));
+    let mut connection = connection("192.0.2.1", Some("a.test"));
+    let head = request("GET", "/", "a.test");
+    assert!(walk(&edge, &head, &connection).is_ok());
+    let ja4 = Ja4::written(b"t13d1516h2_8daaf6152771_e5627efa2ab1");
+    connection.tls = connection.tls.map(|tls| Settled { ja4: Some(ja4), ..tls });
+    assert!(matches!(walk(&edge, &head, &connection), Err(Refusal::Blocked { .. })));
 }
 
 #[test]
