@@ -1,8 +1,11 @@
 //! Printing of answers: JSON as it came, or lines for people.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::request::Request;
+
+/// What a person looks for first, in this order; the rest follows by name.
+const FIRST: [&str; 7] = ["id", "name", "hostname", "names", "status", "next_action", "secret"];
 
 /// Prints an answer to standard output.
 pub(super) fn print(answer: &Value, request: &Request, json: bool) {
@@ -40,8 +43,8 @@ fn table(rows: &[Value], columns: &[&str]) -> String {
 fn fields(value: &Value, depth: usize) -> String {
     let indent = "  ".repeat(depth);
     match value {
-        Value::Object(object) => object
-            .iter()
+        Value::Object(object) => first_things_first(object)
+            .into_iter()
             .filter(|(_, value)| !value.is_null())
             .map(|(name, value)| match value {
                 Value::Object(_) => format!("{indent}{name}:\n{}", fields(value, depth + 1)),
@@ -57,6 +60,13 @@ fn fields(value: &Value, depth: usize) -> String {
             .collect(),
         _ => format!("{indent}{}\n", plain(value)),
     }
+}
+
+fn first_things_first(object: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut members: Vec<_> = object.iter().collect();
+    let rank = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+    members.sort_by_key(|(name, _)| rank(name));
+    members
 }
 
 fn plain(value: &Value) -> String {
@@ -84,5 +94,11 @@ mod tests {
     fn one_thing_is_a_line_a_field() {
         let thing = json!({"id": "a_1", "next": {"who": "you"}, "none": null});
         assert_eq!(fields(&thing, 0), "id: a_1\nnext:\n  who: you\n");
+    }
+
+    #[test]
+    fn what_is_the_matter_stands_before_the_details() {
+        let thing = json!({"checks": 3, "hostname": "a.test", "next_action": "wait", "status": "pending"});
+        assert_eq!(fields(&thing, 0), "hostname: a.test\nstatus: pending\nnext_action: wait\nchecks: 3\n");
     }
 }
