@@ -6,7 +6,7 @@
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -157,7 +157,7 @@ fn check(name: &str, text: &str) -> Result<(), HostError> {
         check_label(label, text)?;
     }
     let last = name.rsplit('.').next().unwrap_or_default();
-    if name.parse::<Ipv4Addr>().is_ok() || last.bytes().all(|byte| byte.is_ascii_digit()) {
+    if is_number(last) {
         return Err(HostError::IpAddress(text.to_owned()));
     }
     let has_a_label = name.split('.').any(|label| label.starts_with("xn--"));
@@ -165,6 +165,14 @@ fn check(name: &str, text: &str) -> Result<(), HostError> {
         return Err(HostError::Character(text.to_owned()));
     }
     Ok(())
+}
+
+/// Whether readers take a name whose last label this is for an IPv4 address (WHATWG URL §3.5, "ends in a number").
+fn is_number(label: &str) -> bool {
+    match label.strip_prefix("0x") {
+        Some(hex) => hex.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => label.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 fn check_label(label: &str, text: &str) -> Result<(), HostError> {

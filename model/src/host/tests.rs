@@ -37,7 +37,7 @@ fn each_fault_has_its_name() {
     {
         assert_eq!(parsed(bad), Err(HostError::Character(bad.to_owned())));
     }
-    for ip in ["127.0.0.1", "1.2.3", "0x7f.1"] {
+    for ip in ["127.0.0.1", "1.2.3", "0x7f.1", "0x7f000001", "127.0.0.0x1", "a.0x"] {
         assert_eq!(parsed(ip), Err(HostError::IpAddress(ip.to_owned())));
     }
 }
