@@ -87,12 +87,25 @@ impl<'t> Faults<'t> {
             .into_iter()
             .map(|(span, message)| {
                 let position = span.map(|span| position(self.text, span.start));
-                ConfigError { position, message }
+                ConfigError { position, message: one_line(&message) }
             })
             .collect();
         errors.sort_by_key(|error| error.position);
         ConfigErrors { file, errors }
     }
+}
+
+/// The same without line ends and what else commands a terminal: a message may quote the file.
+fn one_line(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    for char in message.chars() {
+        if char.is_control() {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
 }
 
 fn position(text: &str, offset: usize) -> Position {
@@ -112,6 +125,14 @@ mod tests {
     fn columns_count_characters() {
         assert_eq!(position("a\né = 1", 5), Position { line: 2, column: 3 });
         assert_eq!(position("", 9), Position { line: 1, column: 1 });
+    }
+
+    #[test]
+    fn a_quoted_value_can_neither_begin_a_line_nor_command_a_terminal() {
+        let mut faults = Faults::new("");
+        faults.missing("unknown key `a\n\u{1b}[2Jb`");
+        let text = faults.finish(None, ()).map_err(|errors| errors.to_string());
+        assert_eq!(text, Err("configuration: unknown key `a\\n\\u{1b}[2Jb`".to_owned()));
     }
 
     #[test]
