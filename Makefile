@@ -1,7 +1,8 @@
-.PHONY: run test check bench load
+.PHONY: run test check bench load fuzz
 
 run: ; scripts/install-packages cmake g++ && cargo run --release -- up
 test: ; scripts/test
 check: ; cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
 bench: ; cargo bench --package benches
 load: ; scripts/load
+fuzz: ; scripts/fuzz

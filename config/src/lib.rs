@@ -15,6 +15,8 @@ mod edge;
 pub mod environment;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod later;
 mod listeners;
 mod local_ca;

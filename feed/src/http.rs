@@ -123,10 +123,7 @@ impl Origin for HttpOrigin {
             .append_pair("after", &after.to_string())
             .append_pair("wait_ms", &wait.as_millis().to_string());
         let request = self.client.get(url).timeout(wait.saturating_add(ANSWER));
-        let body = self.send(request).await?;
-        serde_json::from_slice(&body).map_err(|error| {
-            OriginError::Unavailable(format!("the answer to /v1/edge/changes is not understood: {error}"))
-        })
+        decode_changes(&self.send(request).await?)
     }
 
     /// A refused key is "out of reach" here: once an operator has put the key right, the batch can be taken.
@@ -138,6 +135,13 @@ impl Origin for HttpOrigin {
     async fn report(&self, report: &EdgeReport) -> Result<(), OriginError> {
         Ok(self.post("/v1/edge/report", report).await?)
     }
+}
+
+/// The answer to `/v1/edge/changes`.
+pub(crate) fn decode_changes(body: &[u8]) -> Result<Batch, OriginError> {
+    serde_json::from_slice(body).map_err(|error| {
+        OriginError::Unavailable(format!("the answer to /v1/edge/changes is not understood: {error}"))
+    })
 }
 
 fn parse_base(text: &str) -> Result<Url, HttpOriginError> {

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use crate::disk::{self, DiskError};
 
 pub(crate) mod frame;
+mod fuzzing;
+
+pub(crate) use fuzzing::check_walk;
 
 /// Bytes of the head that are the caller's.
 pub(crate) const CALLER_BYTES: usize = 48;
@@ -148,35 +151,16 @@ impl Journal {
     /// a record by saying what is wrong with it.
     pub(crate) fn scan(
         &mut self,
-        mut visit: impl FnMut(Place, &[u8]) -> Result<(), String>,
+        visit: impl FnMut(Place, &[u8]) -> Result<(), String>,
     ) -> Result<Ending, DiskError> {
-        let path = self.path.clone();
-        let failed = || DiskError::io("read", &path);
+        let failed = || DiskError::io("read", &self.path);
         let length = self.file.metadata().map_err(failed())?.len();
         let mut file = &self.file;
         file.seek(SeekFrom::Start(FIRST)).map_err(failed())?;
         let mut reader = BufReader::with_capacity(1 << 18, file);
-        (self.end, self.count) = (FIRST, 0);
-        let mut body = Vec::new();
-        loop {
-            let left = length.saturating_sub(self.end);
-            if left == 0 {
-                return Ok(Ending::Whole);
-            }
-            let step = read_record(&mut reader, self.count, left, &mut body);
-            match step.map_err(failed())? {
-                Step::Torn => return Ok(Ending::Torn),
-                Step::Damaged => return Ok(Ending::Damaged(format!("byte {} is damaged", self.end))),
-                Step::Record(length) => {
-                    let place = Place { at: self.end, number: self.count, body: length };
-                    if let Err(reason) = visit(place, &body) {
-                        return Ok(Ending::Damaged(format!("the record at byte {}: {reason}", self.end)));
-                    }
-                    self.end += place.bytes();
-                    self.count += 1;
-                }
-            }
-        }
+        let walked = walk(&mut reader, length, visit).map_err(failed())?;
+        (self.end, self.count) = (walked.end, walked.count);
+        Ok(walked.ending)
     }
 
     /// Cuts off everything after the last good record.
@@ -272,6 +256,44 @@ impl Journal {
         head.extend_from_slice(&frame::sum(&[&head]).to_le_bytes());
         self.file.write_all_at(&head, 0).map_err(DiskError::io("write", &self.path))
     }
+}
+
+/// What a walk over the records of a file found.
+struct Walked {
+    /// First byte after the last good record.
+    end: u64,
+    /// How many good records there are.
+    count: u64,
+    ending: Ending,
+}
+
+/// Reads records, from the first on, out of a file of `length` bytes whose head was read already.
+fn walk(
+    reader: &mut impl BufRead,
+    length: u64,
+    mut visit: impl FnMut(Place, &[u8]) -> Result<(), String>,
+) -> io::Result<Walked> {
+    let (mut end, mut count) = (FIRST, 0);
+    let mut body = Vec::new();
+    let ending = loop {
+        let left = length.saturating_sub(end);
+        if left == 0 {
+            break Ending::Whole;
+        }
+        match read_record(reader, count, left, &mut body)? {
+            Step::Torn => break Ending::Torn,
+            Step::Damaged => break Ending::Damaged(format!("byte {end} is damaged")),
+            Step::Record(length) => {
+                let place = Place { at: end, number: count, body: length };
+                if let Err(reason) = visit(place, &body) {
+                    break Ending::Damaged(format!("the record at byte {end}: {reason}"));
+                }
+                end += place.bytes();
+                count += 1;
+            }
+        }
+    };
+    Ok(Walked { end, count, ending })
 }
 
 enum Step {

@@ -8,6 +8,8 @@ mod backoff;
 pub mod disk;
 pub mod edge_id;
 pub mod follower;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 mod journal;
 pub mod replica;

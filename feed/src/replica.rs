@@ -21,6 +21,7 @@ use crate::journal::{CALLER_BYTES, Ending, Found, Journal, Magic, Place};
 
 mod entry;
 
+pub(crate) use entry::check_decode;
 use entry::{Cipher, Entry, Mark};
 
 const MAGIC: Magic = *b"STOAREPL";

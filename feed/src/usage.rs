@@ -32,6 +32,7 @@ mod sender;
 
 pub use adopt::{ClaimError, JOURNALS, adopt, claim};
 use queue::Queue;
+pub(crate) use record::check_decode;
 
 /// The journal may grow to this many bytes: some 600,000 rows.
 pub const CAP_BYTES: u64 = 128 << 20;

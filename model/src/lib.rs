@@ -13,6 +13,8 @@ pub mod clock;
 pub mod csp;
 pub mod domain;
 pub mod edge;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod id;
 pub mod limits;

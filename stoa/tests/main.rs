@@ -2,3 +2,4 @@
 #![expect(clippy::expect_used, reason = "a failing set-up should stop the test")]
 
 mod architecture;
+mod fuzz_corpus;

@@ -110,6 +110,17 @@ fn decode(text: &[u8]) -> Result<Entry, String> {
     serde_json::from_slice(text).map_err(|error| format!("it is not understood: {error}"))
 }
 
+/// For [`crate::fuzzing`]: what decodes is encoded and decodes to the same.
+pub(crate) fn check_decode(text: &[u8]) {
+    let Ok(entry) = decode(text) else { return };
+    let written = match &entry {
+        Entry::Change(change) => serde_json::to_vec(&EntryRef::Change(change)),
+        Entry::Mark(mark) => serde_json::to_vec(&EntryRef::Mark(mark)),
+    };
+    let read = written.map_err(|error| error.to_string()).and_then(|written| decode(&written));
+    assert_eq!(read, Ok(entry), "a record changed on its way to the disk and back");
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -24,6 +24,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, String> {
     serde_json::from_slice(bytes).map_err(|error| format!("it is not understood: {error}"))
 }
 
+/// For [`crate::fuzzing`]: what decodes is encoded and decodes to the same.
+pub(crate) fn check_decode(bytes: &[u8]) {
+    let Ok(record) = decode(bytes) else { return };
+    let written = serde_json::to_vec(&record).map_err(|error| error.to_string());
+    assert_eq!(written.and_then(|written| decode(&written)), Ok(record), "a record changed on its way");
+}
+
 /// The journal's head: the next number.
 pub(super) fn head(next: u64) -> [u8; CALLER_BYTES] {
     let mut head = [0; CALLER_BYTES];
