@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::acme::HttpChallenge;
+use model::acme::Challenge;
 use model::certificate::{Certificate, CertificateSource};
 use model::chain::Inspected;
 use model::domain::Routing;
@@ -247,7 +247,7 @@ impl Journal for Memory<'_> {
         self.patch(OrderPatch { order_url: Some(None), key: Some(None), ..OrderPatch::default() }).await
     }
 
-    async fn put_challenge(&mut self, challenge: &HttpChallenge) -> Result<(), AcmeError> {
+    async fn put_challenge(&mut self, challenge: &Challenge) -> Result<(), AcmeError> {
         self.put.push(challenge.token.clone());
         Ok(self.work.store.put_challenge(challenge).await?)
     }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::acme::ChallengeKind;
+
 use crate::CertdError;
 use crate::local_ca::LEAF_LIFETIME;
 
@@ -47,6 +49,8 @@ pub struct Acme {
     pub ca_file: Option<PathBuf>,
     /// `mailto:…` of the operator.
     pub contact: Option<String>,
+    /// How names are proved to it.
+    pub challenge: ChallengeKind,
 }
 
 impl Acme {
@@ -76,7 +80,12 @@ mod tests {
     use super::*;
 
     fn checked(directory: &str, contact: &str) -> String {
-        let acme = Acme { directory: directory.to_owned(), ca_file: None, contact: Some(contact.to_owned()) };
+        let acme = Acme {
+            directory: directory.to_owned(),
+            ca_file: None,
+            contact: Some(contact.to_owned()),
+            challenge: ChallengeKind::Http01,
+        };
         acme.check().map_or_else(|error| error.to_string(), |()| "sound".to_owned())
     }
 

@@ -74,6 +74,7 @@ impl Rig {
             directory: self.pebble.directory_url.clone(),
             ca_file: Some(self.pebble.ca_file.clone()),
             contact: Some("mailto:ops@example.com".to_owned()),
+            challenge: model::acme::ChallengeKind::Http01,
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use model::acme::ChallengeKind;
 use url::Url;
 
 use crate::document::Section;
 use crate::error::Faults;
 use crate::file;
 
-pub(crate) const KEYS: [&str; 3] = ["directory", "ca_file", "contact"];
+pub(crate) const KEYS: [&str; 4] = ["directory", "ca_file", "contact", "challenge"];
 
 /// An ACME authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Acme {
     pub ca_file: Option<PathBuf>,
     /// `mailto:…` of the operator.
     pub contact: Option<String>,
+    /// How names are proved: over cleartext (http-01, the default) or in a handshake (tls-alpn-01).
+    pub challenge: ChallengeKind,
 }
 
 /// The section; none if the file has none, and then certificates come from the local authority.
@@ -31,6 +34,7 @@ pub(crate) fn read(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Acm
         directory: directory(section, faults).unwrap_or_default(),
         ca_file: file::certificates(section, "ca_file", faults),
         contact: contact(section, faults),
+        challenge: challenge(section, faults),
     };
     Some(acme)
 }
@@ -43,6 +47,18 @@ fn directory(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<String> {
         faults.at(text.span, format!("`acme.directory` is `{}`: write an https:// address", text.value));
     }
     Some(text.value.to_owned())
+}
+
+fn challenge(section: &Section<'_>, faults: &mut Faults<'_>) -> ChallengeKind {
+    let Some(text) = section.text("challenge", faults) else { return ChallengeKind::default() };
+    match text.value {
+        "http-01" => ChallengeKind::Http01,
+        "tls-alpn-01" => ChallengeKind::TlsAlpn01,
+        other => {
+            faults.at(text.span, format!("`acme.challenge` is `{other}`: write http-01 or tls-alpn-01"));
+            ChallengeKind::default()
+        }
+    }
 }
 
 fn contact(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<String> {

@@ -9,6 +9,7 @@ use crate::error::{ConfigError, ConfigErrors, Faults};
 use crate::listeners::Claims;
 use crate::{Acme, Api, Control, Dns, Edge, LocalCa, Log, Store};
 use crate::{acme, api, control, dns, edge, file, later, local_ca, log, store};
+use model::acme::ChallengeKind;
 
 /// The tables and keys at the top of the file.
 const KEYS: [&str; 9] = ["data", "edge", "api", "store", "acme", "dns", "control", "local_ca", "log"];
@@ -141,7 +142,8 @@ fn check_listeners(settings: &Settings, edge: &Section<'_>, api: &Section<'_>, f
 
 /// Challenges of the kind http-01 come in the clear (RFC 8555 §8.3).
 fn check_acme(settings: &Settings, edge: &Section<'_>, faults: &mut Faults<'_>) {
-    if let (Some(_), [], Some(span)) = (&settings.acme, settings.edge.http.as_slice(), edge.span_of("http")) {
+    let acme = settings.acme.as_ref().filter(|acme| acme.challenge == ChallengeKind::Http01);
+    if let (Some(_), [], Some(span)) = (acme, settings.edge.http.as_slice(), edge.span_of("http")) {
         faults.at(
             span,
             "`edge.http` is empty, but [acme] needs it: the authority asks for its proof on port 80",

@@ -9,6 +9,7 @@ use testkit::edge::Edge;
 use testkit::marketplace::{App, Domain, Tenant};
 use testkit::origin::Origin;
 use testkit::pebble::{Options, Pebble};
+use testkit::ports::Port;
 use testkit::stoa::{Ports, Stoa};
 use testkit::wait;
 
@@ -53,11 +54,22 @@ pub(crate) struct Acme {
 impl Acme {
     /// Starts everything. Certificates are valid for so many seconds; none: for years.
     pub(crate) async fn start(validity_seconds: Option<u64>) -> Result<(Self, WithApp)> {
+        Self::proved_by("http-01", validity_seconds).await
+    }
+
+    /// The same; names are proved by this kind of challenge, and the other way is closed.
+    pub(crate) async fn proved_by(kind: &str, validity_seconds: Option<u64>) -> Result<(Self, WithApp)> {
         let (dns, ports) = (ChallTestSrv::start().await?, Ports::lease()?);
         let (http_port, resolver) = (ports.http.number(), Some(dns.resolver()));
-        let pebble =
-            Pebble::start(Options { http_port, resolver, validity_seconds, ..Options::default() }).await?;
+        let closed = Port::lease()?.number();
+        let (http_port, tls_port) = match kind {
+            "tls-alpn-01" => (closed, Some(ports.https.number())),
+            _ => (http_port, None),
+        };
+        let options = Options { http_port, tls_port, resolver, validity_seconds, ..Options::default() };
+        let pebble = Pebble::start(options).await?;
         let config = acme_config(&pebble.directory_url, &pebble.ca_file, &dns);
+        let config = config.replace("[acme]\n", &format!("[acme]\nchallenge = {kind:?}\n"));
         let stoa = Stoa::builder().ports(ports).config(&config).start().await?;
         let dir = tempfile::tempdir()?;
         std::fs::write(dir.path().join("roots.pem"), pebble.roots_pem().await?)?;

@@ -30,6 +30,18 @@ async fn a_domain_is_live_soon_after_its_one_record_appears() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_domain_is_proved_on_the_port_of_https_where_the_other_is_closed() -> Result<()> {
+    let (acme, WithApp { stoa, app, origin: _origin, .. }) = &Acme::proved_by("tls-alpn-01", None).await?;
+    let domain = app.domain("shop.example.test").await?;
+    connect(&acme.dns, &domain).await?;
+    domain.until("live", BOUND).await?;
+    let edge = acme.edge(stoa);
+    let settled = edge.tls()?.handshake(edge.https, "shop.example.test").await?;
+    assert!(settled.issuer()?.contains("Pebble"), "{}", settled.issuer()?);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_domain_that_points_elsewhere_says_what_is_in_the_way() -> Result<()> {
     let (acme, WithApp { stoa: _stoa, app, origin: _origin, .. }) = &Acme::start(None).await?;
     acme.dns.add_a("old.example.test", [192, 0, 2, 1].into()).await?;

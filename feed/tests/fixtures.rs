@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use feed::{ApplyError, Origin, OriginError, Sink};
 use model::Timestamp;
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 use model::change::{Batch, Change, Lineage, Object, ObjectId, Revision};
 use model::edge::EdgeReport;
 use model::usage::{Counters, UsageBatch, UsageKey};
@@ -20,7 +20,8 @@ pub(crate) fn id(n: u8) -> ObjectId {
 
 /// The `n`-th object with some content.
 pub(crate) fn object(n: u8, content: &str) -> Object {
-    Object::Challenge(HttpChallenge {
+    Object::Challenge(Challenge {
+        kind: ChallengeKind::Http01,
         token: token(n),
         host: model::Host::parse("a.example").unwrap(),
         key_authorization: content.to_owned(),

@@ -1,4 +1,4 @@
-//! An http-01 challenge as edges answer it (RFC 8555 §8.3).
+//! A challenge as edges answer it: http-01 (RFC 8555 §8.3) or tls-alpn-01 (RFC 8737).
 
 use std::fmt;
 
@@ -64,14 +64,29 @@ impl From<Token> for String {
     }
 }
 
+/// How a name is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum ChallengeKind {
+    /// A text on port 80 (RFC 8555 §8.3).
+    #[default]
+    #[serde(rename = "http-01")]
+    Http01,
+    /// A certificate on port 443 (RFC 8737).
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+}
+
 /// One answer that an edge holds ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpChallenge {
-    /// Last part of the path.
+pub struct Challenge {
+    /// What the authority asks for.
+    #[serde(default)]
+    pub kind: ChallengeKind,
+    /// Names the challenge; with http-01 the last part of the path.
     pub token: Token,
     /// The name being proved.
     pub host: Host,
-    /// Body of the answer: `token.thumbprint`.
+    /// `token.thumbprint`: the body of an http-01 answer; its SHA-256 stands in a tls-alpn-01 certificate.
     pub key_authorization: String,
     /// When the answer may be forgotten.
     pub expires_at: Timestamp,

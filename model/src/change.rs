@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::acme::{HttpChallenge, Token};
+use crate::acme::{Challenge, Token};
 use crate::certificate::Certificate;
 use crate::id::{AppId, CertificateId, TenantId, TicketKeyId};
 use crate::site::Site;
@@ -58,7 +58,7 @@ pub enum Object {
     /// A certificate.
     Certificate(Certificate),
     /// An http-01 answer.
-    Challenge(HttpChallenge),
+    Challenge(Challenge),
     /// A key of TLS session tickets.
     TicketKey(TicketKey),
 }

@@ -35,9 +35,13 @@ pub(crate) async fn perform(edge: &Shared, wire: Wire, client: SocketAddr) -> Op
     let accepted = timeout(deadlines.handshake, edge.tls.accept(greeting, &*edge.state.clock)).await;
     drop(place);
     match accepted {
-        Ok(Ok(secured)) => {
+        Ok(Ok(Some(secured))) => {
             metrics.count_handshake(Handshake::Ok);
             Some(secured)
+        }
+        Ok(Ok(None)) => {
+            metrics.count_handshake(Handshake::AcmeChallenge);
+            None
         }
         Ok(Err(error)) => failed(edge, client, kind(&error), Some(&error)),
         Err(_) => failed(edge, client, Handshake::TimedOut, None),

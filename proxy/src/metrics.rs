@@ -64,11 +64,13 @@ pub(crate) enum Handshake {
     UnknownName,
     /// The name asks for a client certificate, and none that counts was shown.
     ClientCertificate,
+    /// An authority has seen the proof of a name (tls-alpn-01).
+    AcmeChallenge,
 }
 
 impl Handshake {
     /// Each of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Ok,
         Self::Failed,
         Self::Gone,
@@ -79,6 +81,7 @@ impl Handshake {
         Self::TimedOut,
         Self::UnknownName,
         Self::ClientCertificate,
+        Self::AcmeChallenge,
     ];
     /// How many there are.
     pub(crate) const KINDS: usize = Self::ALL.len();
@@ -96,6 +99,7 @@ impl Handshake {
             Self::TimedOut => "timed_out",
             Self::UnknownName => "unknown_name",
             Self::ClientCertificate => "client_certificate",
+            Self::AcmeChallenge => "acme_challenge",
         }
     }
 }

@@ -14,7 +14,7 @@ use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 use feed::{ApplyError, Sink};
 use foldhash::fast::RandomState;
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 use model::change::{Change, Object, ObjectId};
 use model::id::{AppId, TenantId};
 use model::seal::SealingKey;
@@ -24,6 +24,7 @@ use model::{Clock, Host};
 use ratelimit::{Gcra, Stopwatch, VisitorTable};
 use rustls::crypto::aws_lc_rs;
 
+use crate::acme::alpn::AlpnChallenges;
 use crate::backends::{Pool, PoolSettings, Pools};
 use crate::client_auth::ClientAuth;
 use crate::drain::{Course, Phase};
@@ -53,7 +54,9 @@ pub struct State {
     hosts: DashMap<Host, Route, RandomState>,
     apps: DashMap<AppId, Arc<SiteEntry>, RandomState>,
     tenants: DashMap<TenantId, Arc<TenantEntry>, RandomState>,
-    challenges: DashMap<Token, Arc<HttpChallenge>, RandomState>,
+    challenges: DashMap<Token, Arc<Challenge>, RandomState>,
+    /// Those of them that are answered in a handshake.
+    pub(crate) alpn_challenges: AlpnChallenges,
     revision: AtomicU64,
     is_feed_connected: AtomicBool,
     /// Changes are taken one at a time.
@@ -130,6 +133,7 @@ impl State {
             apps: DashMap::default(),
             tenants: DashMap::default(),
             challenges: DashMap::default(),
+            alpn_challenges: AlpnChallenges::default(),
             revision: AtomicU64::new(0),
             is_feed_connected: AtomicBool::new(false),
             applying: Mutex::new(()),
@@ -202,15 +206,21 @@ impl State {
         self.hosts.contains_key(host)
     }
 
-    /// The http-01 answer for `token`.
-    pub(crate) fn challenge(&self, token: &str) -> Option<Arc<HttpChallenge>> {
+    /// The challenge of `token`.
+    pub(crate) fn challenge(&self, token: &str) -> Option<Arc<Challenge>> {
         self.challenges.get(token).map(|challenge| Arc::clone(&challenge))
     }
 
-    /// Forgets http-01 answers that are past their end, in case the feed never takes them away.
+    /// Forgets challenges that are past their end, in case the feed never takes them away.
     pub(crate) fn drop_expired_challenges(&self) {
         let now = self.clock.now();
-        self.challenges.retain(|_, challenge| challenge.expires_at > now);
+        self.challenges.retain(|_, challenge| {
+            let is_held = challenge.expires_at > now;
+            if !is_held {
+                self.alpn_challenges.remove(challenge);
+            }
+            is_held
+        });
     }
 
     fn put(&self, object: &Object) -> Result<(), String> {
@@ -223,7 +233,11 @@ impl State {
                 self.certificates.put(certificate).map_err(|error| error.to_string())?;
             }
             Object::Challenge(challenge) => {
-                self.challenges.insert(challenge.token.clone(), Arc::new(challenge.clone()));
+                let challenge = Arc::new(challenge.clone());
+                if challenge.kind == ChallengeKind::TlsAlpn01 {
+                    self.alpn_challenges.put(&challenge);
+                }
+                self.challenges.insert(challenge.token.clone(), challenge);
             }
             Object::TicketKey(key) => self.tickets.put(key).map_err(|error| error.to_string())?,
         }
@@ -266,7 +280,11 @@ impl State {
             ObjectId::Tenant(id) => self.remove_tenant(*id),
             ObjectId::Site(app) => self.remove_site(*app),
             ObjectId::Certificate(id) => self.certificates.remove(*id),
-            ObjectId::Challenge(token) => drop(self.challenges.remove(token)),
+            ObjectId::Challenge(token) => {
+                if let Some((_, challenge)) = self.challenges.remove(token) {
+                    self.alpn_challenges.remove(&challenge);
+                }
+            }
             ObjectId::TicketKey(id) => self.tickets.remove(*id),
         }
     }

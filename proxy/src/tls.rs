@@ -20,6 +20,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
+use crate::acme::alpn;
 use crate::client_auth::{ClientAuth, Proof};
 use crate::client_hello;
 use crate::connection::{Settled, Wire};
@@ -103,7 +104,8 @@ impl Tls {
         Ok(Self { state: Arc::clone(state), provider, open: Offers::of(config) })
     }
 
-    /// Performs the rest of a handshake. Set a deadline around it.
+    /// Performs the rest of a handshake; none if it was a challenge of an authority, which has been answered.
+    /// Set a deadline around it.
     ///
     /// # Errors
     /// [`HandshakeError`]; the visitor has got its alert.
@@ -111,9 +113,14 @@ impl Tls {
         &self,
         greeting: Greeting,
         clock: &dyn Clock,
-    ) -> Result<Secured, HandshakeError> {
+    ) -> Result<Option<Secured>, HandshakeError> {
         let Greeting { mut start } = greeting;
         let hello = start.client_hello();
+        if let Some(config) = self.challenge(&hello, clock) {
+            let mut stream = start.into_stream(config).await?;
+            stream.shutdown().await?;
+            return Ok(None);
+        }
         let Some(sni) = self.known_name(&hello, clock) else {
             let name = hello.server_name().map(str::to_owned);
             start.io.write_all(&UNRECOGNIZED_NAME).await?;
@@ -131,7 +138,17 @@ impl Tls {
         let client = auth.map(|auth| prove(auth, &stream)).transpose()?;
         let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str());
         stream.get_mut().0.serve();
-        Ok(Secured { stream, settled: Settled { sni, version: version.unwrap_or("unknown"), client, ja4 } })
+        let settled = Settled { sni, version: version.unwrap_or("unknown"), client, ja4 };
+        Ok(Some(Secured { stream, settled }))
+    }
+
+    /// The answer to an authority that asks for the proof of a name that is being proved (RFC 8737).
+    fn challenge(&self, hello: &ClientHello<'_>, clock: &dyn Clock) -> Option<Arc<ServerConfig>> {
+        if !alpn::is_asked(hello) {
+            return None;
+        }
+        let name = model::host::normalise(hello.server_name()?).ok()?;
+        self.state.alpn_challenges.find(&name, clock.now())?.config(&self.provider)
     }
 
     fn known_name(&self, hello: &ClientHello<'_>, clock: &dyn Clock) -> Option<Host> {

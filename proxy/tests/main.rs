@@ -1,6 +1,7 @@
 //! A real edge on loopback, its memory filled by hand, in front of real origins.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing set-up should stop the test")]
 
+mod alpn_challenge;
 mod balancing;
 mod client_auth;
 mod corpus;

@@ -1,7 +1,7 @@
 //! Every "no" that a visitor can meet, as it looks on the wire.
 
 use model::Host;
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 use model::change::Object;
 use model::limits::Rate;
 use model::tenant::Standing;
@@ -100,7 +100,8 @@ async fn until(market: &Market, status: u16, code: &str) {
 #[tokio::test]
 async fn a_challenge_is_answered_on_every_listener() {
     let market = Market::open(&[]);
-    market.put(Object::Challenge(HttpChallenge {
+    market.put(Object::Challenge(Challenge {
+        kind: ChallengeKind::Http01,
         token: Token::parse("token").unwrap(),
         host: Host::parse("new.test").unwrap(),
         key_authorization: "token.print".to_owned(),

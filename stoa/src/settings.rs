@@ -56,6 +56,7 @@ pub(crate) fn certd(settings: &Settings, probe: Option<SocketAddr>) -> certd::Se
             directory: acme.directory.clone(),
             ca_file: acme.ca_file.clone(),
             contact: acme.contact.clone(),
+            challenge: acme.challenge,
         }),
         resolvers: settings.dns.resolvers.clone(),
         probe,

@@ -1,6 +1,6 @@
-//! Answers to http-01 challenges, as long as an authority may ask for them.
+//! Answers to challenges, as long as an authority may ask for them.
 
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, Token};
 use model::change::ObjectId;
 use serde_json::json;
 use sqlx::any::AnyRow;
@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use crate::Store;
 use crate::caller::Actor;
 use crate::error::{Result, StoreError};
-use crate::row::Columns as _;
+use crate::row::{Columns as _, to_word};
 use crate::write::{Event, Shape, Write};
 
 impl Store {
@@ -16,17 +16,18 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn put_challenge(&self, challenge: &HttpChallenge) -> Result<()> {
+    pub async fn put_challenge(&self, challenge: &Challenge) -> Result<()> {
         let mut write = self.write(&Actor::system("certd")).await?;
         sqlx::query(
-            "INSERT INTO challenges (token, host, key_authorization, expires_at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (token) DO UPDATE SET host = excluded.host,
+            "INSERT INTO challenges (token, host, key_authorization, expires_at, kind) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (token) DO UPDATE SET kind = excluded.kind, host = excluded.host,
              key_authorization = excluded.key_authorization, expires_at = excluded.expires_at",
         )
         .bind(challenge.token.as_str())
         .bind(challenge.host.as_str())
         .bind(&challenge.key_authorization)
         .bind(challenge.expires_at.unix_millis())
+        .bind(to_word(&challenge.kind)?)
         .execute(write.connection())
         .await?;
         write.point(&ObjectId::Challenge(challenge.token.clone()), Shape::Present).await?;
@@ -72,8 +73,9 @@ fn token(row: &AnyRow) -> Result<Token> {
     Token::parse(&row.text("token")?).map_err(|error| StoreError::corrupt(error.to_string()))
 }
 
-pub(crate) fn read(row: &AnyRow) -> Result<HttpChallenge> {
-    Ok(HttpChallenge {
+pub(crate) fn read(row: &AnyRow) -> Result<Challenge> {
+    Ok(Challenge {
+        kind: row.word("kind")?,
         token: token(row)?,
         host: row.parsed("host")?,
         key_authorization: row.text("key_authorization")?,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 use model::change::{Lineage, Object, ObjectId, Revision};
 use store::Access;
 
@@ -118,13 +118,14 @@ async fn who_was_away_for_a_purge_begins_anew_and_gets_through(bench: Bench) {
 }
 
 async fn a_challenge_is_there_until_it_is_dropped_or_past(bench: Bench) {
-    let challenge = |token: &str| HttpChallenge {
+    let challenge = |token: &str| Challenge {
+        kind: ChallengeKind::Http01,
         token: Token::parse(token).unwrap(),
         host: host("a.example.com"),
         key_authorization: format!("{token}.thumbprint"),
         expires_at: bench.now().plus(HOUR),
     };
-    let there = async || -> Vec<HttpChallenge> {
+    let there = async || -> Vec<Challenge> {
         let batch = bench.store.changes(&NO_LINEAGE, Revision(0), 100).await.unwrap();
         let object = |object| if let Object::Challenge(challenge) = object { Some(challenge) } else { None };
         batch.changes.into_iter().filter_map(|change| change.object.and_then(object)).collect()
@@ -140,7 +141,7 @@ async fn a_challenge_is_there_until_it_is_dropped_or_past(bench: Bench) {
     assert_eq!(there().await, [two]);
     bench.clock.advance(HOUR);
     assert!(there().await.is_empty());
-    let three = HttpChallenge { expires_at: bench.now().plus(HOUR), ..challenge("three") };
+    let three = Challenge { expires_at: bench.now().plus(HOUR), ..challenge("three") };
     bench.store.put_challenge(&three).await.unwrap();
     assert_eq!(bench.count("SELECT COUNT(*) FROM challenges").await, 1);
 }

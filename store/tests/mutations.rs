@@ -1,7 +1,7 @@
 //! One change, one transaction: every method that changes something leaves exactly one audit event, and
 //! exactly the revisions that edges must hear of.
 
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 use model::tenant::Slug;
 use store::{
     Access, AccountRecord, AppPatch, AuditVerdict, LocalCa, NewKey, NewOrder, NewTenant, OrderPatch,
@@ -69,7 +69,8 @@ async fn every_change_of_the_platforms_own_leaves_one_event(bench: Bench) {
     count.of("put_acme_account", 0, store.put_acme_account(&account)).await;
     let authority = LocalCa { cert_pem: "pem".to_owned(), key: sealed() };
     count.of("put_local_ca", 0, store.put_local_ca(&authority)).await;
-    let challenge = HttpChallenge {
+    let challenge = Challenge {
+        kind: ChallengeKind::Http01,
         token: Token::parse("abc").unwrap(),
         host: host("a.example.com"),
         key_authorization: "abc.def".to_owned(),

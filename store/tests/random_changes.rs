@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 use model::change::{Batch, Lineage, Object, ObjectId, Revision};
 use model::id::TenantId;
 use model::tenant::Slug;
@@ -205,8 +205,9 @@ async fn change_domain(bench: &Bench, domain: &DomainRecord, step: OfDomain) {
     }
 }
 
-fn challenge(bench: &Bench, number: u8) -> HttpChallenge {
-    HttpChallenge {
+fn challenge(bench: &Bench, number: u8) -> Challenge {
+    Challenge {
+        kind: ChallengeKind::Http01,
         token: Token::parse(&format!("token{number}")).unwrap(),
         host: host("d0.example.com"),
         key_authorization: bench.now().to_string(),

@@ -19,6 +19,8 @@ use crate::process::{Process, Signal, Start};
 pub struct Options {
     /// Port of 127.0.0.1 that http-01 tokens are fetched from.
     pub http_port: u16,
+    /// Port of 127.0.0.1 that tls-alpn-01 certificates are looked at on; none: nobody's.
+    pub tls_port: Option<u16>,
     /// Who resolves the names under validation; none: the system.
     pub resolver: Option<SocketAddr>,
     /// How long its certificates are valid, in seconds; none: five years.
@@ -119,7 +121,7 @@ fn write_config(dir: &Path, options: &Options, [acme, management]: [&Port; 2]) -
         "certificate": dir.join("pebble.pem"),
         "privateKey": dir.join("pebble.key"),
         "httpPort": options.http_port,
-        "tlsPort": 5001,
+        "tlsPort": options.tls_port.unwrap_or(5001),
         "ocspResponderURL": "",
         "externalAccountBindingRequired": false,
         "domainBlocklist": options.blocked,

@@ -141,6 +141,16 @@ impl Tls {
         Self::new(config.with_no_client_auth())
     }
 
+    /// Takes anything, the signature of the handshake included: for certificates with a critical extension, which
+    /// the library does not even read (RFC 8737).
+    #[must_use]
+    pub fn checking_nothing() -> Self {
+        install_provider();
+        let verifier = Arc::new(Nothing(aws_lc_rs::default_provider()));
+        let config = ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier);
+        Self::new(config.with_no_client_auth())
+    }
+
     /// No resumption: each handshake shows the certificate anew.
     fn new(mut config: ClientConfig) -> Self {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -217,6 +227,45 @@ pub fn alert(error: &io::Error) -> Option<AlertDescription> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::AlertReceived(alert) => Some(*alert),
         _ => None,
+    }
+}
+
+/// Accepts everything.
+#[derive(Debug)]
+struct Nothing(CryptoProvider);
+
+impl ServerCertVerifier for Nothing {
+    fn verify_server_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _leaf: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _leaf: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

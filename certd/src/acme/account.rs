@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use instant_acme::{Account, Error, HttpClient, Key};
 use model::Timestamp;
+use model::acme::ChallengeKind;
 use model::seal::SealingKey;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use store::{AccountRecord, Store};
@@ -37,6 +38,8 @@ impl std::fmt::Debug for Authority {
 /// One line of requests in our account.
 pub(crate) struct Session {
     pub(crate) account: Account,
+    /// How names are proved.
+    pub(crate) challenge: ChallengeKind,
     line: Line,
 }
 
@@ -73,7 +76,7 @@ impl Authority {
         let key = self.sealing.open(&self.key_context(), &record.key)?;
         let url = record.account_url.unwrap_or_default();
         let account = step!(line, self.restore(&line, &url, &key))?;
-        Ok(Session { account, line })
+        Ok(Session { account, challenge: self.settings.challenge, line })
     }
 
     /// Forgets that the authority knew us, so that the next session registers the same key again.

@@ -2,7 +2,7 @@
 //! store, and where tests put crashes.
 
 use async_trait::async_trait;
-use model::acme::HttpChallenge;
+use model::acme::Challenge;
 use model::{Host, Timestamp};
 use zeroize::Zeroizing;
 
@@ -60,7 +60,7 @@ pub(crate) trait Journal: Send {
     ///
     /// # Errors
     /// [`AcmeError::Store`].
-    async fn put_challenge(&mut self, challenge: &HttpChallenge) -> Result<(), AcmeError>;
+    async fn put_challenge(&mut self, challenge: &Challenge) -> Result<(), AcmeError>;
 
     /// Waits, with a bound, until the edges hold every answer given so far. The bound is no failure: the
     /// order goes on.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use instant_acme::{
     AuthorizationStatus, ChallengeStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus,
 };
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 use model::certificate::CertificateName;
 use model::chain::{self, Inspected};
 use model::{Host, Timestamp};
@@ -102,7 +102,7 @@ async fn answer(session: &Session, journal: &mut dyn Journal, order: &mut Order)
         journal.put_challenge(challenge).await?;
     }
     journal.wait_for_edges().await?;
-    step!(session, set_ready(order))
+    step!(session, set_ready(order, kind_of(session)))
 }
 
 /// Fetches the authorizations; the order keeps them, so that later walks send nothing.
@@ -114,14 +114,22 @@ async fn load(order: &mut Order) -> Result<(), Error> {
     Ok(())
 }
 
-async fn set_ready(order: &mut Order) -> Result<(), Error> {
+/// The kind of challenge in the authority's words.
+fn kind_of(session: &Session) -> ChallengeType {
+    match session.challenge {
+        ChallengeKind::Http01 => ChallengeType::Http01,
+        ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
+    }
+}
+
+async fn set_ready(order: &mut Order, kind: ChallengeType) -> Result<(), Error> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
         if authorization.status != AuthorizationStatus::Pending {
             continue;
         }
-        let challenge = authorization.challenge(ChallengeType::Http01);
+        let challenge = authorization.challenge(kind.clone());
         if let Some(mut challenge) = challenge.filter(|found| found.status == ChallengeStatus::Pending) {
             challenge.set_ready().await?;
         }
@@ -135,7 +143,8 @@ async fn challenges(
     host: &Host,
     now: Timestamp,
     order: &mut Order,
-) -> Result<Vec<HttpChallenge>, AcmeError> {
+) -> Result<Vec<Challenge>, AcmeError> {
+    let (kind, wanted) = (session.challenge, kind_of(session));
     let mut challenges = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -143,14 +152,15 @@ async fn challenges(
         if authorization.status != AuthorizationStatus::Pending {
             continue;
         }
-        let offered = authorization.challenges.iter().find(|offered| offered.r#type == ChallengeType::Http01);
+        let offered = authorization.challenges.iter().find(|offered| offered.r#type == wanted);
         let Some(offered) = offered else {
-            return Err(AcmeError::Refused(format!("it offers no http-01 challenge for `{host}`")));
+            let reason = format!("it offers no challenge of the kind `acme.challenge` for `{host}`");
+            return Err(AcmeError::Refused(reason));
         };
         let token = Token::parse(&offered.token).map_err(|error| AcmeError::Refused(error.to_string()))?;
         let key_authorization = format!("{token}.{}", session.account.key_thumbprint());
         let expires_at = now.plus(CHALLENGE_LIFETIME);
-        challenges.push(HttpChallenge { token, host: host.clone(), key_authorization, expires_at });
+        challenges.push(Challenge { kind, token, host: host.clone(), key_authorization, expires_at });
     }
     Ok(challenges)
 }

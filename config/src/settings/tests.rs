@@ -252,6 +252,15 @@ fn acme_needs_the_cleartext_listener() {
 }
 
 #[test]
+fn names_proved_in_a_handshake_need_no_cleartext_listener() {
+    let text =
+        |kind| format!("[edge]\nhttp = []\n[acme]\ndirectory = \"https://a.test\"\nchallenge = \"{kind}\"");
+    assert!(settings(&text("tls-alpn-01")).edge.http.is_empty());
+    let fault = "5:13: `acme.challenge` is `dns-01`: write http-01 or tls-alpn-01".to_owned();
+    assert!(faults(&text("dns-01")).contains(&fault), "{:?}", faults(&text("dns-01")));
+}
+
+#[test]
 fn a_named_file_must_be_readable_and_hold_a_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("root.pem");

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use model::Timestamp;
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 
 use super::*;
 
@@ -10,7 +10,8 @@ fn id(name: &str) -> ObjectId {
 }
 
 fn change(revision: u64, name: &str, body: &str) -> Change {
-    let challenge = HttpChallenge {
+    let challenge = Challenge {
+        kind: ChallengeKind::Http01,
         token: Token::parse(name).unwrap(),
         host: model::Host::parse("a.example").unwrap(),
         key_authorization: body.to_owned(),

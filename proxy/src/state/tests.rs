@@ -122,7 +122,8 @@ fn a_challenge_is_forgotten_when_it_expires() {
     let clock = Arc::new(ManualClock::at(now()));
     let state =
         State::new(&settings, SealingKey::generate(), Arc::<ManualClock>::clone(&clock) as _).unwrap();
-    let challenge = HttpChallenge {
+    let challenge = Challenge {
+        kind: ChallengeKind::Http01,
         token: Token::parse("token").unwrap(),
         host: Host::parse("a.test").unwrap(),
         key_authorization: "token.print".to_owned(),

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use model::acme::{HttpChallenge, Token};
+use model::acme::{Challenge, ChallengeKind, Token};
 use model::change::Object;
 use model::limits::{Limits, Rate};
 use model::tenant::{Standing, Tenant};
@@ -109,7 +109,8 @@ fn over_tls_a_known_host_is_forwarded_and_another_one_misdirected() {
 #[test]
 fn a_challenge_is_answered_before_any_redirect_and_for_its_host_only() {
     let edge = edge_with(|tenant| tenant.standing = Standing::Suspended);
-    let challenge = HttpChallenge {
+    let challenge = Challenge {
+        kind: ChallengeKind::Http01,
         token: Token::parse("token").unwrap(),
         host: Host::parse("new.test").unwrap(),
         key_authorization: "token.print".to_owned(),
