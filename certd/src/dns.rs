@@ -4,6 +4,7 @@
 //! circular and may be long. Nothing is cached here. Deliberately absent: CAA and DNSSEC (RFC 8659, 4033),
 //! which the certificate authority checks.
 
+mod addresses;
 mod judge;
 mod resolver;
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use model::domain::{PROOF_LABEL, Target};
 use tokio::time::{Instant, timeout_at};
 
+pub use addresses::Addresses;
 pub use judge::judge;
 pub use resolver::Resolver;
 

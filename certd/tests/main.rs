@@ -6,6 +6,7 @@
     reason = "a failing set-up should stop the test"
 )]
 
+mod addresses;
 mod away;
 mod crash;
 mod edge;

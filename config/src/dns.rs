@@ -1,4 +1,4 @@
-//! `[dns]`: who is asked about creators' domains.
+//! `[dns]`: who is asked about creators' domains and the names of backends.
 
 use std::net::{IpAddr, SocketAddr};
 

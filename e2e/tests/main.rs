@@ -10,6 +10,7 @@ mod crash;
 mod first_start;
 mod installation;
 mod isolation;
+mod moving_backend;
 mod over_quota;
 mod own_domain;
 mod publish_on_subdomain;

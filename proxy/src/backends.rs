@@ -18,8 +18,9 @@ use model::site::Settings;
 use rand::RngExt;
 use rustls::RootCertStore;
 use tokio::sync::watch;
-use tokio::time::Duration;
+use tokio::time::{Duration, timeout};
 
+use crate::resolver::Resolver;
 use check::Checker;
 use endpoint::Endpoint;
 use fence::Fence;
@@ -53,12 +54,16 @@ mod warmup;
 
 /// Most health checks at once: with 2 ms each, 32,000 a second.
 const CHECKS_AT_ONCE: usize = 64;
-/// Most resolutions at once: each holds a thread of the runtime's blocking pool (512) until the resolver
-/// gives up, and the rest of the process needs some too.
+/// Most resolutions at once: the system's resolver holds a thread of the runtime's blocking pool (512) for each
+/// until it gives up, and the rest of the process needs some too.
 const LOOKUPS_AT_ONCE: usize = 16;
-/// Time between two resolutions of a name: the system's resolver does not tell the time to live, and a backend
-/// that moved should not be missed for longer.
-const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
+/// Bounds of the time for which an answer of the resolver holds. A name whose time to live is 0 would be asked for
+/// without end; a backend that moved should not be missed for a day because its zone says so.
+const HOLDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// Time until a name is looked up again that did not resolve; what is known of it is used on.
+const UNRESOLVED_FOR: Duration = Duration::from_secs(5);
+/// Longest wait for the resolver: two attempts at each of two servers.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Least time between two checks of a backend whose app nobody asks for.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Longest wait for the first check of a new backend, spread at random so that a restart with a hundred
@@ -147,12 +152,13 @@ impl Pools {
     }
 
     /// Checks and resolves until `shutdown` becomes true or its sender is gone. To run once.
-    pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+    pub(crate) async fn run(&self, resolver: Arc<dyn Resolver>, mut shutdown: watch::Receiver<bool>) {
         let checks = self
             .checks
             .work(CHECKS_AT_ONCE, |endpoint| check(endpoint, Arc::clone(&self.checker), self.uptime));
-        let lookups =
-            self.lookups.work(LOOKUPS_AT_ONCE, |endpoint| resolve(endpoint, Arc::clone(&self.fence)));
+        let lookups = self.lookups.work(LOOKUPS_AT_ONCE, |endpoint| {
+            resolve(endpoint, Arc::clone(&self.fence), Arc::clone(&resolver))
+        });
         tokio::select! {
             _ = shutdown.wait_for(|is_over| *is_over) => {}
             () = checks => {}
@@ -227,24 +233,32 @@ async fn check(endpoint: Arc<Endpoint>, checker: Arc<Checker>, uptime: Uptime) -
     next.mul_f64(rand::rng().random_range(0.9..1.1))
 }
 
-/// Resolves once; returns the time until the next resolution. When it fails, the last good answer stays; when
-/// the answer has no permitted address, the backend has none.
-async fn resolve(endpoint: Arc<Endpoint>, fence: Arc<Fence>) -> Duration {
-    if let BackendHost::Name(name) = &endpoint.url.host {
-        match tokio::net::lookup_host((name.as_str(), endpoint.url.port)).await {
-            Ok(found) => {
-                let mut found: Vec<SocketAddr> = found.collect();
-                let total = found.len();
-                found.retain(|address| fence.permits(*address));
-                if found.is_empty() {
-                    endpoint.note_unresolved(&format!("none of its {total} addresses may be a backend's"));
-                }
-                endpoint.set_addresses(found);
+/// Resolves once; returns the time until the next resolution, a little more than the answer holds. When it fails, the
+/// last good answer stays; when the answer has no permitted address, the backend has none.
+async fn resolve(endpoint: Arc<Endpoint>, fence: Arc<Fence>, resolver: Arc<dyn Resolver>) -> Duration {
+    let BackendHost::Name(name) = &endpoint.url.host else { return HOLDS.1 };
+    let next = match timeout(LOOKUP_TIMEOUT, resolver.resolve(name)).await {
+        Ok(Ok(found)) if !found.addresses.is_empty() => {
+            let total = found.addresses.len();
+            let with_port = |ip| SocketAddr::new(ip, endpoint.url.port);
+            let mut addresses: Vec<SocketAddr> = found.addresses.into_iter().map(with_port).collect();
+            addresses.retain(|address| fence.permits(*address));
+            if addresses.is_empty() {
+                endpoint.note_unresolved(&format!("none of its {total} addresses may be a backend's"));
             }
-            Err(error) => endpoint.note_unresolved(&error.to_string()),
+            endpoint.set_addresses(addresses);
+            found.holds.clamp(HOLDS.0, HOLDS.1)
         }
-    }
-    LOOKUP_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1))
+        failed => {
+            match failed {
+                Ok(Ok(_)) => endpoint.note_unresolved("it has no address"),
+                Ok(Err(error)) => endpoint.note_unresolved(&error.to_string()),
+                Err(_) => endpoint.note_unresolved("nobody answered in time"),
+            }
+            UNRESOLVED_FOR
+        }
+    };
+    next.mul_f64(rand::rng().random_range(1.0..1.1))
 }
 
 #[cfg(test)]

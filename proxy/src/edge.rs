@@ -34,6 +34,7 @@ use crate::hooks::Hooks;
 use crate::listen::{self, Bound, Protection, Worker};
 use crate::patience::Waits;
 use crate::probe;
+use crate::resolver::Resolver;
 use crate::settings::{Deadlines, Settings};
 use crate::slots::Slots;
 use crate::state::State;
@@ -120,6 +121,8 @@ pub struct Parts {
     pub state: Arc<State>,
     /// Where its usage goes.
     pub usage: Arc<dyn UsageSink>,
+    /// Where the names of backends lead.
+    pub resolver: Arc<dyn Resolver>,
     /// What judges requests.
     pub firewall: Arc<dyn waf::Engine>,
 }
@@ -213,7 +216,7 @@ impl Edge {
     ) -> Result<Running, EdgeError> {
         // An error means that there is one.
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let Parts { state, usage, firewall } = parts;
+        let Parts { state, usage, resolver, firewall } = parts;
         let http = listen::bind(&settings.http, Protection::Clear, given)?;
         let https = listen::bind(&settings.https, Protection::Tls, given)?;
         let metrics = listen::bind(settings.metrics.as_slice(), Protection::Clear, given)?.pop();
@@ -246,7 +249,7 @@ impl Edge {
         };
         let listeners: Vec<Bound> = http.into_iter().chain(https).collect();
         running.start_workers(settings, &listeners, &flags)?;
-        running.start_steward(metrics, flags)?;
+        running.start_steward(metrics, resolver, flags)?;
         Ok(running)
     }
 }
@@ -358,9 +361,17 @@ impl Running {
         if is_ready.iter().take(workers).count() < workers { Err(EdgeError::Worker) } else { Ok(()) }
     }
 
-    fn start_steward(&mut self, metrics: Option<Bound>, flags: Flags) -> Result<(), EdgeError> {
+    fn start_steward(
+        &mut self,
+        metrics: Option<Bound>,
+        resolver: Arc<dyn Resolver>,
+        flags: Flags,
+    ) -> Result<(), EdgeError> {
         let (edge, usage) = (Arc::clone(&self.shared), Arc::clone(&self.usage));
         self.spawn("stoa-edge-steward".to_owned(), move |runtime| {
+            let pools = Arc::clone(&edge.state.pools);
+            let stopped = flags.stopped.clone();
+            runtime.spawn(async move { pools.run(resolver, stopped).await });
             runtime.block_on(steward(edge, usage, metrics, flags));
         })
     }
@@ -490,9 +501,6 @@ async fn steward(edge: Arc<Shared>, usage: Arc<dyn UsageSink>, metrics: Option<B
             tokio::select! { () = answers => {}, () = wait_for(&mut handed_over) => {} }
         });
     }
-    let pools = Arc::clone(&edge.state.pools);
-    let pools_stopped = stopped.clone();
-    tokio::spawn(async move { pools.run(pools_stopped).await });
     let waiting = Arc::clone(&edge);
     tokio::spawn(async move { waiting.waits.run().await });
     let mut hand_over = interval(HAND_OVER);

@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod queue;
 mod quota;
 mod refusal;
+mod resolver;
 mod routing;
 mod scheme;
 mod settings;
@@ -51,6 +52,7 @@ mod visitor;
 mod way;
 
 pub use edge::{Edge, EdgeError, Parts, Running};
+pub use resolver::{ResolveError, Resolved, Resolver, SystemResolver};
 pub use settings::{AccessLog, Deadlines, Settings};
 pub use state::State;
 pub use usage::UsageSink;

@@ -18,7 +18,7 @@ use model::tenant::{Slug, Standing, Tenant};
 use model::ticket::TicketKey;
 use model::usage::UsageRow;
 use model::{Host, Timestamp};
-use proxy::{AccessLog, Deadlines, Edge, Parts, Running, Settings, State, UsageSink};
+use proxy::{AccessLog, Deadlines, Edge, Parts, Running, Settings, State, SystemResolver, UsageSink};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
 use testkit::edge::Edge as Visitors;
@@ -93,6 +93,7 @@ impl Market {
         let parts = Parts {
             state: Arc::clone(&state),
             usage: Arc::<Rows>::clone(&rows),
+            resolver: Arc::new(SystemResolver),
             firewall: Arc::new(waf::NoRules),
         };
         let running = Edge::start_on(&settings, parts, given).unwrap();

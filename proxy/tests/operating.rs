@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::clock::SystemClock;
 use model::seal::SealingKey;
-use proxy::{AccessLog, Edge, EdgeError, Parts, Settings, State};
+use proxy::{AccessLog, Edge, EdgeError, Parts, Settings, State, SystemResolver};
 use testkit::origin::Origin;
 use testkit::ports::Port;
 
@@ -17,7 +17,12 @@ fn start(change: impl FnOnce(&mut Settings)) -> Option<EdgeError> {
         Ok(state) => state,
         Err(error) => return Some(error),
     };
-    let parts = Parts { state, usage: Arc::new(Rows::default()), firewall: Arc::new(waf::NoRules) };
+    let parts = Parts {
+        state,
+        usage: Arc::new(Rows::default()),
+        resolver: Arc::new(SystemResolver),
+        firewall: Arc::new(waf::NoRules),
+    };
     Edge::start(&settings, parts).err()
 }
 
@@ -65,6 +70,7 @@ async fn ready_means_that_the_first_state_is_in() {
     let parts = Parts {
         state: Arc::clone(&state),
         usage: Arc::new(Rows::default()),
+        resolver: Arc::new(SystemResolver),
         firewall: Arc::new(waf::NoRules),
     };
     let running = Edge::start(&settings, parts).unwrap();

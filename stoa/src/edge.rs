@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) key: SealingKey,
     /// The control plane.
     pub(crate) origin: Arc<dyn Origin>,
+    /// Where the names of backends lead.
+    pub(crate) resolver: Arc<dyn proxy::Resolver>,
     /// The present.
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -90,6 +92,7 @@ pub(crate) async fn start(
     let parts = proxy::Parts {
         state: Arc::clone(&state),
         usage: Arc::new(outbox.clone()),
+        resolver: plan.resolver,
         firewall: Arc::new(waf::NoRules),
     };
     let running = proxy::Edge::start_on(&plan.settings, parts, &mut heritage.sockets)?;

@@ -11,6 +11,7 @@ mod doctor;
 mod edge;
 mod following;
 mod log;
+mod names;
 mod notify;
 mod roles;
 mod seed;

@@ -17,7 +17,7 @@ use crate::edge::{self, Plan};
 use crate::seed::{self, Demo};
 use crate::shutdown::{self, Signals};
 use crate::succession::{End, Gift, Heritage, Predecessor, Reign};
-use crate::{control, log, notify, settings as part};
+use crate::{control, log, names, notify, settings as part};
 
 /// `stoa up`: everything in this process.
 ///
@@ -32,6 +32,7 @@ pub(crate) async fn up(settings: Settings, store: Origin, mut heritage: Heritage
         settings: part::proxy(&settings),
         key: control.master().clone(),
         origin: Arc::new(StoreOrigin::new(control.store.clone())),
+        resolver: names::resolver(&settings),
         clock: Arc::new(SystemClock),
     };
     let api = control.api_address()?;
@@ -97,6 +98,7 @@ pub(crate) async fn edge(settings: Settings, mut heritage: Heritage) -> anyhow::
         settings: part::proxy(&settings),
         key: SealingKey::derive(control.key.reveal().as_bytes(), model::seal::EDGE_FEED_PURPOSE)?,
         origin: Arc::new(origin),
+        resolver: names::resolver(&settings),
         clock: Arc::new(SystemClock),
     };
     let edge = edge::start(plan, &data, &mut heritage).await?;

@@ -140,6 +140,17 @@ impl ChallTestSrv {
         self.script("clear-servfail", json!({ "host": fqdn(host) })).await
     }
 
+    /// Questions about `host` that it was asked since its start.
+    ///
+    /// # Errors
+    /// If the server does not tell.
+    pub async fn questions(&self, host: &str) -> Result<usize> {
+        let url = format!("http://{}/dns-request-history", self.management.address());
+        let answer = self.http.post(&url).json(&json!({ "host": fqdn(host) })).send().await?;
+        let asked: Value = answer.error_for_status()?.json().await?;
+        Ok(asked.as_array().map_or(0, Vec::len))
+    }
+
     async fn script(&self, path: &str, body: Value) -> Result<()> {
         let url = format!("http://{}/{path}", self.management.address());
         self.http.post(&url).json(&body).send().await?.error_for_status()?;

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,6 +50,21 @@ pub struct Origin {
     alive: watch::Sender<bool>,
 }
 
+/// An origin on another's port, ended when dropped.
+#[derive(Debug)]
+pub struct Neighbour {
+    shared: Arc<Shared>,
+    _alive: watch::Sender<bool>,
+}
+
+impl Neighbour {
+    /// Requests seen so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::SeqCst)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     name: String,
@@ -70,6 +85,18 @@ impl Origin {
         let mut origin = Self { shared, port: Port::lease()?, alive: watch::Sender::new(true) };
         origin.revive().await?;
         Ok(origin)
+    }
+
+    /// Starts another origin on the same port of the loopback address `127.0.0.<last>`.
+    ///
+    /// # Errors
+    /// If that port is taken there.
+    pub async fn beside(&self, name: &str, last: u8) -> Result<Neighbour> {
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), self.port.number())).await?;
+        let shared = Arc::new(Shared { name: name.to_owned(), ..Shared::default() });
+        let alive = watch::Sender::new(true);
+        tokio::spawn(accept(listener, Arc::clone(&shared), alive.subscribe()));
+        Ok(Neighbour { shared, _alive: alive })
     }
 
     /// `http://127.0.0.1:<port>`

@@ -15,7 +15,7 @@ use super::{Kind, Lookup, LookupError, Value};
 use crate::CertdError;
 
 /// How long one server may take to answer one datagram; a lost one is sent once more.
-const ATTEMPT: Duration = Duration::from_secs(2);
+pub(super) const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// The configured resolvers, or the system's.
 pub struct Resolver(TokioResolver);
@@ -42,11 +42,11 @@ impl Resolver {
     }
 }
 
-fn refused(error: NetError) -> CertdError {
+pub(super) fn refused(error: NetError) -> CertdError {
     CertdError::Resolver(error.to_string())
 }
 
-fn builder(servers: &[SocketAddr]) -> Result<ResolverBuilder<TokioRuntimeProvider>, NetError> {
+pub(super) fn builder(servers: &[SocketAddr]) -> Result<ResolverBuilder<TokioRuntimeProvider>, NetError> {
     if servers.is_empty() {
         return TokioResolver::builder_tokio();
     }

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::resolver::{ResolveError, Resolved, SystemResolver};
 
 fn app() -> AppId {
     AppId::generate(Timestamp::from_unix_millis(1_795_371_000_123))
@@ -62,7 +63,7 @@ fn take_down(pool: &Arc<Pool>, label: &str) {
 
 /// Waits until `holds`, at most 10 s.
 async fn until(what: &str, holds: impl Fn() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+    let waited = timeout(Duration::from_secs(10), async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -386,7 +387,7 @@ async fn a_killed_backend_goes_down_and_comes_back() {
     let pool = pools.replace(app(), &[backend(&format!("http://{address}"), 1)], &quick());
     let running = tokio::spawn({
         let pools = Arc::clone(&pools);
-        async move { pools.run(stopped).await }
+        async move { pools.run(Arc::new(SystemResolver), stopped).await }
     });
     let is_fit = || drop(pool.pick(&[]));
     drop(listener);
@@ -438,7 +439,7 @@ async fn a_name_is_resolved_off_the_requests_way() {
     let (pools, (_stop, stopped)) = (pools(), watch::channel(false));
     let pool = pools.replace(app(), &[backend("http://localhost:3000", 1)], &quick());
     assert_eq!(pool.pick(&[]).err(), Some(NoPick::AllDown), "no request waits for a resolver");
-    let run = pools.run(stopped);
+    let run = pools.run(Arc::new(SystemResolver), stopped);
     tokio::select! {
         () = run => {}
         () = until("the name is resolved", || pool.pick(&[]).is_ok()) => {}
@@ -453,7 +454,7 @@ async fn a_name_that_points_to_stoa_itself_leads_nowhere() {
     let pools = fenced(&["0.0.0.0:8090".parse().unwrap()]);
     let pool = pools.replace(app(), &[backend("http://localhost:8090", 1)], &quick());
     let endpoint = &pool.members[0].endpoint;
-    resolve(Arc::clone(endpoint), fence).await;
+    resolve(Arc::clone(endpoint), fence, Arc::new(SystemResolver)).await;
     assert_eq!(endpoint.address(), None);
 }
 
@@ -463,7 +464,7 @@ async fn the_last_good_answer_stays_when_a_name_does_not_resolve() {
     let endpoint = &pool.members[0].endpoint;
     let good: SocketAddr = "192.0.2.1:80".parse().unwrap();
     endpoint.set_addresses(vec![good]);
-    resolve(Arc::clone(endpoint), Arc::new(Fence::new(Vec::new()))).await;
+    resolve(Arc::clone(endpoint), Arc::new(Fence::new(Vec::new())), Arc::new(SystemResolver)).await;
     assert_eq!(endpoint.address(), Some(good));
 }
 
@@ -478,4 +479,73 @@ fn a_name_with_two_addresses_moves_on_when_one_fails() {
     assert_eq!(endpoint.address(), Some(two));
     endpoint.set_addresses(vec![two, one]);
     assert_eq!(endpoint.address(), Some(two), "another order of the same answer changes nothing");
+}
+
+/// A name server whose answer can be changed, and which counts questions.
+#[derive(Default)]
+struct Book {
+    answer: std::sync::Mutex<Option<(&'static str, u64)>>,
+    questions: std::sync::atomic::AtomicUsize,
+}
+
+impl Book {
+    fn write(&self, answer: Option<(&'static str, u64)>) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    fn questions(&self) -> usize {
+        self.questions.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[async_trait::async_trait]
+impl Resolver for Book {
+    async fn resolve(&self, _: &model::Host) -> Result<Resolved, ResolveError> {
+        self.questions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let (address, seconds) =
+            self.answer.lock().unwrap().ok_or(ResolveError("no such name".to_owned()))?;
+        Ok(Resolved { addresses: vec![address.parse().unwrap()], holds: Duration::from_secs(seconds) })
+    }
+}
+
+fn address(pool: &Arc<Pool>) -> Option<String> {
+    pool.members[0].endpoint.address().map(|address| address.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_asked_for_again_when_its_answer_is_over_and_by_no_request() {
+    let (book, pools, (_stop, stopped)) = (Arc::<Book>::default(), pools(), watch::channel(false));
+    let settings = Settings { health_interval_ms: 600_000, ..Settings::default() };
+    let pool = pools.replace(app(), &[backend("http://app.internal:80", 1)], &settings);
+    book.write(Some(("192.0.2.1", 60)));
+    let running = Arc::clone(&pools);
+    let resolver = Arc::<Book>::clone(&book);
+    tokio::spawn(async move { running.run(resolver, stopped).await });
+    until("the first answer", || address(&pool).as_deref() == Some("192.0.2.1:80")).await;
+    book.write(Some(("192.0.2.2", 0)));
+    for _ in 0..1_000 {
+        drop(pool.pick(&[]));
+    }
+    advance(59_000).await;
+    assert_eq!((book.questions(), address(&pool).as_deref()), (1, Some("192.0.2.1:80")));
+    advance(7_100).await;
+    until("the second answer", || address(&pool).as_deref() == Some("192.0.2.2:80")).await;
+    let before = book.questions();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!((17..=20).contains(&(book.questions() - before)), "a time to live of 0 counts as a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_vanishes_leaves_its_last_addresses_and_a_long_answer_is_doubted() {
+    let book = Arc::<Book>::default();
+    let pool = pool_of(&["http://app.internal:80"]);
+    let ask = async || {
+        let fence = Arc::new(Fence::new(Vec::new()));
+        resolve(Arc::clone(&pool.members[0].endpoint), fence, Arc::<Book>::clone(&book)).await.as_secs()
+    };
+    book.write(Some(("192.0.2.1", 86_400)));
+    assert!((300..=330).contains(&ask().await));
+    book.write(None);
+    assert!((5..6).contains(&ask().await));
+    assert_eq!(address(&pool).as_deref(), Some("192.0.2.1:80"));
 }
