@@ -6,7 +6,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -108,6 +110,8 @@ struct Pending {
 struct Queue {
     pending: Mutex<Pending>,
     wake: Condvar,
+    /// Lines that the writer could not write and no metric has yet.
+    lost: AtomicU64,
 }
 
 impl Queue {
@@ -180,6 +184,9 @@ impl Log {
         if !is_written || !queue.add(&line) {
             metrics.log_dropped.inc();
         }
+        if queue.lost.load(Relaxed) > 0 {
+            metrics.log_dropped.inc_by(queue.lost.swap(0, Relaxed));
+        }
     }
 
     /// Writes what is in the queue and ends the writer. Blocks for as long as the disk takes.
@@ -200,13 +207,13 @@ enum Output {
 }
 
 impl Output {
-    /// Writes whole lines.
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Writes whole lines. Tells how many bytes were written, and what kept the rest from it.
+    fn write(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
         match self {
             Self::Stdout => {
                 let mut output = io::stdout().lock();
-                output.write_all(lines)?;
-                output.flush()
+                let (written, result) = write_all(&mut output, lines);
+                (written, result.and_then(|()| output.flush()))
             }
             Self::File(file) => file.write(lines),
         }
@@ -221,7 +228,10 @@ fn run(mut output: Output, queue: &Queue) {
         let is_closed;
         (lines, is_closed) = queue.take(lines);
         if !lines.is_empty() {
-            note(output.write(&lines), &mut was_told);
+            let (written, result) = output.write(&lines);
+            let unwritten = lines.get(written..).unwrap_or_default();
+            queue.lost.fetch_add(count_lines(unwritten), Relaxed);
+            note(result, &mut was_told);
         }
         if is_closed {
             return;
@@ -229,10 +239,18 @@ fn run(mut output: Output, queue: &Queue) {
     }
 }
 
-/// Logs the first of several failures in a row.
+fn count_lines(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}
+
+/// Logs the first of several failures in a row, and their end.
 fn note(result: io::Result<()>, was_told: &mut bool) {
     match result {
-        Ok(()) => *was_told = false,
+        Ok(()) => {
+            if std::mem::take(was_told) {
+                tracing::info!("access log is written again");
+            }
+        }
         Err(error) if !*was_told => {
             *was_told = true;
             tracing::error!(%error, "access log cannot be written: lines are lost");
@@ -241,27 +259,68 @@ fn note(result: io::Result<()>, was_told: &mut bool) {
     }
 }
 
-/// A file that is put aside when it is large.
+/// As [`Write::write_all`], telling how far it came.
+fn write_all(output: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match output.write(rest) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+/// A file that is put aside when it is large. Two processes may append to it for a while, when one takes the place of
+/// the other: each write is of whole lines, and only one of them puts it aside.
 struct Rotated {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Whether the last line in it is not whole, as after a full disk.
+    is_torn: bool,
 }
 
 impl Rotated {
     fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, bytes })
+        Ok(Self { path: path.to_owned(), file, bytes, is_torn: false })
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn write(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
         let length = u64::try_from(lines.len()).unwrap_or(u64::MAX);
-        if self.bytes > 0 && self.bytes.saturating_add(length) > ROTATE_BYTES {
-            self.rotate()?;
+        let is_large = self.bytes > 0 && self.bytes.saturating_add(length) > ROTATE_BYTES;
+        if is_large && let Err(error) = self.put_aside() {
+            return (0, Err(error));
         }
-        self.file.write_all(lines)?;
-        self.bytes = self.bytes.saturating_add(length);
+        if self.is_torn {
+            if let Err(error) = self.file.write_all(b"\n") {
+                return (0, Err(error));
+            }
+            self.is_torn = false;
+        }
+        let (written, result) = write_all(&mut self.file, lines);
+        self.bytes = self.bytes.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+        self.is_torn = lines.get(..written).and_then(<[u8]>::last).is_some_and(|last| *last != b'\n');
+        (written, result)
+    }
+
+    /// Puts the file aside, unless another process has done so already.
+    fn put_aside(&mut self) -> io::Result<()> {
+        let own = self.file.try_clone()?;
+        own.lock()?;
+        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+        let is_there = std::fs::metadata(&self.path)
+            .is_ok_and(|found| own.metadata().is_ok_and(|own| identity(own) == identity(found)));
+        // The lock goes with the last handle of the file.
+        if is_there { self.rotate() } else { self.reopen() }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        *self = Self::open(&self.path)?;
         Ok(())
     }
 
@@ -273,8 +332,7 @@ impl Rotated {
             }
         }
         std::fs::rename(&self.path, self.aside(1))?;
-        *self = Self::open(&self.path)?;
-        Ok(())
+        self.reopen()
     }
 
     fn aside(&self, number: u32) -> PathBuf {
@@ -342,7 +400,7 @@ mod tests {
         let path = folder.path().join("access.log");
         let mut file = Rotated::open(&path).unwrap();
         for number in 0..7 {
-            file.write(format!("{number}\n").as_bytes()).unwrap();
+            file.write(format!("{number}\n").as_bytes()).1.unwrap();
             file.rotate().unwrap();
         }
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
@@ -350,6 +408,50 @@ mod tests {
         assert_eq!(read("access.log.1"), Some("6\n".to_owned()));
         assert_eq!(read("access.log.4"), Some("3\n".to_owned()));
         assert_eq!(read("access.log.5"), None);
+    }
+
+    #[test]
+    fn two_processes_put_a_file_aside_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let (mut old, mut new) = (Rotated::open(&path).unwrap(), Rotated::open(&path).unwrap());
+        old.write(b"one\n").1.unwrap();
+        for writer in [&mut old, &mut new] {
+            writer.bytes = ROTATE_BYTES;
+            writer.write(b"two\n").1.unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
+        assert_eq!(read("access.log").as_deref(), Some("two\ntwo\n"));
+        assert_eq!(read("access.log.1").as_deref(), Some("one\n"));
+        assert_eq!(read("access.log.2"), None);
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_which_are_counted_and_no_other_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let mut file = Rotated::open(&path).unwrap();
+        file.write(b"whole\n").1.unwrap();
+        let disk =
+            std::mem::replace(&mut file.file, OpenOptions::new().write(true).open("/dev/full").unwrap());
+        assert_eq!(file.write(b"lost\n").0, 0);
+        file.file = disk;
+        // Half a line came through before the disk was full.
+        assert_eq!(file.write(b"ha").0, 2);
+        file.write(b"next\n").1.unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nha\nnext\n");
+        assert_eq!(count_lines(b"a\nb\nc"), 2);
+    }
+
+    #[test]
+    fn lines_that_the_disk_did_not_take_are_in_the_metric() {
+        let log = Log::open(&AccessLog::File("/dev/full".into())).unwrap();
+        let metrics = Metrics::new();
+        log.write(&entry("one"), &metrics);
+        log.close();
+        // This one is too late, and brings the other's number along.
+        log.write(&entry("two"), &metrics);
+        assert_eq!(metrics.log_dropped.get(), 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod alpn_challenge;
 mod balancing;
 mod client_auth;
+mod clock;
 mod corpus;
 mod drain;
 mod forwarding;

@@ -1,7 +1,7 @@
 //! A small marketplace: one tenant, one app at `hello.apps.localhost`, one edge.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,11 +47,29 @@ impl Rows {
     }
 }
 
+/// The system's clock, as far away from it as somebody has set it.
+#[derive(Debug, Default)]
+pub(crate) struct WallClock(AtomicI64);
+
+impl WallClock {
+    /// Sets it to so many seconds from the present.
+    pub(crate) fn set(&self, seconds: i64) {
+        self.0.store(seconds * 1000, Relaxed);
+    }
+}
+
+impl model::Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_millis(now().unix_millis() + self.0.load(Relaxed))
+    }
+}
+
 pub(crate) struct Market {
     pub(crate) visitors: Visitors,
     pub(crate) state: Arc<State>,
     pub(crate) running: Option<Running>,
     pub(crate) rows: Arc<Rows>,
+    pub(crate) clock: Arc<WallClock>,
     pub(crate) tenant: Tenant,
     pub(crate) site: Site,
     authority: CertifiedIssuer<'static, KeyPair>,
@@ -88,7 +106,8 @@ impl Market {
         let key = SealingKey::generate();
         let mut settings = settings(folder.path().join("access.log"));
         change(&mut settings);
-        let state = State::new(&settings, key.clone(), Arc::new(SystemClock)).unwrap();
+        let clock = Arc::<WallClock>::default();
+        let state = State::new(&settings, key.clone(), Arc::<WallClock>::clone(&clock)).unwrap();
         let rows = Arc::new(Rows::default());
         let parts = Parts {
             state: Arc::clone(&state),
@@ -101,8 +120,18 @@ impl Market {
             Visitors { https: running.https_addresses()[0], http: running.http_addresses()[0], roots };
         let tenant = tenant();
         let site = site(tenant.id, HOST, urls);
-        let market =
-            Self { visitors, state, running: Some(running), rows, tenant, site, authority, key, folder };
+        let market = Self {
+            visitors,
+            state,
+            running: Some(running),
+            rows,
+            clock,
+            tenant,
+            site,
+            authority,
+            key,
+            folder,
+        };
         market.put(Object::Tenant(market.tenant.clone()));
         market.put(Object::Site(Box::new(market.site.clone())));
         market.certify(&["*.apps.localhost"], 1);
