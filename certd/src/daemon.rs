@@ -110,6 +110,12 @@ impl Certd {
     }
 }
 
+/// Whether the time `at` has come, of something that is done `every` so often. A time further away was set before
+/// the wall clock was put back: it does not hold anything up.
+fn is_due(at: Timestamp, now: Timestamp, every: Duration) -> bool {
+    at <= now || at > now.plus(every)
+}
+
 /// What a task works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Job {
@@ -159,7 +165,7 @@ impl Rounds {
         self.set_renewals_going(now).await?;
         self.walk(now).await?;
         self.work_off_orders().await?;
-        if self.sweep_at <= now {
+        if is_due(self.sweep_at, now, SWEEP) {
             self.work.store.expire_certificates().await?;
             self.sweep_at = now.plus(SWEEP);
         }
@@ -205,11 +211,11 @@ impl Rounds {
 
     /// Renewals of zones and apps, and those of domains that somebody asked for before their time.
     async fn set_renewals_going(&mut self, now: Timestamp) -> Result<(), CertdError> {
-        if self.renewals_at > now {
+        if !is_due(self.renewals_at, now, RENEWALS) {
             return Ok(());
         }
         self.renewals_at = now.plus(RENEWALS);
-        self.left_alone.retain(|_, until| *until > now);
+        self.left_alone.retain(|_, until| !is_due(*until, now, LEFT_ALONE));
         for due in self.work.store.certificates_due(now, DUE).await? {
             if let Entry::Vacant(free) = self.left_alone.entry(due.id) {
                 free.insert(now.plus(LEFT_ALONE));
@@ -250,7 +256,7 @@ impl Rounds {
                 now.plus(WALK)
             });
         }
-        if self.walk_at <= now && self.work.authority.is_some() && !self.has(Job::Walk) {
+        if is_due(self.walk_at, now, WALK) && self.work.authority.is_some() && !self.has(Job::Walk) {
             self.walk_at = now.plus(WALK);
             let work = Arc::clone(&self.work);
             self.begin(Job::Walk, async move {
@@ -295,4 +301,19 @@ impl Rounds {
 
 fn limit(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_is_put_back_a_day_holds_nothing_up() {
+        let (now, day) = (Timestamp::from_unix_seconds(1_800_000_000), Duration::from_secs(86_400));
+        let next = now.plus(SWEEP);
+        assert!(!is_due(next, now, SWEEP));
+        assert!(is_due(next, now.plus(SWEEP), SWEEP));
+        assert!(is_due(next, now.plus(day), SWEEP));
+        assert!(is_due(next, now.minus(day), SWEEP));
+    }
 }
