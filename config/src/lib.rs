@@ -15,6 +15,7 @@ mod edge;
 pub mod environment;
 mod error;
 mod file;
+mod flat;
 #[doc(hidden)]
 pub mod fuzzing;
 mod later;
@@ -33,6 +34,7 @@ pub use control::Control;
 pub use dns::Dns;
 pub use edge::Edge;
 pub use error::{ConfigError, ConfigErrors, Position};
+pub use flat::{defaults, flatten};
 pub use local_ca::LocalCa;
 pub use log::{Log, LogFormat, LogLevel};
 pub use role::Role;

@@ -53,7 +53,12 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
                 "seen_at",
             ]),
         )),
-        Verb::Up { .. } | Verb::Run { .. } | Verb::Check(_) | Verb::Trust(_) | Verb::Doctor(_) => {
+        Verb::Up { .. }
+        | Verb::Run { .. }
+        | Verb::Check(_)
+        | Verb::Diff { .. }
+        | Verb::Trust(_)
+        | Verb::Doctor(_) => {
             anyhow::bail!("this command does not speak to the API")
         }
     }

@@ -37,6 +37,18 @@ pub(crate) enum Verb {
     },
     /// Check a configuration without starting anything; exit code 2 if it is not valid.
     Check(Place),
+    /// Tell what a configuration would change for the stoa that runs: each key, old and new, and whether a reload
+    /// (SIGHUP) is enough. Exit code 0: nothing, 1: something, 2: it is not valid, or no stoa runs.
+    Diff {
+        #[command(flatten)]
+        place: Place,
+        /// Data directory of the stoa that runs, if the configuration names another.
+        #[arg(long, value_name = "DIR")]
+        running: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make this machine trust the local certificate authority, for curl and Chromium.
     Trust(Place),
     /// Look for what is wrong: configuration, data, keys, listeners, API, name servers.

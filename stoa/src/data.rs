@@ -119,6 +119,12 @@ impl DataDirectory {
     }
 }
 
+/// Whether a stoa runs on the directory.
+pub(crate) fn is_held(path: &Path) -> bool {
+    let lock = File::open(path.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Writes a file that only its owner may read: whole or not at all.
 ///
 /// # Errors

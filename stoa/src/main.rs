@@ -9,11 +9,13 @@ mod data;
 mod demo;
 mod doctor;
 mod edge;
+mod files;
 mod following;
 mod log;
 mod names;
 mod notify;
 mod roles;
+mod running;
 mod seed;
 mod settings;
 mod shutdown;
@@ -40,12 +42,12 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let line = Line::parse();
     match start(line.verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => failed(&error),
     }
 }
 
-fn start(verb: Verb) -> anyhow::Result<()> {
+fn start(verb: Verb) -> anyhow::Result<ExitCode> {
     // Before there is any thread: it reads and changes the environment.
     let heritage = if verb.is_service() { Heritage::take()? } else { Heritage::default() };
     let predecessor = heritage.predecessor();
@@ -57,7 +59,14 @@ fn start(verb: Verb) -> anyhow::Result<()> {
     ended
 }
 
-async fn run(verb: Verb, heritage: Heritage) -> anyhow::Result<()> {
+async fn run(verb: Verb, heritage: Heritage) -> anyhow::Result<ExitCode> {
+    if let Verb::Diff { place, running, json } = &verb {
+        return Ok(differs(running::diff(place, running.as_deref(), *json)));
+    }
+    perform(verb, heritage).await.map(|()| ExitCode::SUCCESS)
+}
+
+async fn perform(verb: Verb, heritage: Heritage) -> anyhow::Result<()> {
     match verb {
         Verb::Up { place, restored } => {
             roles::up(settings::load(&place, config::Role::Up)?, restored.into(), heritage).await
@@ -72,6 +81,18 @@ async fn run(verb: Verb, heritage: Heritage) -> anyhow::Result<()> {
         Verb::Trust(place) => settings::trust(&place),
         Verb::Doctor(place) => doctor::run(&place).await,
         verb => client::run(verb).await,
+    }
+}
+
+/// As diff(1): 1 tells differences, so trouble is 2.
+fn differs(compared: anyhow::Result<bool>) -> ExitCode {
+    match compared {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("stoa: {error:#}");
+            ExitCode::from(INVALID)
+        }
     }
 }
 

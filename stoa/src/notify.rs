@@ -4,9 +4,13 @@
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{MissedTickBehavior, interval};
+
+/// Longest wait for a manager that does not read: the service goes on without it.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The service serves.
 pub(crate) fn ready(status: &str) {
@@ -50,7 +54,10 @@ fn tell(state: &str) {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(&path),
     };
-    let told = UnixDatagram::unbound().and_then(|socket| socket.send_to_addr(state.as_bytes(), &address?));
+    let told = UnixDatagram::unbound().and_then(|socket| {
+        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.send_to_addr(state.as_bytes(), &address?)
+    });
     if let Err(error) = told {
         tracing::debug!(%error, path, "systemd was not told");
     }

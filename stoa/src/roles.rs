@@ -14,10 +14,11 @@ use model::seal::SealingKey;
 use crate::command::Origin;
 use crate::data::DataDirectory;
 use crate::edge::{self, Plan};
+use crate::running::Running;
 use crate::seed::{self, Demo};
 use crate::shutdown::{self, Signals};
 use crate::succession::{End, Gift, Heritage, Predecessor, Reign};
-use crate::{control, log, names, notify, settings as part};
+use crate::{control, files, log, names, notify, settings as part};
 
 /// `stoa up`: everything in this process.
 ///
@@ -48,7 +49,7 @@ pub(crate) async fn up(settings: Settings, store: Origin, mut heritage: Heritage
         Ok([edge.gifts()?, control.gifts()?, demo, lock(&data)?].into_iter().flatten().collect())
     };
     let reign = Reign::begin(&signals)?;
-    if let Some(predecessor) = settle(heritage, &data) {
+    if let Some(predecessor) = settle(heritage, &settings, &data) {
         control.watch_until_gone(predecessor);
     }
     match reign.end(gifts).await {
@@ -77,7 +78,7 @@ pub(crate) async fn control(settings: Settings, store: Origin, mut heritage: Her
     let control = control.prepare(part::certd(&settings, None)).await?.start()?;
     println!("control plane: API at http://{api}/v1");
     let reign = Reign::begin(&signals)?;
-    if let Some(predecessor) = settle(heritage, &data) {
+    if let Some(predecessor) = settle(heritage, &settings, &data) {
         control.watch_until_gone(predecessor);
     }
     reign.end(|| Ok([control.gifts()?, lock(&data)?].into_iter().flatten().collect())).await;
@@ -104,7 +105,7 @@ pub(crate) async fn edge(settings: Settings, mut heritage: Heritage) -> anyhow::
     let edge = edge::start(plan, &data, &mut heritage).await?;
     println!("edge: serves what {} tells it", control.url);
     let reign = Reign::begin(&signals)?;
-    settle(heritage, &data);
+    settle(heritage, &settings, &data);
     match reign.end(|| Ok([edge.gifts()?, lock(&data)?].into_iter().flatten().collect())).await {
         End::Stopped => edge.drain().await,
         End::Succeeded => edge.hand_over(&signals.shutdown).await,
@@ -117,6 +118,10 @@ fn begin(settings: &Settings, heritage: &mut Heritage) -> anyhow::Result<(Signal
     log::begin(&settings.log)?;
     let signals = shutdown::listen()?;
     heritage.check(settings)?;
+    if heritage.is_succession() {
+        Running::of(settings)?.check_succession(&settings.data)?;
+    }
+    files::raise_limit(settings.edge.max_connections);
     let data = DataDirectory::hold(&settings.data, heritage.lock.take())?;
     Ok((signals, data))
 }
@@ -127,9 +132,10 @@ fn store_of(store: Origin, heritage: &Heritage) -> Origin {
 }
 
 /// The process serves: tells the one before, which is in charge no more, or systemd.
-fn settle(heritage: Heritage, data: &DataDirectory) -> Option<Predecessor> {
-    if let Err(error) = data.note_process() {
-        tracing::warn!(%error, "the data directory does not tell which process is in charge");
+fn settle(heritage: Heritage, settings: &Settings, data: &DataDirectory) -> Option<Predecessor> {
+    let noted = data.note_process().and_then(|()| Running::of(settings)?.note(data));
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the data directory does not tell which process is in charge, and with which settings");
     }
     tokio::spawn(notify::stay_alive());
     let predecessor = heritage.predecessor();

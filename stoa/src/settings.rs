@@ -23,12 +23,21 @@ pub(crate) fn load(place: &Place, role: Role) -> anyhow::Result<Settings> {
 /// # Errors
 /// As [`load`], for whichever role the configuration is.
 pub(crate) fn check(place: &Place) -> anyhow::Result<()> {
-    let settings = config::load(place.config.as_deref(), Overrides { data: place.data.clone() })?;
-    let role = if settings.control.is_some() { Role::Edge } else { Role::Up };
-    settings.for_role(role)?;
+    let settings = checked(place)?;
     let what = settings.file.as_ref().map_or("the defaults".to_owned(), |file| file.display().to_string());
     println!("{what}: valid");
     Ok(())
+}
+
+/// The settings for whichever role the configuration is.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn checked(place: &Place) -> anyhow::Result<Settings> {
+    let settings = config::load(place.config.as_deref(), Overrides { data: place.data.clone() })?;
+    let role = if settings.control.is_some() { Role::Edge } else { Role::Up };
+    settings.for_role(role)?;
+    Ok(settings)
 }
 
 /// `stoa trust`.
