@@ -51,6 +51,7 @@ pub struct Builder {
     data: Option<PathBuf>,
     environment: Vec<(String, String)>,
     ports: Option<Ports>,
+    under: Vec<String>,
 }
 
 /// The ports of an installation.
@@ -105,6 +106,13 @@ impl Builder {
         self
     }
 
+    /// A command that starts it in turn, e.g. with sockets or limits of its own.
+    #[must_use]
+    pub fn under(mut self, line: Vec<String>) -> Self {
+        self.under = line;
+        self
+    }
+
     /// Ports leased beforehand, where another server has to know them first.
     #[must_use]
     pub fn ports(mut self, ports: Ports) -> Self {
@@ -125,8 +133,18 @@ impl Builder {
         std::fs::write(dir.path().join("stoa.toml"), toml::to_string(&config)?)?;
         let roots = data.join("ca.pem");
         let edge = Edge { https: ports.https.address(), http: ports.http.address(), roots };
-        let environment = self.environment;
-        Ok(Stoa { process: None, retired: Vec::new(), role: self.role, edge, data, ports, environment, dir })
+        let (environment, under) = (self.environment, self.under);
+        Ok(Stoa {
+            process: None,
+            retired: Vec::new(),
+            role: self.role,
+            edge,
+            data,
+            ports,
+            environment,
+            under,
+            dir,
+        })
     }
 
     /// Starts it and waits until it is ready.
@@ -179,6 +197,7 @@ pub struct Stoa {
     data: PathBuf,
     ports: Ports,
     environment: Vec<(String, String)>,
+    under: Vec<String>,
     dir: TempDir,
 }
 
@@ -186,7 +205,14 @@ impl Stoa {
     /// One that is laid out as `stoa up` without configuration, but for its ports.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { role: Role::Up, config: String::new(), data: None, environment: Vec::new(), ports: None }
+        Builder {
+            role: Role::Up,
+            config: String::new(),
+            data: None,
+            environment: Vec::new(),
+            ports: None,
+            under: Vec::new(),
+        }
     }
 
     /// Starts such a one.
@@ -202,7 +228,14 @@ impl Stoa {
     /// # Errors
     /// If the binary was not built.
     pub fn command(&self) -> Result<Command> {
-        let mut command = Command::new(binary()?);
+        let mut command = match self.under.split_first() {
+            None => Command::new(binary()?),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary()?);
+                command
+            }
+        };
         command.args(self.role.arguments()).arg("--config").arg(self.config()).arg("--data").arg(&self.data);
         command.current_dir(self.dir.path()).envs(self.environment.clone());
         Ok(command)
