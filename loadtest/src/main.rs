@@ -13,6 +13,7 @@ mod peer;
 mod process;
 mod scenario;
 mod stoa;
+mod visitors;
 
 use std::process::ExitCode;
 

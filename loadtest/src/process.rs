@@ -53,6 +53,17 @@ impl Drop for Process {
     }
 }
 
+/// A process that one of ours has started in its own place; killed by its id when dropped.
+#[derive(Debug)]
+pub(crate) struct Successor(pub(crate) u32);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
 /// A loopback port that is free now.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod certs;
 mod change;
 mod cold_start;
 mod get;
+mod upgrade;
 
 use crate::Effort;
 use crate::figure::Report;
@@ -24,17 +25,20 @@ pub(crate) enum Scenario {
     Certs10k,
     /// The same with 100,000.
     Certs100k,
+    /// One process in the place of another under load.
+    Upgrade,
 }
 
 impl Scenario {
     /// All of them, in the order of the list.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::ColdStart,
         Self::ChangeToEdge,
         Self::Http1Get1k,
         Self::Http2Get1k,
         Self::Certs10k,
         Self::Certs100k,
+        Self::Upgrade,
     ];
 
     /// The scenario of that name.
@@ -55,6 +59,7 @@ impl Scenario {
             Self::Http2Get1k => "http2-get-1k",
             Self::Certs10k => "certs-10k",
             Self::Certs100k => "certs-100k",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -71,6 +76,10 @@ impl Scenario {
             }
             Self::Certs10k => ("memory, restart and handshakes of an edge with 10,000 certificates", "-"),
             Self::Certs100k => ("memory, restart and handshakes of an edge with 100,000 certificates", "-"),
+            Self::Upgrade => (
+                "requests that fail while another process takes over 20 times, at 2,000 a second",
+                "Debian: nginx-light",
+            ),
         };
         format!("{:<16} {what} [{needs}]", self.name())
     }
@@ -87,6 +96,7 @@ impl Scenario {
             Self::Http2Get1k => get::run(Protocol::Http2, effort, report).await,
             Self::Certs10k => certs::run(10_000, effort, report).await,
             Self::Certs100k => certs::run(100_000, effort, report).await,
+            Self::Upgrade => upgrade::run(effort, report).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::process::{self, Process};
+use crate::process::{self, Process, Successor};
 
 /// The zone of the test installation.
 pub(crate) const ZONE: &str = "apps.localhost";
@@ -25,6 +25,7 @@ pub(crate) struct Stoa {
     api: u16,
     key: String,
     http: Client,
+    successors: Vec<Successor>,
 }
 
 impl Stoa {
@@ -47,7 +48,15 @@ impl Stoa {
         command.arg("up").arg("--config").arg(&path).arg("--data").arg(&data);
         let log = folder.join("stoa.log");
         let process = Process::start(&command, core, &log)?;
-        let mut stoa = Self { process, https, data, api, key: String::new(), http: Client::new() };
+        let mut stoa = Self {
+            process,
+            https,
+            data,
+            api,
+            key: String::new(),
+            http: Client::new(),
+            successors: Vec::new(),
+        };
         let ready = stoa.ready(metrics).await;
         ready.with_context(|| format!("stoa said: {}", std::fs::read_to_string(&log).unwrap_or_default()))?;
         let key = std::fs::read_to_string(stoa.data.join("platform-key")).context("no platform key")?;
@@ -66,6 +75,50 @@ impl Stoa {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         bail!("not ready after 15 s")
+    }
+
+    /// The process in charge.
+    ///
+    /// # Errors
+    /// The data directory does not tell.
+    pub(crate) fn in_charge(&self) -> anyhow::Result<u32> {
+        let lock = std::fs::read_to_string(self.data.join("lock"))?;
+        lock.trim().parse().with_context(|| format!("the lock says `{lock}`"))
+    }
+
+    /// Asks for another process in the place of the one in charge, and waits until that one is.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub(crate) async fn renew(&mut self) -> anyhow::Result<()> {
+        let before = self.in_charge()?;
+        let asked = Command::new("kill").args(["-HUP", &before.to_string()]).status()?;
+        if !asked.success() {
+            bail!("process {before} is gone");
+        }
+        while self.in_charge()? == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.successors.push(Successor(self.in_charge()?));
+        Ok(())
+    }
+
+    /// Requests of visitors that were counted for a tenant, once two looks in a row say the same.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(crate) async fn settled_requests(&self, tenant: &str, wanted: Option<u64>) -> anyhow::Result<u64> {
+        let mut before = None;
+        for _ in 0..30 {
+            let usage = self.call(Method::GET, &format!("/tenants/{tenant}/usage"), None).await?;
+            let now = usage.pointer("/by_class/visitor/requests").and_then(Value::as_u64);
+            if now.is_some() && (now == wanted || (wanted.is_none() && now == before)) {
+                return Ok(now.unwrap_or_default());
+            }
+            before = now;
+            tokio::time::sleep(Duration::from_millis(2_000)).await;
+        }
+        before.context("the API tells no usage")
     }
 
     /// Calls the admin API.
