@@ -48,7 +48,7 @@ async fn a_header_block_that_does_not_end() {
     client.send(&http2::get(1, HOST, "/")[..20]).await.unwrap();
     assert_eq!(client.farewell().await.unwrap().unwrap().debug(), "header_overdue");
     check(load).await;
-    assert!(market.probe("/metrics").await.1.contains("stoa_connections_cut_total 2"));
+    assert!(market.probe("/metrics").await.1.contains("stoa_connections_cut_total{reason=\"header\"} 2"));
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn who_does_not_read_at_all_is_ended() {
     // It is not read from while the metric is looked at.
     testkit::wait::until("the end", testkit::wait::LONG, async || {
         let (_, metrics) = market.probe("/metrics").await;
-        anyhow::ensure!(metrics.contains("stoa_connections_cut_total 1"), "{metrics}");
+        anyhow::ensure!(metrics.contains("stoa_connections_cut_total{reason=\"write\"} 1"), "{metrics}");
         Ok(())
     })
     .await
