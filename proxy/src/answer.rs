@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{Method, StatusCode};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::{Method, StatusCode, Version};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::{Error, Result};
 use pingora_http::ResponseHeader;
@@ -28,6 +28,9 @@ pub(crate) fn begin(session: &mut Session, context: &mut Context, edge: &Shared)
         context.visitor = Some(Visitor::of(session.req_header(), carrier, &edge.front.trusted));
         context.connection = Some(Arc::clone(carrier));
     }
+    // HTTP/1.0 knows no informational responses (RFC 9110 §15.2).
+    let is_http10 = session.req_header().version == Version::HTTP_10;
+    session.set_ignore_info_resp(is_http10);
     // In HTTP/1 the gate and the wire look after time, silence between requests included. In HTTP/2 a visitor
     // can stop one stream while the connection goes on, which only pingora sees.
     let limit = session.is_http2().then_some(edge.deadlines.body);
@@ -48,6 +51,7 @@ pub(crate) async fn receive(session: &mut Session, context: &mut Context, edge: 
     match way::admit(&arrival, edge) {
         Ok(Passage::Forward(admitted)) => {
             context.progress = Progress::Admitted(Exchange::new(admitted, context.arrived));
+            invite_body(session).await?;
             Ok(false)
         }
         Ok(Passage::Challenge(body)) => {
@@ -59,6 +63,18 @@ pub(crate) async fn receive(session: &mut Session, context: &mut Context, edge: 
             refuse(session, context, edge).await.map(|()| true)
         }
     }
+}
+
+/// Tells a visitor who asked that the body may come (RFC 9110 §10.1.1). Not left to the backend: one that knows
+/// nothing of it would let both sides wait for each other. pingora says nothing of it over HTTP/2.
+async fn invite_body(session: &mut Session) -> Result<()> {
+    let head = session.req_header();
+    let waits = head.version == Version::HTTP_11
+        && head
+            .headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if waits { session.as_downstream_mut().write_continue_response().await } else { Ok(()) }
 }
 
 /// The end of a request that failed: a page, unless its response has begun or the visitor is gone.

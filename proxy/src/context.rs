@@ -73,6 +73,8 @@ pub(crate) struct Exchange {
     pub(crate) patience: Option<Patience>,
     /// Whether it is a gRPC call on a connection that it may share with others.
     pub(crate) is_call: bool,
+    /// Informational responses so far, of all attempts.
+    pub(crate) interim: u8,
     /// When it must be over; none for a stream.
     pub(crate) deadline: Option<Instant>,
     /// What went wrong after the response had begun.
@@ -156,6 +158,7 @@ impl Exchange {
             tried: Vec::new(),
             patience: None,
             is_call: false,
+            interim: 0,
             deadline,
             broken: None,
         }

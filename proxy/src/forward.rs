@@ -11,8 +11,8 @@
 //! by `grpc-timeout` how long it waits, and its server may begin the answer with the first message, whenever
 //! that is.
 
-use http::header::{CONTENT_TYPE, TE};
-use http::{HeaderValue, StatusCode, Uri};
+use http::header::{CONTENT_TYPE, TE, TRANSFER_ENCODING};
+use http::{HeaderValue, StatusCode, Uri, Version};
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
@@ -23,7 +23,9 @@ use tokio::time::Instant;
 use crate::backends::{Line, Need, NoPick, is_shared};
 use crate::context::{Context, Exchange};
 use crate::edge::Shared;
-use crate::headers::{ForwardFacts, Hsts, is_websocket, rebuild_request, secure_response};
+use crate::headers::{
+    Asked, ForwardFacts, Hsts, check_response, hint_response, is_websocket, rebuild_request, secure_response,
+};
 use crate::refusal::Refusal;
 use crate::{ending, grpc, queue};
 
@@ -31,6 +33,8 @@ use crate::{ending, grpc, queue};
 pub(crate) const ATTEMPTS: usize = 3;
 /// A request without our carrier, which none of our listeners makes.
 pub(crate) const NO_CARRIER: ErrorType = ErrorType::new("StoaNoCarrier");
+/// Informational responses that a backend may send before its answer; more are a flood.
+const MOST_INTERIM: u8 = 16;
 const NO_BACKEND: ErrorType = ErrorType::new("StoaNoBackend");
 const ALL_DOWN: ErrorType = ErrorType::new("StoaAllDown");
 /// The app works on as many requests as it may.
@@ -97,7 +101,7 @@ pub(crate) async fn choose(
 fn need(request: &RequestHeader) -> Need {
     match request {
         request if grpc::is_call(request) => Need::Call,
-        request if is_websocket(request) => Need::Upgrade,
+        request if is_websocket(request) || request.version == Version::HTTP_10 => Need::Http1,
         _ => Need::Exchange,
     }
 }
@@ -167,8 +171,10 @@ pub(crate) fn relay(
     context: &mut Context,
     edge: &Shared,
 ) -> Result<()> {
+    let asked = if is_websocket(session.req_header()) { Asked::WebSocket } else { Asked::Answer };
+    check_response(response, asked).map_err(broken)?;
     if response.status.is_informational() && !is_switch(response) {
-        return Ok(());
+        return relay_interim(response, context);
     }
     context.first_byte = Some(context.arrived.elapsed());
     if let Some(connection) = context.connection.as_ref().filter(|_| is_switch(response)) {
@@ -189,9 +195,29 @@ pub(crate) fn relay(
     if let Some(patience) = &exchange.patience {
         patience.set(exchange.deadline);
     }
+    if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
+        // It knows no chunks, which pingora makes of an answer without a length: the connection's end ends it.
+        response.remove_header(&TRANSFER_ENCODING);
+        session.set_keepalive(None);
+    }
     let admitted = &exchange.admitted;
     let hsts = if is_https { admitted.hsts } else { Hsts::Off };
     secure_response(response, &admitted.site.policy, &edge.state.zones, hsts, id)
+}
+
+/// A backend says something before its response.
+fn relay_interim(response: &mut ResponseHeader, context: &mut Context) -> Result<()> {
+    let Some(exchange) = context.exchange() else { return Ok(()) };
+    exchange.interim += 1;
+    if exchange.interim > MOST_INTERIM {
+        return Err(broken("informational responses without end"));
+    }
+    hint_response(response);
+    Ok(())
+}
+
+fn broken(reason: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up()
 }
 
 /// A piece of a backend's response passes. After the last one, nobody waits for this connection any more: the

@@ -5,8 +5,10 @@
 //! says in them is replaced, because a marketplace answers for all its apps.
 
 pub(crate) use request::{ForwardFacts, is_claim, is_websocket, rebuild_request};
-pub(crate) use response::{Hsts, PreparedPolicy, secure_response};
+pub(crate) use response::{Hsts, PreparedPolicy, clean_trailers, hint_response, secure_response};
+pub(crate) use sound::{Asked, check_response};
 
 mod cookie;
 mod request;
 mod response;
+mod sound;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -15,6 +16,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::context::Context;
 use crate::edge::Shared;
+use crate::headers::clean_trailers;
 use crate::{answer, ending, forward};
 
 /// The edge as pingora sees it.
@@ -85,6 +87,16 @@ impl ProxyHttp for Hooks {
         context: &mut Context,
     ) -> Result<()> {
         forward::relay(session, response, context, &self.edge)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        clean_trailers(trailers);
+        Ok(None)
     }
 
     fn response_body_filter(

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing set-up should stop the test")]
 
 mod alpn_challenge;
+mod answers;
 mod balancing;
 mod client_auth;
 mod clock;
@@ -18,8 +19,10 @@ mod market;
 mod operating;
 mod protection;
 mod queue;
+mod raw_origin;
 mod refusals;
 mod resumption;
+mod semantics;
 mod streams;
 mod tls;
 mod usage;

@@ -22,8 +22,9 @@ const SHARED_WINDOW: u32 = 32 * STREAM_WINDOW;
 pub(crate) enum Need {
     /// Any HTTP.
     Exchange,
-    /// HTTP/1.1, which alone can become a WebSocket here.
-    Upgrade,
+    /// HTTP/1.1 if it can be had: it alone can become a WebSocket here, or an answer without chunks for a visitor
+    /// who speaks HTTP/1.0.
+    Http1,
     /// HTTP/2, for a gRPC call.
     Call,
 }
@@ -34,7 +35,7 @@ pub(super) fn versions(scheme: Scheme, protocol: Protocol, need: Need) -> ALPN {
         (Scheme::H2c, _, _) | (_, Protocol::Http2, _) => ALPN::H2,
         (Scheme::Http, _, _) | (_, Protocol::Http1, _) => ALPN::H1,
         (Scheme::Https, Protocol::Auto, Need::Exchange) => ALPN::H2H1,
-        (Scheme::Https, Protocol::Auto, Need::Upgrade) => ALPN::H1,
+        (Scheme::Https, Protocol::Auto, Need::Http1) => ALPN::H1,
         (Scheme::Https, Protocol::Auto, Need::Call) => ALPN::H2,
     }
 }
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_url_that_says_which_http_is_believed_and_the_setting_decides_the_rest() {
-        use Need::{Call, Exchange, Upgrade};
+        use Need::{Call, Exchange, Http1 as Wants1};
         use Protocol::{Auto, Http1, Http2};
         for (scheme, protocol, need, offered) in [
             (Scheme::Http, Auto, Exchange, ALPN::H1),
@@ -68,7 +69,7 @@ mod tests {
             (Scheme::H2c, Auto, Exchange, ALPN::H2),
             (Scheme::H2c, Http1, Exchange, ALPN::H2),
             (Scheme::Https, Auto, Exchange, ALPN::H2H1),
-            (Scheme::Https, Auto, Upgrade, ALPN::H1),
+            (Scheme::Https, Auto, Wants1, ALPN::H1),
             (Scheme::Https, Auto, Call, ALPN::H2),
             (Scheme::Https, Http1, Call, ALPN::H1),
             (Scheme::Https, Http2, Exchange, ALPN::H2),
@@ -84,7 +85,7 @@ mod tests {
             (Scheme::Https, Need::Call, true),
             (Scheme::Http, Need::Call, false),
             (Scheme::H2c, Need::Exchange, false),
-            (Scheme::Https, Need::Upgrade, false),
+            (Scheme::Https, Need::Http1, false),
         ] {
             let mut options = PeerOptions::new();
             apply(&mut options, scheme, Protocol::Auto, need);

@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use http::header::{CONNECTION, HOST, HeaderName, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::{HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use model::id::RequestId;
 use pingora_core::{ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
@@ -44,26 +44,31 @@ pub(crate) fn rebuild_request(req: &mut RequestHeader, facts: &ForwardFacts<'_>)
 
 /// Removes what `Connection` nominates, but for fields that frame the message or that are set anew anyway.
 fn remove_nominated(req: &mut RequestHeader) {
+    for name in &nominated(&req.headers) {
+        req.remove_header(name);
+    }
+}
+
+/// What `Connection` nominates, but for fields that frame a message or that have a rule of their own.
+pub(super) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let is_kept = |name: &HeaderName| {
         matches!(name.as_str(), "close" | "upgrade" | "host" | "content-length" | "transfer-encoding")
     };
-    let nominated: Vec<HeaderName> = req
-        .headers
+    headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
         .filter(|name| !is_kept(name))
-        .collect();
-    for name in &nominated {
-        req.remove_header(name);
-    }
+        .collect()
 }
 
 fn remove_untrusted(req: &mut RequestHeader) {
     let keeps_upgrade = is_websocket(req);
     let is_dropped = |name: &HeaderName| match name.as_str() {
         "connection" | "upgrade" => !keeps_upgrade,
+        // It is answered here, so that no visitor waits for what a backend never says.
+        "expect" => true,
         other => is_hop_by_hop(other) || is_claim(other) || imitates(other),
     };
     let dropped: Vec<HeaderName> = req.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
@@ -88,7 +93,7 @@ pub(crate) fn is_websocket(req: &RequestHeader) -> bool {
 }
 
 /// Fields of one connection (RFC 9110 §7.6.1) other than `Connection`, `Upgrade` and `Transfer-Encoding`.
-fn is_hop_by_hop(name: &str) -> bool {
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "keep-alive"

@@ -2,13 +2,14 @@
 //!
 //! Owned by the platform, so set or taken out whatever the backend says: `Content-Security-Policy`,
 //! `Referrer-Policy`, `X-Content-Type-Options`, `Strict-Transport-Security`, `X-Request-Id`, `X-Stoa-*`,
-//! and `Alt-Svc`, which would lead visitors past the edge. `X-Powered-By` is taken out; `Server` and every
-//! other field are the app's. `Set-Cookie`: see [`super::cookie`].
+//! and `Alt-Svc`, which would lead visitors past the edge. `X-Powered-By` is taken out, and so is what belongs
+//! to the backend's connection (RFC 9110 §7.6.1); `Server` and every other field are the app's. `Set-Cookie`:
+//! see [`super::cookie`].
 
-use http::HeaderValue;
 use http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    CONTENT_SECURITY_POLICY, HeaderName, LINK, REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
 };
+use http::{HeaderMap, HeaderValue, StatusCode};
 use model::Host;
 use model::id::RequestId;
 use model::site::HeaderPolicy;
@@ -16,6 +17,7 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 
 use super::cookie;
+use super::request::{is_hop_by_hop, nominated};
 
 /// A year, the shortest time that browsers' preload lists accept, for our zone and all apps below it.
 const ZONE_HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
@@ -63,6 +65,7 @@ pub(crate) fn secure_response(
     hsts: Hsts,
     request: RequestId,
 ) -> Result<()> {
+    remove_hop_by_hop(resp);
     remove_reserved(resp);
     confine_cookies(resp, zones)?;
     match &policy.content_security_policy {
@@ -79,13 +82,55 @@ pub(crate) fn secure_response(
     }
 }
 
-fn remove_reserved(resp: &mut ResponseHeader) {
-    let is_reserved = |name: &HeaderName| {
-        *name == STRICT_TRANSPORT_SECURITY
-            || *name == REFERRER_POLICY
-            || matches!(name.as_str(), "alt-svc" | "x-powered-by")
-            || name.as_str().starts_with("x-stoa-")
+/// Makes a backend's informational response one of the platform: hints of what to load (103, RFC 8297) are the
+/// app's, and nothing else is.
+pub(crate) fn hint_response(resp: &mut ResponseHeader) {
+    let dropped: Vec<HeaderName> = resp.headers.keys().filter(|name| **name != LINK).cloned().collect();
+    for name in &dropped {
+        resp.remove_header(name);
+    }
+}
+
+/// Takes out of a backend's trailers what frames a message, what is the platform's and what sets cookies: a
+/// program that merges trailers into the head would take it for ours (RFC 9110 §6.5.1).
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    let is_dropped = |name: &HeaderName| {
+        let other = matches!(
+            name.as_str(),
+            "connection" | "upgrade" | "transfer-encoding" | "content-length" | "host" | "set-cookie"
+        );
+        other || is_hop_by_hop(name.as_str()) || is_reserved(name) || *name == CONTENT_SECURITY_POLICY
     };
+    let dropped: Vec<HeaderName> = trailers.keys().filter(|name| is_dropped(name)).cloned().collect();
+    for name in &dropped {
+        trailers.remove(name);
+    }
+}
+
+/// Without an upgrade, `Connection` and `Upgrade` go too: pingora says its own.
+fn remove_hop_by_hop(resp: &mut ResponseHeader) {
+    let keeps_upgrade = resp.status == StatusCode::SWITCHING_PROTOCOLS;
+    let is_dropped = |name: &HeaderName| match name.as_str() {
+        "connection" | "upgrade" => !keeps_upgrade,
+        // Which fields come at the end is the message's.
+        "trailer" => false,
+        other => is_hop_by_hop(other),
+    };
+    let mut dropped = nominated(&resp.headers);
+    dropped.extend(resp.headers.keys().filter(|name| is_dropped(name)).cloned());
+    for name in &dropped {
+        resp.remove_header(name);
+    }
+}
+
+fn is_reserved(name: &HeaderName) -> bool {
+    *name == STRICT_TRANSPORT_SECURITY
+        || *name == REFERRER_POLICY
+        || matches!(name.as_str(), "alt-svc" | "x-powered-by")
+        || name.as_str().starts_with("x-stoa-")
+}
+
+fn remove_reserved(resp: &mut ResponseHeader) {
     let reserved: Vec<HeaderName> = resp.headers.keys().filter(|name| is_reserved(name)).cloned().collect();
     for name in &reserved {
         resp.remove_header(name);
