@@ -1,7 +1,7 @@
 //! `[edge]`: where visitors come in.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use model::Host;
@@ -12,7 +12,7 @@ use crate::document::{Section, Text};
 use crate::error::Faults;
 use crate::listeners;
 
-pub(crate) const KEYS: [&str; 15] = [
+pub(crate) const KEYS: [&str; 16] = [
     "http",
     "https",
     "zones",
@@ -28,6 +28,7 @@ pub(crate) const KEYS: [&str; 15] = [
     "proxy_protocol",
     "trusted_proxies",
     "drain_seconds",
+    "unix_backends",
 ];
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -73,6 +74,8 @@ pub struct Edge {
     pub proxy_protocol: Vec<Network>,
     /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Directories below which apps' backends may be Unix sockets; none unless told otherwise.
+    pub unix_backends: Vec<PathBuf>,
     /// How long requests may go on after the process was told to stop.
     pub drain: Duration,
 }
@@ -107,6 +110,7 @@ pub(crate) fn read(section: &Section<'_>, data: &Path, faults: &mut Faults<'_>) 
         max_handshakes: usize::try_from(handshakes).unwrap_or(usize::MAX),
         proxy_protocol: networks(section, "proxy_protocol", faults),
         trusted_proxies: networks(section, "trusted_proxies", faults),
+        unix_backends: directories(section, faults),
         drain: Duration::from_secs(drain),
     }
 }
@@ -151,6 +155,27 @@ fn public(section: &Section<'_>, development: bool, faults: &mut Faults<'_>) -> 
         addresses.push(address);
     }
     addresses
+}
+
+/// Absolute, and nothing that gives every socket of the machine away.
+fn directories(section: &Section<'_>, faults: &mut Faults<'_>) -> Vec<PathBuf> {
+    let texts = section.texts("unix_backends", faults).unwrap_or_default();
+    let mut directories = Vec::new();
+    for text in &texts {
+        let path = Path::new(text.value);
+        let is_plain =
+            path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        if path.is_absolute() && is_plain && path.parent().is_some() {
+            directories.push(path.to_owned());
+        } else {
+            let fault = format!(
+                "`edge.unix_backends` has `{}`: write the absolute path of a directory for apps' sockets, e.g. /run/apps",
+                text.value
+            );
+            faults.at(text.span.clone(), fault);
+        }
+    }
+    directories
 }
 
 fn zones(section: &Section<'_>, faults: &mut Faults<'_>) -> Vec<Host> {

@@ -1,5 +1,5 @@
-//! Where an app's requests go: `http://`, `h2c://` or `https://`, a host or an address, a port. No path, no
-//! secrets.
+//! Where an app's requests go: `http://`, `h2c://` or `https://`, a host or an address, a port; or `unix:` and
+//! the path of a socket. No path of a page, no secrets.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,6 +12,8 @@ use crate::host::{Host, HostError};
 
 /// Most backends an app may have.
 pub const MAX_PER_APP: usize = 32;
+/// Longest path of a Unix socket in bytes: `sun_path` has 108, the last one zero (unix(7)).
+pub const MAX_SOCKET_PATH: usize = 107;
 /// Highest weight of a backend.
 pub const MAX_WEIGHT: u16 = 1000;
 
@@ -60,6 +62,27 @@ pub enum BackendHost {
     Name(Host),
     /// An address.
     Address(IpAddr),
+    /// A Unix socket of the edge's machine.
+    Socket(SocketPath),
+}
+
+/// Where a Unix socket is: an absolute path without `.` and `..`, of at most [`MAX_SOCKET_PATH`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SocketPath(String);
+
+impl SocketPath {
+    fn parse(path: &str) -> Option<Self> {
+        let is_name = |name: &str| !name.is_empty() && name != "." && name != "..";
+        let has_names = path.strip_prefix('/').is_some_and(|names| names.split('/').all(is_name));
+        let is_sound = has_names && path.len() <= MAX_SOCKET_PATH && !path.chars().any(char::is_control);
+        is_sound.then(|| Self(path.to_owned()))
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A validated backend URL, e.g. `http://127.0.0.1:3000`.
@@ -70,7 +93,7 @@ pub struct BackendUrl {
     pub scheme: Scheme,
     /// Name or address.
     pub host: BackendHost,
-    /// Port, 80 or 443 if the URL has none.
+    /// Port, 80 or 443 if the URL has none; 0 for a Unix socket.
     pub port: u16,
 }
 
@@ -81,8 +104,13 @@ pub enum BackendError {
     #[error("backend `{0}` is not a URL: write it as http://127.0.0.1:3000")]
     NotAUrl(String),
     /// Another scheme.
-    #[error("backend `{0}` must begin with http://, https:// or h2c://")]
+    #[error("backend `{0}` must begin with http://, https://, h2c:// or unix:")]
     Scheme(String),
+    /// No path that a socket can have.
+    #[error(
+        "backend `{0}` is no socket: write unix:/run/apps/app.sock, an absolute path of at most 107 bytes without . and .."
+    )]
+    Socket(String),
     /// A path, a query, a fragment or a user name.
     #[error("backend `{0}` may have a scheme, a host and a port only")]
     Extra(String),
@@ -120,6 +148,10 @@ impl FromStr for BackendUrl {
 
     fn from_str(text: &str) -> Result<Self, BackendError> {
         let own = || text.to_owned();
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = SocketPath::parse(path).ok_or_else(|| BackendError::Socket(own()))?;
+            return Ok(Self { scheme: Scheme::Http, host: BackendHost::Socket(path), port: 0 });
+        }
         // The URL standard knows no `h2c`, and would not read its host as one.
         let h2c = text.get(..6).filter(|start| start.eq_ignore_ascii_case("h2c://")).and(text.get(6..));
         let url = h2c.map_or_else(|| Url::parse(text), |rest| Url::parse(&format!("http://{rest}")));
@@ -160,6 +192,7 @@ impl fmt::Display for BackendUrl {
             Scheme::Https => "https",
         };
         match &self.host {
+            BackendHost::Socket(path) => write!(f, "unix:{}", path.as_str()),
             BackendHost::Name(name) => write!(f, "{scheme}://{name}:{}", self.port),
             BackendHost::Address(IpAddr::V4(v4)) => write!(f, "{scheme}://{v4}:{}", self.port),
             BackendHost::Address(IpAddr::V6(v6)) => write!(f, "{scheme}://[{v6}]:{}", self.port),
@@ -203,10 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_has_an_absolute_path_without_detours() {
+        assert_eq!(parsed("unix:/run/apps/a.sock"), Ok("unix:/run/apps/a.sock".to_owned()));
+        let longest = format!("unix:/{}", "a".repeat(106));
+        assert_eq!(parsed(&longest), Ok(longest.clone()));
+        for path in
+            ["", "/", "run/a", "/run/../a", "/run/./a", "/run//a", "/run/", "//run/a", "/run/\0a", "/a\n"]
+        {
+            let text = format!("unix:{path}");
+            assert_eq!(text.parse::<BackendUrl>(), Err(BackendError::Socket(text.clone())));
+        }
+        assert!(parsed(&format!("{longest}a")).is_err());
+    }
+
+    #[test]
     fn what_cannot_be_a_backend_is_refused_by_name() {
         for (text, error) in [
             ("127.0.0.1:3000", "backend `127.0.0.1:3000` is not a URL: write it as http://127.0.0.1:3000"),
-            ("ftp://a.test", "backend `ftp://a.test` must begin with http://, https:// or h2c://"),
+            ("ftp://a.test", "backend `ftp://a.test` must begin with http://, https://, h2c:// or unix:"),
             ("http://a.test/x", "backend `http://a.test/x` may have a scheme, a host and a port only"),
             ("http://u:p@a.test", "backend `http://u:p@a.test` may have a scheme, a host and a port only"),
             ("h2c://", "backend `h2c://` is not a URL: write it as http://127.0.0.1:3000"),

@@ -4,6 +4,7 @@
 //! door and stays one. What is deliberately absent: how anything is stored, sent or served.
 
 pub mod acme;
+pub mod anchors;
 pub mod backend;
 pub mod certificate;
 pub mod chain;

@@ -1,9 +1,11 @@
 //! A site: everything an edge needs to serve one app. An immutable value, replaced whole.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::anchors::{self, AnchorError};
 use crate::backend::{Backend, Protocol};
 use crate::client_ca::ClientCa;
 use crate::csp::Csp;
@@ -107,6 +109,13 @@ pub struct Settings {
     pub total_timeout_ms: u32,
     /// Path that an active health check asks for; none: a TCP connection is enough.
     pub health_path: Option<String>,
+    /// Certificates of authorities, PEM, that alone are trusted to vouch for the app's https backends; none: those
+    /// that the operator trusts.
+    pub backend_ca_pem: Option<Arc<str>>,
+    /// The name that the certificates of the app's https backends must have; none: the host of each URL.
+    pub backend_server_name: Option<Host>,
+    /// Whether each connection to a backend begins with a PROXY header, version 2, that names the visitor.
+    pub send_proxy_protocol: bool,
     /// Time between two health checks of a backend. 200 to 600,000.
     pub health_interval_ms: u32,
     /// How long the share of a backend grows that was added or is fit again. 0 (not at all) to 600,000.
@@ -129,6 +138,9 @@ impl Default for Settings {
             first_byte_timeout_ms: 60_000,
             total_timeout_ms: 300_000,
             health_path: None,
+            backend_ca_pem: None,
+            backend_server_name: None,
+            send_proxy_protocol: false,
             health_interval_ms: 2_000,
             slow_start_ms: 10_000,
             max_in_flight: 1_024,
@@ -156,6 +168,9 @@ pub enum SettingsError {
         /// Highest.
         max: u32,
     },
+    /// Trust anchors that cannot be used.
+    #[error("backend_ca_pem: {0}")]
+    Anchors(#[from] AnchorError),
     /// A health path that is no path.
     #[error("health_path `{0}` must begin with / and have no spaces or control characters")]
     HealthPath(String),
@@ -181,6 +196,9 @@ impl Settings {
             if !(min..=max).contains(&value) {
                 return Err(SettingsError::Range { field, value, min, max });
             }
+        }
+        if let Some(pem) = &self.backend_ca_pem {
+            anchors::parse(pem)?;
         }
         match &self.health_path {
             Some(path) if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) => {

@@ -8,6 +8,7 @@
 
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -26,13 +27,16 @@ use endpoint::Endpoint;
 use fence::Fence;
 pub(crate) use gate::{Entrance, Place, Ticket};
 use health::Fitness;
+use line::Dialer;
 pub(crate) use line::Line;
-pub(crate) use pool::{Lease, NoPick, Pool};
+pub(crate) use pool::{Caller, Lease, NoPick, Pool};
 use pool::{Member, SUSPICION};
 pub(crate) use protocol::{Need, is_shared};
 use schedule::Schedule;
+use socket::SocketFence;
 pub(crate) use tally::Tally;
 use traffic::Traffic;
+use trust::Trust;
 use uptime::Uptime;
 
 mod breaker;
@@ -47,8 +51,10 @@ mod line;
 mod pool;
 mod protocol;
 mod schedule;
+mod socket;
 mod tally;
 mod traffic;
+mod trust;
 mod uptime;
 mod warmup;
 
@@ -76,6 +82,8 @@ pub(crate) struct PoolSettings {
     /// Stoa's own listeners, where no backend may be. `0.0.0.0` and `[::]` stand for every address of the
     /// machine.
     pub(crate) forbidden: Vec<SocketAddr>,
+    /// Directories below which backends may be Unix sockets.
+    pub(crate) socket_directories: Vec<PathBuf>,
     /// Trust anchors for the health checks of `https` backends; none: the platform's. They must be those that
     /// the forwarding connector trusts.
     pub(crate) roots: Option<Arc<RootCertStore>>,
@@ -85,6 +93,8 @@ pub(crate) struct PoolSettings {
 pub(crate) struct Pools {
     pools: DashMap<AppId, Arc<Pool>, RandomState>,
     fence: Arc<Fence>,
+    sockets: Arc<SocketFence>,
+    dialer: Arc<Dialer>,
     checker: Arc<Checker>,
     uptime: Uptime,
     tally: Arc<Tally>,
@@ -96,10 +106,13 @@ impl Pools {
     /// No pools yet. Reads the platform's trust anchors if `settings` has none.
     pub(crate) fn new(settings: PoolSettings) -> Arc<Self> {
         let uptime = Uptime::start();
+        let sockets = Arc::new(SocketFence::new(settings.socket_directories));
         Arc::new(Self {
             pools: DashMap::default(),
             fence: Arc::new(Fence::new(settings.forbidden)),
-            checker: Arc::new(Checker::new(settings.roots)),
+            dialer: Arc::new(Dialer { sockets: Arc::clone(&sockets), preamble: Vec::new() }),
+            checker: Arc::new(Checker::new(settings.roots, Arc::clone(&sockets))),
+            sockets,
             uptime,
             tally: Arc::default(),
             checks: Schedule::new(uptime, |endpoint| &endpoint.check_due),
@@ -116,6 +129,7 @@ impl Pools {
         let traffic = old.as_ref().map_or_else(Arc::default, |old| Arc::clone(&old.traffic));
         traffic.gate.resize(settings.max_concurrency);
         let is_running = old.iter().flat_map(|old| &old.members).any(|member| member.weight > 0);
+        let trust = Trust::of(settings).map(Arc::new);
         let mut members: Vec<Member> = Vec::with_capacity(backends.len());
         for backend in backends {
             let weight = u32::from(backend.weight);
@@ -129,6 +143,7 @@ impl Pools {
                 Some(member) => self.keep(&member.endpoint, settings),
                 None => self.admit(app, backend, settings, &traffic),
             };
+            endpoint.trust.store(trust.clone());
             if is_running && weight > 0 && kept.is_none_or(|member| member.weight == 0) {
                 endpoint.health.warm_up(self.uptime.millis());
             }
@@ -138,7 +153,9 @@ impl Pools {
             members,
             settings: settings.clone(),
             traffic,
-            group_key: FixedState::default().hash_one((app, settings.protocol)),
+            group_key: FixedState::default().hash_one((app, settings.protocol, &settings.backend_ca_pem)),
+            trust,
+            dialer: Arc::clone(&self.dialer),
             uptime: self.uptime,
             checks: Arc::clone(&self.checks),
         });
@@ -202,7 +219,7 @@ impl Pools {
             backend.url.clone(),
             settings,
             Arc::clone(traffic),
-            (&self.tally, &self.fence),
+            (&self.tally, &self.fence, &self.sockets),
         );
         if matches!(backend.url.host, BackendHost::Name(_)) {
             self.lookups.put(&endpoint, Duration::ZERO);
@@ -218,13 +235,14 @@ impl Pools {
 /// not checked.
 async fn check(endpoint: Arc<Endpoint>, checker: Arc<Checker>, uptime: Uptime) -> Duration {
     let settings = endpoint.settings.load_full();
-    let address = endpoint.address();
-    if let Some(address) = address {
-        let result = checker.check(&endpoint.url, address, &settings).await;
+    let place = endpoint.place();
+    if let Some(place) = &place {
+        let trust = endpoint.trust.load_full();
+        let result = checker.check(&endpoint.url, place, &settings, trust.as_deref()).await;
         endpoint.note_check(result, uptime.millis());
     }
     let interval = settings.health_interval();
-    let is_idle = address.is_some() && endpoint.traffic.is_idle(uptime.millis());
+    let is_idle = place.is_some() && endpoint.traffic.is_idle(uptime.millis());
     let next = match (endpoint.health.is_suspected(), is_idle) {
         (true, _) => interval / SUSPICION,
         (false, true) => interval.max(IDLE_CHECK_INTERVAL),

@@ -45,6 +45,8 @@ pub(crate) struct Carrier {
     pub(crate) id: u64,
     /// Who is at its other end.
     pub(crate) ends: Ends,
+    /// Where it was made to, on this machine; none if the kernel does not say.
+    pub(crate) local: Option<SocketAddr>,
     /// What TLS settled; none on a cleartext listener.
     pub(crate) tls: Option<Settled>,
     /// What the hooks and the connection tell each other.

@@ -11,6 +11,8 @@
 //! by `grpc-timeout` how long it waits, and its server may begin the answer with the first message, whenever
 //! that is.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use http::header::{CONTENT_TYPE, TE, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode, Uri, Version};
 use pingora_core::protocols::Digest;
@@ -20,7 +22,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use tokio::time::Instant;
 
-use crate::backends::{Line, Need, NoPick, is_shared};
+use crate::backends::{Caller, Line, Need, NoPick, is_shared};
 use crate::context::{Context, Exchange};
 use crate::edge::Shared;
 use crate::headers::{
@@ -69,7 +71,7 @@ pub(crate) async fn choose(
 ) -> Result<Box<HttpPeer>> {
     queue::enter(session, context, edge).await?;
     let need = need(session.req_header());
-    let arrived = context.arrived;
+    let (arrived, caller) = (context.arrived, caller(context));
     let Some(exchange) = context.exchange() else {
         return Err(Error::explain(NO_CARRIER, "a request was not admitted"));
     };
@@ -90,11 +92,27 @@ pub(crate) async fn choose(
     peer.options.read_timeout = Some(edge.deadlines.stream);
     // A backend that does not take a body is found before the visitor seems to be silent.
     peer.options.write_timeout = peer.options.write_timeout.map(|time| time.min(edge.deadlines.body / 2));
+    if let Some(caller) = caller.filter(|_| pool.settings().send_proxy_protocol) {
+        lease.announce(&mut peer, caller);
+    }
     exchange.is_call = is_shared(&peer.options);
     exchange.deadline = (!exchange.is_call).then(|| arrived + pool.settings().total_timeout());
     exchange.tried.push(lease.index());
     exchange.lease = Some(lease);
     Ok(peer)
+}
+
+/// Whom the request is from, as a backend may be told. Behind a proxy that the operator trusts, the visitor's port
+/// is not known.
+fn caller(context: &Context) -> Option<Caller> {
+    let (connection, visitor) = (context.connection.as_ref()?, context.visitor?);
+    let port = if visitor.address == connection.ip() { connection.ends.client.port() } else { 0 };
+    let unknown = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    Some(Caller {
+        connection: connection.id,
+        source: SocketAddr::new(visitor.address, port),
+        destination: connection.local.unwrap_or(unknown),
+    })
 }
 
 /// What a request needs of its connection to a backend.

@@ -225,19 +225,24 @@ async fn run(worker: &Worker, tcp: TcpStream, ends: Ends, protection: Protection
 
 async fn serve_clear(worker: &Worker, mut wire: Wire, ends: Ends) {
     wire.serve();
-    let gauge = wire.gauge();
-    serve(worker, Transport::Plain(Box::new(wire)), carrier(&worker.edge, ends, None, gauge)).await;
+    let (gauge, local) = (wire.gauge(), wire.local());
+    serve(worker, Transport::Plain(Box::new(wire)), carrier(&worker.edge, (ends, local), None, gauge)).await;
 }
 
 async fn serve_tls(worker: &Worker, wire: Wire, ends: Ends) {
-    let gauge = wire.gauge();
+    let (gauge, local) = (wire.gauge(), wire.local());
     let Some(secured) = handshake::perform(&worker.edge, wire, ends.client).await else { return };
-    let carrier = carrier(&worker.edge, ends, Some(secured.settled), gauge);
+    let carrier = carrier(&worker.edge, (ends, local), Some(secured.settled), gauge);
     serve(worker, Transport::Tls(Box::new(secured.stream)), carrier).await;
 }
 
-fn carrier(edge: &Shared, ends: Ends, tls: Option<Settled>, gauge: Arc<Gauge>) -> Arc<Carrier> {
-    Arc::new(Carrier { id: edge.slots.number(), ends, tls, gauge })
+fn carrier(
+    edge: &Shared,
+    (ends, local): (Ends, Option<SocketAddr>),
+    tls: Option<Settled>,
+    gauge: Arc<Gauge>,
+) -> Arc<Carrier> {
+    Arc::new(Carrier { id: edge.slots.number(), ends, local, tls, gauge })
 }
 
 async fn serve(worker: &Worker, transport: Transport, carrier: Arc<Carrier>) {

@@ -44,6 +44,8 @@ pub struct Settings {
     pub backend_ca_file: Option<PathBuf>,
     /// Addresses of this installation, beside the listeners above, that no backend may have: the API's.
     pub forbidden_backends: Vec<SocketAddr>,
+    /// Directories below which backends may be Unix sockets; none: none may.
+    pub unix_backends: Vec<PathBuf>,
     /// Memory for the buckets of visitors in bytes, taken at the start.
     pub visitor_table_bytes: usize,
 }
@@ -68,6 +70,7 @@ impl Default for Settings {
             access_log: AccessLog::Off,
             backend_ca_file: None,
             forbidden_backends: Vec::new(),
+            unix_backends: Vec::new(),
             visitor_table_bytes: ratelimit::VisitorTable::DEFAULT_BYTES,
         }
     }

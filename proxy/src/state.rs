@@ -114,6 +114,7 @@ impl State {
         let forbidden = [&settings.http, &settings.https, &settings.forbidden_backends].into_iter().flatten();
         let pool_settings = PoolSettings {
             forbidden: forbidden.chain(&settings.metrics).copied().collect(),
+            socket_directories: settings.unix_backends.clone(),
             roots: settings.backend_ca_file.as_deref().map(crate::edge::read_roots).transpose()?,
         };
         let local = aws_lc_rs::Ticketer::new()?;

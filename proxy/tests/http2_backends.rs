@@ -21,10 +21,10 @@ pub(crate) fn trusting(authority: &Authority, urls: &[String]) -> Market {
 }
 
 /// TLS in front of `inner`, taking the protocols `alpn`; its URL.
-async fn in_front_of(inner: std::net::SocketAddr, authority: &Authority, alpn: &[&str]) -> String {
+pub(crate) async fn in_front_of(inner: std::net::SocketAddr, authority: &Authority, alpn: &[&str]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
-    let tls = acceptor(authority.issue(&["127.0.0.1"]).unwrap(), alpn);
+    let tls = acceptor(authority.issue(&["127.0.0.1", "backend.internal"]).unwrap(), alpn);
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             let tls = tls.clone();

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing set-up should stop the test")]
 
 mod alpn_challenge;
+mod announced;
 mod answers;
+mod backend_trust;
 mod balancing;
 mod client_auth;
 mod clock;
@@ -25,4 +27,5 @@ mod resumption;
 mod semantics;
 mod streams;
 mod tls;
+mod unix_sockets;
 mod usage;

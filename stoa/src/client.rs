@@ -145,14 +145,19 @@ fn backends(urls: &[String]) -> anyhow::Result<Vec<Value>> {
         .collect()
 }
 
-/// What is no JSON is text.
+/// What is no JSON is text; what begins with @ is the text of a file.
 fn settings(changes: &[String]) -> anyhow::Result<serde_json::Map<String, Value>> {
     changes
         .iter()
         .map(|text| {
             let wrong = || format!("`{text}` is no setting: write NAME=VALUE, e.g. total_timeout_ms=60000");
             let (name, value) = text.split_once('=').with_context(wrong)?;
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+            let value = match value.strip_prefix('@') {
+                Some(path) => Value::from(
+                    std::fs::read_to_string(path).with_context(|| format!("`{path}` cannot be read"))?,
+                ),
+                None => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
+            };
             Ok((name.to_owned(), value))
         })
         .collect()
@@ -239,6 +244,10 @@ mod tests {
         let given = ["total_timeout_ms=5000", "health_path=/up?a=b", "slow_start_ms=null"].map(str::to_owned);
         let wanted = json!({"total_timeout_ms": 5000, "health_path": "/up?a=b", "slow_start_ms": null});
         assert_eq!(Value::from(settings(&given).unwrap()), wanted);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "a text\n").unwrap();
+        let given = format!("backend_ca_pem=@{}", file.path().display());
+        assert_eq!(Value::from(settings(&[given]).unwrap()), json!({"backend_ca_pem": "a text\n"}));
         let error = settings(&["total_timeout_ms".to_owned()]).unwrap_err().to_string();
         assert!(error.starts_with("`total_timeout_ms` is no setting"), "{error}");
     }

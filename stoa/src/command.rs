@@ -254,7 +254,8 @@ pub(crate) enum AppVerb {
     Settings {
         /// Its id, a_…
         app: String,
-        /// A setting, e.g. total_timeout_ms=60000 or health_path=/up; null sets the default; repeatable.
+        /// A setting, e.g. total_timeout_ms=60000 or health_path=/up; null sets the default, @FILE the text of a file;
+        /// repeatable.
         #[arg(value_name = "NAME=VALUE", required = true)]
         settings: Vec<String>,
         #[command(flatten)]

@@ -90,6 +90,7 @@ pub(crate) fn proxy(settings: &Settings) -> proxy::Settings {
         proxy_protocol: edge.proxy_protocol.iter().copied().collect(),
         trusted_proxies: edge.trusted_proxies.iter().copied().collect(),
         drain_limit: edge.drain,
+        unix_backends: edge.unix_backends.clone(),
         access_log: match &edge.access_log {
             config::AccessLog::File(path) => proxy::AccessLog::File(path.clone()),
             config::AccessLog::Stdout => proxy::AccessLog::Stdout,

@@ -55,7 +55,8 @@ pub(crate) struct AppView {
 #[serde(deny_unknown_fields)]
 #[schema(as = Backend)]
 pub(crate) struct BackendFields {
-    /// Scheme (http, https, or h2c for cleartext HTTP/2), host and port; no path, no password.
+    /// Scheme (http, https, or h2c for cleartext HTTP/2), host and port; no path, no password. Or unix: and the
+    /// path of a socket, below a directory that the operator lists.
     #[schema(example = "http://127.0.0.1:3000")]
     url: String,
     /// Its share of the requests relative to the others, 0 (none) to 1000.

@@ -76,6 +76,15 @@ pub(crate) struct Settings {
     pub(crate) total_timeout_ms: u32,
     /// Path that a health check asks for; null: a connection is enough.
     pub(crate) health_path: Option<String>,
+    /// Certificates of authorities, PEM, at most 64 KiB, that alone are trusted to vouch for the https backends;
+    /// null: those that the operator trusts.
+    pub(crate) backend_ca_pem: Option<String>,
+    /// The name that the certificates of the https backends must have; null: the host of each URL.
+    pub(crate) backend_server_name: Option<String>,
+    /// Whether each connection to a backend begins with a PROXY header, version 2, that names the visitor. The
+    /// backends must be set up to expect it, health checks included.
+    #[schema(required = false, default = false)]
+    pub(crate) send_proxy_protocol: bool,
     /// Time between two health checks of a backend.
     #[schema(required = false, minimum = 200, maximum = 600_000, default = 2_000)]
     pub(crate) health_interval_ms: u32,

@@ -6,20 +6,24 @@
 //! platform has no readable trust anchors, only the TCP connection is checked.
 
 use std::io;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use model::backend::{BackendUrl, Scheme};
+use model::backend::{BackendHost, BackendUrl, Scheme};
 use model::site::Settings;
 use pingora_core::protocols::ALPN;
+use pingora_core::protocols::l4::socket::SocketAddr as Place;
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::protocol::{self, Need};
+use super::socket::SocketFence;
+use super::trust::{Trust, connector};
+use crate::proxy_protocol::LOCAL;
 
 /// Longest wait for the status line: a health page that takes longer is no health page.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -53,35 +57,44 @@ pub(super) enum CheckError {
 /// Makes checks.
 pub(super) struct Checker {
     tls: Option<TlsConnector>,
+    sockets: Arc<SocketFence>,
 }
 
 impl Checker {
-    /// Trusts `roots`, or what the platform trusts.
-    pub(super) fn new(roots: Option<Arc<RootCertStore>>) -> Self {
-        let tls = roots.or_else(platform_roots).and_then(|roots| {
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-            let config = builder.ok()?.with_root_certificates(roots).with_no_client_auth();
-            Some(TlsConnector::from(Arc::new(config)))
-        });
-        Self { tls }
+    /// Trusts `roots`, or what the platform trusts, and connects to `sockets`.
+    pub(super) fn new(roots: Option<Arc<RootCertStore>>, sockets: Arc<SocketFence>) -> Self {
+        Self { tls: roots.or_else(platform_roots).and_then(connector), sockets }
     }
 
-    /// Checks the backend `url` at `address`.
+    /// Checks the backend `url` at `place`, which is verified by `trust` if it has one of its own.
     pub(super) async fn check(
         &self,
         url: &BackendUrl,
-        address: SocketAddr,
+        place: &Place,
         settings: &Settings,
+        trust: Option<&Trust>,
     ) -> Result<(), CheckError> {
+        let tls = trust.map_or(self.tls.as_ref(), |trust| trust.tls.as_ref());
         let limit = settings.connect_timeout();
         let versions = protocol::versions(url.scheme, settings.protocol, Need::Exchange);
         let connected = async {
-            let stream = TcpStream::connect(address).await?;
-            match (url.scheme, &self.tls) {
+            let stream = match place {
+                Place::Inet(address) => {
+                    let mut stream = TcpStream::connect(address).await?;
+                    announce(&mut stream, settings).await?;
+                    stream
+                }
+                Place::Unix(address) => {
+                    let path = address.as_pathname().unwrap_or(Path::new(""));
+                    let mut stream = self.sockets.connect(path).await?;
+                    announce(&mut stream, settings).await?;
+                    return Ok(Connection::Unix(stream));
+                }
+            };
+            match (url.scheme, tls) {
                 (Scheme::Https, Some(tls)) => tls
                     .with_alpn(alpn(&versions))
-                    .connect(server_name(url)?, stream)
+                    .connect(server_name(url, settings)?, stream)
                     .await
                     .map(|stream| Connection::Tls(Box::new(stream))),
                 (Scheme::Https, None) => Ok(Connection::Opaque),
@@ -92,6 +105,8 @@ impl Checker {
         let Some(path) = settings.health_path.as_deref() else { return Ok(()) };
         let asked = async {
             match connection {
+                Connection::Unix(stream) if versions == ALPN::H2 => ask2(stream, url, path).await,
+                Connection::Unix(stream) => ask(stream, url, path).await,
                 Connection::Plain(stream) if versions == ALPN::H2 => ask2(stream, url, path).await,
                 Connection::Plain(stream) => ask(stream, url, path).await,
                 Connection::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
@@ -105,8 +120,14 @@ impl Checker {
     }
 }
 
+/// Begins as requests' connections do, with a PROXY header that names nobody.
+async fn announce(stream: &mut (impl AsyncWrite + Unpin), settings: &Settings) -> io::Result<()> {
+    if settings.send_proxy_protocol { stream.write_all(&LOCAL).await } else { Ok(()) }
+}
+
 enum Connection {
     Plain(TcpStream),
+    Unix(UnixStream),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
     /// TLS that cannot be spoken for want of trust anchors.
     Opaque,
@@ -124,8 +145,8 @@ fn platform_roots() -> Option<Arc<RootCertStore>> {
     }
 }
 
-fn server_name(url: &BackendUrl) -> io::Result<ServerName<'static>> {
-    ServerName::try_from(super::endpoint::server_name(url)).map_err(io::Error::other)
+fn server_name(url: &BackendUrl, settings: &Settings) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(super::endpoint::server_name(url, settings)).map_err(io::Error::other)
 }
 
 async fn ask(
@@ -171,8 +192,11 @@ fn judge(status: u16) -> Result<(), CheckError> {
     if (200..400).contains(&status) { Ok(()) } else { Err(CheckError::Status(status)) }
 }
 
-/// Host and port, which every backend URL has.
+/// Host and port; a Unix socket has none.
 fn authority(url: &BackendUrl) -> String {
+    if matches!(url.host, BackendHost::Socket(_)) {
+        return "localhost".to_owned();
+    }
     let url = url.to_string();
     url.split_once("://").map_or(url.as_str(), |(_, authority)| authority).to_owned()
 }

@@ -5,20 +5,24 @@
 //! failures say nothing about another's.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use model::backend::{BackendHost, BackendUrl, Scheme};
 use model::id::AppId;
 use model::site::Settings;
+use pingora_core::protocols::l4::socket::SocketAddr as Place;
 
 use super::breaker::{State, Trial};
 use super::check::CheckError;
 use super::fence::Fence;
 use super::health::{Fitness, Health, Turn};
+use super::socket::SocketFence;
 use super::tally::Tally;
 use super::traffic::Traffic;
+use super::trust::Trust;
 use super::uptime::as_millis;
 
 /// Most addresses of one name that are kept; a resolver may return hundreds.
@@ -46,6 +50,10 @@ pub(super) struct Endpoint {
     pub(super) check_due: AtomicU64,
     /// Turn of its next resolution.
     pub(super) lookup_due: AtomicU64,
+    /// Whom it is verified by, if it is https; none: by whom the operator trusts.
+    pub(super) trust: ArcSwapOption<Trust>,
+    /// Where its socket is, if it has one and may.
+    socket: Option<Place>,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Which address is in use; moved on when it fails.
     cursor: AtomicUsize,
@@ -60,13 +68,17 @@ impl Endpoint {
         url: BackendUrl,
         settings: &Settings,
         traffic: Arc<Traffic>,
-        (tally, fence): (&Arc<Tally>, &Fence),
+        (tally, fence, sockets): (&Arc<Tally>, &Fence, &SocketFence),
     ) -> Arc<Self> {
         let label = url.to_string();
         let fixed = match url.host {
             BackendHost::Address(ip) => Some(SocketAddr::new(ip, url.port)),
-            BackendHost::Name(_) => None,
+            BackendHost::Name(_) | BackendHost::Socket(_) => None,
         };
+        let socket = socket(&url, sockets);
+        if matches!(url.host, BackendHost::Socket(_)) && socket.is_none() {
+            tracing::warn!(%app, backend = label, "backend is a socket below no directory that is listed in edge.unix_backends: it gets no request");
+        }
         let addresses: Vec<SocketAddr> =
             fixed.into_iter().filter(|address| fence.permits(*address)).collect();
         if fixed.is_some() && addresses.is_empty() {
@@ -83,10 +95,17 @@ impl Endpoint {
             tally: Arc::clone(tally),
             check_due: AtomicU64::new(0),
             lookup_due: AtomicU64::new(0),
+            trust: ArcSwapOption::empty(),
+            socket,
             addresses: ArcSwap::from_pointee(addresses),
             cursor: AtomicUsize::new(0),
             is_unresolved: AtomicBool::new(false),
         })
+    }
+
+    /// Where it is: its socket, or the address in use; none if none is known or permitted.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.socket.clone().or_else(|| self.address().map(Place::Inet))
     }
 
     /// The address in use; none if none is known or permitted.
@@ -98,7 +117,7 @@ impl Endpoint {
 
     /// How fit it is; none if it has no address.
     pub(super) fn fitness(&self, now: u64) -> Option<Fitness> {
-        (!self.addresses.load().is_empty()).then(|| self.health.fitness(now))
+        (self.socket.is_some() || !self.addresses.load().is_empty()).then(|| self.health.fitness(now))
     }
 
     /// Takes what its name resolves to. The same addresses in another order change nothing.
@@ -186,13 +205,24 @@ pub(super) struct Entry {
     trial: Option<Trial>,
 }
 
-/// The name that a backend's certificate must have: its host name, or its address (an `iPAddress` of the
+/// The place of a socket that `sockets` permit as far as its path tells.
+fn socket(url: &BackendUrl, sockets: &SocketFence) -> Option<Place> {
+    let BackendHost::Socket(path) = &url.host else { return None };
+    let path = Some(Path::new(path.as_str())).filter(|path| sockets.permits(path))?;
+    std::os::unix::net::SocketAddr::from_pathname(path).ok().map(Place::Unix)
+}
+
+/// The name that a backend's certificate must have: what the app says, or its host name, or its address (an `iPAddress` of the
 /// certificate, RFC 9110 §4.3.5). Never empty, because pingora-core 0.9.1 then verifies nothing. Without TLS
 /// there is none.
-pub(super) fn server_name(url: &BackendUrl) -> String {
-    match (url.scheme, &url.host) {
-        (Scheme::Http | Scheme::H2c, _) => String::new(),
-        (Scheme::Https, BackendHost::Name(name)) => name.as_str().to_owned(),
-        (Scheme::Https, BackendHost::Address(ip)) => ip.to_canonical().to_string(),
+pub(super) fn server_name(url: &BackendUrl, settings: &Settings) -> String {
+    match (url.scheme, &settings.backend_server_name, &url.host) {
+        (Scheme::Http | Scheme::H2c, ..) => String::new(),
+        (Scheme::Https, Some(name), _) | (Scheme::Https, None, BackendHost::Name(name)) => {
+            name.as_str().to_owned()
+        }
+        (Scheme::Https, None, BackendHost::Address(ip)) => ip.to_canonical().to_string(),
+        // No URL of a socket is https.
+        (Scheme::Https, None, BackendHost::Socket(_)) => "localhost".to_owned(),
     }
 }

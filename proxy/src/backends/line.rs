@@ -5,8 +5,11 @@
 //! in its digest, kept connections too; who waits for an answer cuts it by that. Costs one file descriptor a
 //! connection.
 
+use std::io;
 use std::net::Shutdown;
-use std::sync::{Arc, LazyLock};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use pingora_core::connectors::L4Connect;
@@ -18,14 +21,9 @@ use pingora_core::protocols::{Digest, GetProxyDigest as _};
 use pingora_core::{Error, ErrorType, OrErr as _, Result};
 use pingora_http::ResponseHeader;
 use socket2::{SockRef, Socket};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-/// One for all: it knows nothing.
-static DIALER: LazyLock<Arc<Dialer>> = LazyLock::new(|| Arc::new(Dialer));
-
-/// Makes the connections of a peer ones that can be cut.
-pub(super) fn dialer() -> Arc<dyn L4Connect + Send + Sync> {
-    Arc::<Dialer>::clone(&DIALER)
-}
+use super::socket::SocketFence;
 
 /// The second handle of a connection's socket.
 pub(crate) struct Line(Arc<ProxyDigest>);
@@ -46,22 +44,58 @@ impl Line {
     }
 }
 
+/// Makes the connections of a pool ones that can be cut.
 #[derive(Debug)]
-struct Dialer;
+pub(super) struct Dialer {
+    /// Where Unix sockets may be.
+    pub(super) sockets: Arc<SocketFence>,
+    /// What each connection begins with, before TLS: a PROXY header, or nothing.
+    pub(super) preamble: Vec<u8>,
+}
 
 #[async_trait]
 impl L4Connect for Dialer {
-    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let Some(address) = address.as_inet() else {
-            return Err(Error::explain(ErrorType::SocketError, "a backend is no internet address"));
+    async fn connect(&self, place: &SocketAddr) -> Result<Stream> {
+        let (socket, mut stream) = match place {
+            SocketAddr::Inet(address) => {
+                let mut tcp = ext::connect(address, None).await?;
+                self.announce(&mut tcp).await?;
+                (second_handle(&tcp)?, Stream::from(tcp))
+            }
+            SocketAddr::Unix(address) => {
+                let path = address.as_pathname().unwrap_or(Path::new(""));
+                let mut unix = self.sockets.connect(path).await.map_err(refused)?;
+                self.announce(&mut unix).await?;
+                (second_handle(&unix)?, Stream::from(unix))
+            }
         };
-        let tcp = ext::connect(address, None).await?;
-        let socket = SockRef::from(&tcp)
-            .try_clone()
-            .or_err(ErrorType::SocketError, "no second handle of a backend's connection")?;
         let nothing = ResponseHeader::build(200, Some(0))?;
-        let mut stream = Stream::from(tcp);
         stream.set_proxy_digest(ProxyDigest::new(Box::new(nothing), Some(Box::new(socket))));
         Ok(stream)
     }
+}
+
+impl Dialer {
+    async fn announce(&self, stream: &mut (impl AsyncWrite + Unpin)) -> Result<()> {
+        if self.preamble.is_empty() {
+            return Ok(());
+        }
+        stream
+            .write_all(&self.preamble)
+            .await
+            .or_err(ErrorType::ConnectError, "no PROXY header could be sent")
+    }
+}
+
+fn second_handle(stream: &impl AsFd) -> Result<Socket> {
+    let clone = SockRef::from(stream).try_clone();
+    clone.or_err(ErrorType::SocketError, "no second handle of a backend's connection")
+}
+
+fn refused(error: io::Error) -> Box<Error> {
+    let kind = match error.kind() {
+        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+        _ => ErrorType::ConnectError,
+    };
+    Error::because(kind, "no connection to a backend's socket", error)
 }

@@ -1,13 +1,16 @@
 //! The backends of one app, as its requests see them: an immutable value, replaced whole.
 
-use std::net::SocketAddr;
+use std::hash::BuildHasher as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use model::backend::Scheme;
 use model::site::Settings;
-use pingora_core::protocols::TcpKeepalive;
+use pingora_core::protocols::l4::socket::SocketAddr as Place;
+use pingora_core::protocols::{ALPN, TcpKeepalive};
 use pingora_core::upstreams::peer::HttpPeer;
 use rand::Rng;
 
@@ -15,12 +18,14 @@ use super::choice::{Load, Set, choose};
 use super::endpoint::{Endpoint, Entry, server_name};
 use super::gate::Gate;
 use super::health::Fitness;
-use super::line::dialer;
+use super::line::Dialer;
 use super::protocol::{self, Need};
 use super::schedule::Schedule;
 use super::traffic::Traffic;
+use super::trust::Trust;
 use super::uptime::Uptime;
 use super::warmup::{choose_warm, warmth};
+use crate::proxy_protocol;
 
 /// At most so many of a hundred backends of an app, rounded down, are kept from its requests because their breakers
 /// are open: the others would get the whole load, and what makes requests fail is then more likely the app
@@ -32,6 +37,8 @@ const TRIALS_IN_FLIGHT: u32 = 64;
 /// How long an unused connection to a backend is kept: long enough to be used again by a page's next requests,
 /// and bounded, because every app has connections of its own.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for a connection that only one visitor's requests may use.
+const ANNOUNCED_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one write to a backend may take: one that reads nothing for so long is stuck.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A suspected backend is checked again after this part of the interval, and so is one whose request failed:
@@ -58,6 +65,9 @@ pub(crate) struct Pool {
     /// Keeps the connections of different apps apart, even to the same address, and those that were made under
     /// other settings.
     pub(super) group_key: u64,
+    /// Whom its https backends are verified by; none: by whom the operator trusts.
+    pub(super) trust: Option<Arc<Trust>>,
+    pub(super) dialer: Arc<Dialer>,
     pub(super) uptime: Uptime,
     pub(super) checks: Arc<Schedule>,
 }
@@ -207,11 +217,23 @@ impl Pool {
     }
 }
 
+/// Whom a request is from, as a PROXY header tells it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    /// The number of the visitor's connection.
+    pub(crate) connection: u64,
+    /// The visitor.
+    pub(crate) source: SocketAddr,
+    /// Where the visitor connected to.
+    pub(crate) destination: SocketAddr,
+}
+
 /// One attempt at one backend. Counts as in flight until it is dropped.
 pub(crate) struct Lease {
     pool: Arc<Pool>,
     endpoint: Arc<Endpoint>,
-    address: SocketAddr,
+    /// None at a Unix socket.
+    address: Option<SocketAddr>,
     index: usize,
     entry: Entry,
     /// When it was taken, in milliseconds of the uptime.
@@ -221,7 +243,8 @@ pub(crate) struct Lease {
 impl Lease {
     fn take(pool: &Arc<Pool>, index: usize, now: u64) -> Option<Self> {
         let endpoint = Arc::clone(&pool.members.get(index)?.endpoint);
-        let address = endpoint.address()?;
+        let address = endpoint.address();
+        endpoint.place()?;
         let entry = endpoint.enter(pool.settings.max_in_flight, now)?;
         Some(Self { pool: Arc::clone(pool), endpoint, address, index, entry, began: now })
     }
@@ -232,13 +255,18 @@ impl Lease {
         let settings = &self.pool.settings;
         let scheme = self.endpoint.url.scheme;
         let is_tls = scheme == Scheme::Https;
-        let mut peer = HttpPeer::new(self.address, is_tls, server_name(&self.endpoint.url));
+        let name = server_name(&self.endpoint.url, settings);
+        let mut peer = HttpPeer::new((Ipv4Addr::UNSPECIFIED, 0), is_tls, name);
+        if let Some(place) = self.address.map(Place::Inet).or_else(|| self.endpoint.place()) {
+            peer._address = place;
+        }
         peer.group_key = self.pool.group_key;
         let options = &mut peer.options;
         protocol::apply(options, scheme, settings.protocol, need);
         options.connection_timeout = Some(settings.connect_timeout());
         options.total_connection_timeout = Some(settings.connect_timeout());
-        options.custom_l4 = Some(dialer());
+        options.custom_l4 = Some(Arc::<Dialer>::clone(&self.pool.dialer));
+        options.ca = self.pool.trust.as_ref().map(|trust| Arc::clone(&trust.anchors));
         options.write_timeout = Some(WRITE_TIMEOUT);
         options.idle_timeout = Some(IDLE_TIMEOUT);
         options.tcp_keepalive = Some(TcpKeepalive {
@@ -249,6 +277,23 @@ impl Lease {
             user_timeout: Duration::ZERO,
         });
         Box::new(peer)
+    }
+
+    /// Has the connection begin with a PROXY header that names the `caller`. Then it is the caller's, so it is used
+    /// again for requests of the same connection of a visitor and for no others. It is HTTP/1.1 where the
+    /// backend might choose: pingora 0.9.1 remembers for ever, by connection, which backends chose badly.
+    pub(crate) fn announce(&self, peer: &mut HttpPeer, caller: Caller) {
+        let Caller { connection, source, destination } = caller;
+        let dialer = Dialer {
+            sockets: Arc::clone(&self.pool.dialer.sockets),
+            preamble: proxy_protocol::encode(source, destination),
+        };
+        peer.group_key = FixedState::default().hash_one((self.pool.group_key, connection, source));
+        peer.options.custom_l4 = Some(Arc::new(dialer));
+        peer.options.idle_timeout = Some(ANNOUNCED_IDLE_TIMEOUT);
+        if peer.options.alpn == ALPN::H2H1 {
+            peer.options.alpn = ALPN::H1;
+        }
     }
 
     /// Its place in the pool, for the `tried` of the next [`Pool::pick`].

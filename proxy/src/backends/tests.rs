@@ -27,7 +27,7 @@ fn pools() -> Arc<Pools> {
 
 fn fenced(forbidden: &[SocketAddr]) -> Arc<Pools> {
     let roots = Some(Arc::new(RootCertStore::empty()));
-    Pools::new(PoolSettings { forbidden: forbidden.to_vec(), roots })
+    Pools::new(PoolSettings { forbidden: forbidden.to_vec(), socket_directories: Vec::new(), roots })
 }
 
 fn pool_of(urls: &[&str]) -> Arc<Pool> {
@@ -356,7 +356,10 @@ fn verification_is_never_switched_off() {
         assert_eq!((peer.is_tls(), peer.sni()), (true, name));
         assert!(peer.verify_cert() && peer.verify_hostname());
     }
-    assert_eq!(endpoint::server_name(&"https://app.internal".parse().unwrap()), "app.internal");
+    assert_eq!(
+        endpoint::server_name(&"https://app.internal".parse().unwrap(), &Settings::default()),
+        "app.internal"
+    );
 }
 
 #[test]

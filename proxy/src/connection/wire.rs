@@ -5,6 +5,7 @@
 //! for a request is the gate's matter in HTTP/1; in HTTP/2 the first request is due here.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -63,6 +64,11 @@ impl Wire {
             out: Vec::new(),
             sent: 0,
         }
+    }
+
+    /// Where the visitor connected to, on this machine.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.tcp.local_addr().ok()
     }
 
     /// From now on requests are read, the first of which is due, and small writes are joined until a flush.

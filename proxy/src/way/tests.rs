@@ -49,6 +49,7 @@ pub(crate) fn connection(client: &str, sni: Option<&str>) -> Carrier {
     Carrier {
         id: 1,
         ends: Ends { peer: client, client, is_trusted: false },
+        local: None,
         tls: sni.map(|sni| Settled {
             sni: Host::parse(sni).unwrap(),
             version: "TLSv1_3",

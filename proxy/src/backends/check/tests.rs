@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use tokio::net::TcpListener;
 
 use super::*;
@@ -24,7 +26,10 @@ async fn checked(answer: &'static [u8], path: Option<&str>) -> Result<(), String
     let address = origin(answer).await;
     let url = format!("http://{address}").parse().unwrap();
     let roots = Some(Arc::new(RootCertStore::empty()));
-    Checker::new(roots).check(&url, address, &settings(path)).await.map_err(|error| error.to_string())
+    Checker::new(roots, Arc::default())
+        .check(&url, &Place::Inet(address), &settings(path), None)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -56,8 +61,11 @@ async fn without_a_path_a_connection_is_enough() {
 async fn a_port_that_nobody_listens_on_is_bad() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url = format!("http://{closed}").parse().unwrap();
-    let checker = Checker::new(Some(Arc::new(RootCertStore::empty())));
-    assert!(matches!(checker.check(&url, closed, &settings(None)).await, Err(CheckError::Io(_))));
+    let checker = Checker::new(Some(Arc::new(RootCertStore::empty())), Arc::default());
+    assert!(matches!(
+        checker.check(&url, &Place::Inet(closed), &settings(None), None).await,
+        Err(CheckError::Io(_))
+    ));
 }
 
 #[tokio::test]
@@ -73,8 +81,8 @@ async fn the_request_names_the_backend_and_the_path() {
         String::from_utf8(request).unwrap()
     });
     let url = format!("http://{address}").parse().unwrap();
-    let checker = Checker::new(Some(Arc::new(RootCertStore::empty())));
-    checker.check(&url, address, &settings(Some("/health?deep=1"))).await.unwrap();
+    let checker = Checker::new(Some(Arc::new(RootCertStore::empty())), Arc::default());
+    checker.check(&url, &Place::Inet(address), &settings(Some("/health?deep=1")), None).await.unwrap();
     let heard = heard.await.unwrap();
     assert!(heard.starts_with("GET /health?deep=1 HTTP/1.1\r\n"), "{heard}");
     assert!(heard.contains(&format!("\r\nHost: {address}\r\n")) && heard.ends_with("\r\n\r\n"), "{heard}");
@@ -113,15 +121,20 @@ async fn a_certificate_is_verified_for_a_name_and_for_an_address() {
     let by_address = format!("https://{address}").parse().unwrap();
     let by_name = format!("https://localhost:{}", address.port()).parse().unwrap();
     let settings = settings(Some("/"));
-    let trusting = Checker::new(Some(roots));
-    assert!(trusting.check(&by_address, address, &settings).await.is_ok());
+    let trusting = Checker::new(Some(roots), Arc::default());
+    assert!(trusting.check(&by_address, &Place::Inet(address), &settings, None).await.is_ok());
     assert!(
-        trusting.check(&by_name, address, &settings).await.is_err(),
+        trusting.check(&by_name, &Place::Inet(address), &settings, None).await.is_err(),
         "the certificate is for the address"
     );
     let (address, roots) = tls_origin("localhost").await;
     let by_name = format!("https://localhost:{}", address.port()).parse().unwrap();
-    assert!(Checker::new(Some(roots)).check(&by_name, address, &settings).await.is_ok());
+    assert!(
+        Checker::new(Some(roots), Arc::default())
+            .check(&by_name, &Place::Inet(address), &settings, None)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -129,5 +142,10 @@ async fn a_certificate_of_a_stranger_is_bad() {
     let (address, _) = tls_origin("127.0.0.1").await;
     let (_, others) = tls_origin("127.0.0.1").await;
     let url = format!("https://{address}").parse().unwrap();
-    assert!(Checker::new(Some(others)).check(&url, address, &settings(None)).await.is_err());
+    assert!(
+        Checker::new(Some(others), Arc::default())
+            .check(&url, &Place::Inet(address), &settings(None), None)
+            .await
+            .is_err()
+    );
 }
