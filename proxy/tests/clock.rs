@@ -16,7 +16,12 @@ async fn a_step_of_the_wall_clock_locks_nobody_out_and_lets_nobody_off() {
     let rate = Rate { requests_per_minute: 30, burst: 3 };
     market.set_tenant(|tenant| tenant.limits = Limits { tenant: rate, visitor: rate });
     let status = async || market.visitors.get(HOST, "/").send().await.unwrap().status;
-    wait::until("429", wait::LONG, async || Ok(anyhow::ensure!(status().await == 429))).await.unwrap();
+    wait::until("429", wait::LONG, async || {
+        anyhow::ensure!(status().await == 429);
+        Ok(())
+    })
+    .await
+    .unwrap();
     for step in [DAY, -DAY] {
         market.clock.set(step);
         let (begun, mut served) = (Instant::now(), 0.0);
@@ -25,7 +30,12 @@ async fn a_step_of_the_wall_clock_locks_nobody_out_and_lets_nobody_off() {
         }
         let earned = begun.elapsed().as_secs_f64() / 2.0 + 1.0;
         assert!(served <= earned, "{served} served at once after a step of {step} s: no day has passed");
-        wait::until("200", wait::LONG, async || Ok(anyhow::ensure!(status().await == 200))).await.unwrap();
+        wait::until("200", wait::LONG, async || {
+            anyhow::ensure!(status().await == 200);
+            Ok(())
+        })
+        .await
+        .unwrap();
     }
     market.running.take().unwrap().drain().await;
     let served: u64 = market

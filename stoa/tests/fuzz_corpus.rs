@@ -12,8 +12,8 @@ fn corpus() -> PathBuf {
 }
 
 fn names(folder: PathBuf) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    entries
+    std::fs::read_dir(&folder)
+        .expect("a folder of the corpus")
         .map(|entry| entry.expect("a readable folder").file_name().to_string_lossy().into_owned())
         .collect()
 }
