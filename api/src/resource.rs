@@ -17,8 +17,8 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
-use model::id::{AppId, TenantId};
-use store::{App, TenantRecord};
+use model::id::{AppId, DomainId, TenantId};
+use store::{App, DomainRecord, TenantRecord};
 
 use crate::caller::Member;
 use crate::problem::Problem;
@@ -48,6 +48,16 @@ impl FromRequestParts<crate::State> for Seen<App> {
         let member = Member::from_request_parts(parts, state).await?;
         let id = Id::<AppId>::from_request_parts(parts, state).await?;
         Ok(Self(state.store().app(member.access, id.0).await?))
+    }
+}
+
+impl FromRequestParts<crate::State> for Seen<DomainRecord> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &crate::State) -> Result<Self, Problem> {
+        let member = Member::from_request_parts(parts, state).await?;
+        let id = Id::<DomainId>::from_request_parts(parts, state).await?;
+        Ok(Self(state.store().domain(member.access, id.0).await?))
     }
 }
 

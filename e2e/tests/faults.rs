@@ -19,7 +19,7 @@ async fn without_file_descriptors_visitors_wait_and_are_served_later() -> Result
     let (edge, host) = (installed.stoa.edge(), &installed.app.hostname);
     let mut kept = edge.tls()?.offering(&["http/1.1"]).connect(edge.https, host).await?;
     ask(&mut kept, host).await?;
-    let pid = installed.stoa.in_charge()?;
+    let pid = wait::until("a process in charge", wait::LONG, async || installed.stoa.in_charge()).await?;
     let open = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
     limit(pid, &format!("{}:", open + 8))?;
     let mut crowd = Vec::new();
@@ -74,7 +74,9 @@ async fn ask(
 async fn at_the_start_the_limit_of_file_descriptors_is_raised_as_far_as_it_goes() -> Result<()> {
     let line = ["prlimit", "--nofile=200:4096"].map(str::to_owned).to_vec();
     let stoa = Stoa::builder().under(line).start().await?;
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", stoa.in_charge()?))?;
+    // It is in charge a moment after it is ready.
+    let pid = wait::until("a process in charge", wait::LONG, async || stoa.in_charge()).await?;
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
     ensure!(files.split_whitespace().nth(3) == Some("4096"), "{files}");
     ensure!(stoa.log().contains("file descriptors may run out"), "{}", stoa.log());

@@ -13,13 +13,26 @@ pub(crate) fn raise_limit(max_connections: usize) {
     {
         tracing::warn!(%error, "the limit of file descriptors could not be raised");
     }
-    let enough = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(BESIDE);
-    let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < enough) else { return };
-    tracing::warn!(
-        limit,
-        enough,
-        max_connections,
-        "file descriptors may run out before connections do: raise the hard limit (LimitNOFILE=, ulimit -Hn) or \
-         lower `edge.max_connections`"
-    );
+    let connections = u64::try_from(max_connections).unwrap_or(u64::MAX);
+    let (least, enough) =
+        (connections.saturating_add(BESIDE), connections.saturating_mul(2).saturating_add(BESIDE));
+    match getrlimit(Resource::Nofile).current {
+        Some(limit) if limit < least => tracing::warn!(
+            limit,
+            enough,
+            max_connections,
+            "file descriptors may run out before connections do: raise the hard limit (LimitNOFILE=, ulimit -Hn) \
+             or lower `edge.max_connections`"
+        ),
+        // Most connections wait for their visitors and have none to a backend.
+        Some(limit) if limit < enough => {
+            tracing::info!(
+                limit,
+                enough,
+                max_connections,
+                "file descriptors may run out before connections do"
+            );
+        }
+        _ => {}
+    }
 }

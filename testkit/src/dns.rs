@@ -140,13 +140,13 @@ impl ChallTestSrv {
         self.script("clear-servfail", json!({ "host": fqdn(host) })).await
     }
 
-    /// Questions about `host` that it was asked since its start.
+    /// Questions about `host` that it was asked since its start; `host` has no dot at its end here.
     ///
     /// # Errors
     /// If the server does not tell.
     pub async fn questions(&self, host: &str) -> Result<usize> {
         let url = format!("http://{}/dns-request-history", self.management.address());
-        let answer = self.http.post(&url).json(&json!({ "host": fqdn(host) })).send().await?;
+        let answer = self.http.post(&url).json(&json!({ "host": host })).send().await?;
         let asked: Value = answer.error_for_status()?.json().await?;
         Ok(asked.as_array().map_or(0, Vec::len))
     }

@@ -6,8 +6,10 @@ use model::Timestamp;
 use model::client_ca::{Authority, ClientCa};
 use model::id::DomainId;
 use serde::{Deserialize, Serialize};
+use store::DomainRecord;
 use utoipa::ToSchema;
 
+use super::Seen;
 use super::domain::{DomainView, show};
 use crate::caller::Member;
 use crate::problem::{Answer, Fault, Problem};
@@ -48,12 +50,12 @@ impl From<Authority> for ClientCaView {
 pub(crate) async fn set_client_ca(
     State(state): State<crate::State>,
     member: Member,
-    Id(domain): Id<DomainId>,
+    Seen(domain): Seen<DomainRecord>,
     Json(body): Json<ClientCaBody>,
 ) -> Answer<Json<DomainView>> {
     let ca = ClientCa::inspect(&body.pem, state.now())
         .map_err(|error| Problem::faulty(vec![Fault::invalid("/pem", error)]))?;
-    let domain = state.store().set_client_ca(&member.actor, member.access, domain, Some(ca)).await?;
+    let domain = state.store().set_client_ca(&member.actor, member.access, domain.id, Some(ca)).await?;
     Ok(Json(show(state.store(), domain).await?))
 }
 
