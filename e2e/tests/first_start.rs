@@ -63,11 +63,15 @@ impl<'a> FirstStart<'a> {
 
     /// Runs the line that was printed, as if pasted.
     async fn paste_curl_line(&self) -> Result<Said> {
-        let log = self.read("log")?;
-        let at = log.find("curl --cacert").with_context(|| format!("no curl line in:\n{log}"))?;
-        let line = log[at..].lines().next().unwrap_or_default();
+        // It is printed a moment after the first page is served.
+        let line = wait::until("the curl line", PATIENCE, async || {
+            let log = self.read("log")?;
+            let line = log.lines().find_map(|line| Some(&line[line.find("curl --cacert")?..]));
+            line.map(str::to_owned).with_context(|| format!("not in:\n{log}"))
+        })
+        .await?;
         let mut shell = Command::new("sh");
-        shell.args(["-c", line]).current_dir(self.dir);
+        shell.args(["-c", &line]).current_dir(self.dir);
         run_command(shell).await
     }
 }
