@@ -1,8 +1,8 @@
 //! Visitors at a steady rate, who count whatever goes wrong: a refused or reset connection, a handshake that
 //! fails, an answer that is late, cut off, or no success.
 //!
-//! Nothing is repeated, with one exception that RFC 9113 §6.8 makes: a stream that was never opened, because the
-//! server said GOAWAY before, is opened on a new connection, and counted apart. Deliberately absent: a client
+//! Nothing is repeated, with one exception that RFC 9113 §6.8 makes: a stream that the server never worked on,
+//! because it said GOAWAY without an error before, is opened on a new connection, and counted apart. Deliberately absent: a client
 //! library's pool, which would repeat what failed and not tell.
 
 use std::net::SocketAddr;
@@ -209,7 +209,7 @@ impl Visitor {
                 Line::Http2(line) => line.send_request(self.place.request(Version::HTTP_2)?).await,
             };
             let answer = match answer {
-                Err(error) if error.is_canceled() && matches!(line, Line::Http2(_)) => {
+                Err(error) if matches!(line, Line::Http2(_)) && was_left_out(&error) => {
                     *moved += 1;
                     continue;
                 }
@@ -247,4 +247,14 @@ impl Line {
             Self::Http2(line) => !line.is_closed(),
         }
     }
+}
+
+/// Whether a GOAWAY left the stream out (RFC 9113 §6.8): hyper had not handed it over yet, or h2 refused to open
+/// it, or its number is above the last one that the server names. What the server cuts off has another error.
+fn was_left_out(error: &hyper::Error) -> bool {
+    let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_canceled()
+        || h2.is_some_and(|error| {
+            error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+        })
 }
