@@ -29,11 +29,14 @@ async fn a_patch_merges_deep_and_null_sets_the_default() {
     let path = format!("/v1/apps/{}", desk.app(&tenant, "hello").await);
     let before = desk.get(&path).send().await.of(200);
     let patch = json!({
-        "settings": {"health_path": "/up", "total_timeout_ms": 1000},
+        "settings": {"health_path": "/up", "total_timeout_ms": 1000, "hedge_after_ms": 10},
         "headers": {"content_security_policy": {"script_src": ["'self'", "https://cdn.example.com"]}},
     });
     let app = desk.patch(&path, &patch).send().await.of(200);
-    assert_eq!(app["settings"]["health_path"], "/up");
+    assert_eq!(
+        (&app["settings"]["health_path"], &app["settings"]["hedge_after_ms"]),
+        (&json!("/up"), &json!(10))
+    );
     assert_eq!(app["settings"]["connect_timeout_ms"], before["settings"]["connect_timeout_ms"]);
     let policy = &app["headers"]["content_security_policy"];
     assert_eq!(policy["script_src"], json!(["'self'", "https://cdn.example.com"]));
@@ -79,6 +82,8 @@ async fn what_does_not_fit_is_refused_by_pointer() {
         (json!({"name": "other"}), ("/name", "unknown_field")),
         (json!({"settings": {"conect_timeout_ms": 1}}), ("/settings/conect_timeout_ms", "unknown_field")),
         (json!({"settings": {"connect_timeout_ms": "1"}}), ("/settings/connect_timeout_ms", "wrong_type")),
+        (json!({"settings": {"hedge_after_ms": 9}}), ("/settings", "invalid")),
+        (json!({"settings": {"hedge_after_ms": 60_001}}), ("/settings", "invalid")),
         (json!({"backends": [{"weight": 1}]}), ("/backends/0/url", "missing")),
         (json!({"backends": [{"url": "http://a.test", "weight": -1}]}), ("/backends/0/weight", "invalid")),
         (

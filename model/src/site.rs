@@ -127,6 +127,9 @@ pub struct Settings {
     pub max_concurrency: u32,
     /// How long a request over [`Self::max_concurrency`] may wait. 0 (not at all) to 60,000.
     pub queue_timeout_ms: u32,
+    /// After how long without an answer a GET or HEAD is sent to a second backend too. Between backends of
+    /// cleartext HTTP/1.1 only. 0 (never), or 10 to 60,000.
+    pub hedge_after_ms: u32,
     /// Which HTTP the backends are spoken to in.
     pub protocol: Protocol,
 }
@@ -148,6 +151,7 @@ impl Default for Settings {
             // and more than a small app's server works on at a time.
             max_concurrency: 1_000,
             queue_timeout_ms: 1_000,
+            hedge_after_ms: 0,
             protocol: Protocol::Auto,
         }
     }
@@ -168,6 +172,9 @@ pub enum SettingsError {
         /// Highest.
         max: u32,
     },
+    /// A time after which nearly every request would be sent twice.
+    #[error("hedge_after_ms is {0}: it must be 0 (never), or from 10 to 60000")]
+    HedgeAfter(u32),
     /// Trust anchors that cannot be used.
     #[error("backend_ca_pem: {0}")]
     Anchors(#[from] AnchorError),
@@ -196,6 +203,9 @@ impl Settings {
             if !(min..=max).contains(&value) {
                 return Err(SettingsError::Range { field, value, min, max });
             }
+        }
+        if !matches!(self.hedge_after_ms, 0 | 10..=60_000) {
+            return Err(SettingsError::HedgeAfter(self.hedge_after_ms));
         }
         if let Some(pem) = &self.backend_ca_pem {
             anchors::parse(pem)?;
@@ -230,6 +240,12 @@ impl Settings {
     #[must_use]
     pub fn queue_timeout(&self) -> Duration {
         Duration::from_millis(self.queue_timeout_ms.into())
+    }
+
+    /// [`Self::hedge_after_ms`] as a duration.
+    #[must_use]
+    pub fn hedge_after(&self) -> Duration {
+        Duration::from_millis(self.hedge_after_ms.into())
     }
 
     /// [`Self::health_interval_ms`] as a duration.

@@ -56,6 +56,9 @@ pub(crate) struct Entry<'a> {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) app: Option<AppId>,
     pub(crate) backend: Option<&'a str>,
+    /// How a second request to another backend ended; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hedged: Option<&'static str>,
     #[serde(rename = "ttfb_ms", serialize_with = "optional_millis")]
     pub(crate) ttfb: Option<Duration>,
     #[serde(rename = "total_ms", serialize_with = "millis")]
@@ -364,6 +367,7 @@ mod tests {
             tenant: None,
             app: None,
             backend: None,
+            hedged: None,
             ttfb: Some(Duration::from_micros(1_500)),
             total: Duration::from_millis(2),
             bytes_in: 0,

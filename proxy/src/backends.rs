@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, timeout};
 
 use crate::resolver::Resolver;
+pub(crate) use adopted::{Adopted, AskError};
 use check::Checker;
 use endpoint::Endpoint;
 use fence::Fence;
@@ -39,6 +40,7 @@ use traffic::Traffic;
 use trust::Trust;
 use uptime::Uptime;
 
+mod adopted;
 mod breaker;
 mod budget;
 mod check;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::backends::{Lease, Place};
 use crate::connection::Carrier;
+use crate::hedge::{Hedge, HedgeEnd};
 use crate::patience::Patience;
 use crate::refusal::Refusal;
 use crate::state::SiteEntry;
@@ -55,6 +56,8 @@ pub(crate) struct Refused {
     pub(crate) site: Option<Arc<SiteEntry>>,
     /// The backend that failed last, if it came so far.
     pub(crate) backend: Option<String>,
+    /// How a second request for it ended, if one was sent.
+    pub(crate) hedged: Option<HedgeEnd>,
 }
 
 /// A request between a visitor and an app.
@@ -67,6 +70,8 @@ pub(crate) struct Exchange {
     pub(crate) lease: Option<Lease>,
     /// The backend that is tried next. Boxed, because hardly a request has one.
     pub(crate) next: Option<Box<Lease>>,
+    /// The race against a second request, if there is one.
+    pub(crate) hedge: Option<Hedge>,
     /// Places in the pool of the backends that were tried.
     pub(crate) tried: Vec<usize>,
     /// How long the backend that it is at may keep it waiting; none before it is at one.
@@ -124,6 +129,15 @@ impl Context {
         }
     }
 
+    /// How a second request for it ended, if one was sent.
+    pub(crate) fn hedged(&self) -> Option<HedgeEnd> {
+        match &self.progress {
+            Progress::Arrived | Progress::Challenged => None,
+            Progress::Refused(refused) => refused.hedged,
+            Progress::Admitted(exchange) => exchange.hedge.as_ref().and_then(Hedge::end),
+        }
+    }
+
     /// Between a visitor and an app, if it came so far.
     pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
         match &mut self.progress {
@@ -135,14 +149,15 @@ impl Context {
     /// Its way ended before the app.
     pub(crate) fn stop(&mut self, stopped: Stopped) {
         let Stopped { refusal, site } = stopped;
-        self.progress = Progress::Refused(Refused { refusal, site, backend: None });
+        self.progress = Progress::Refused(Refused { refusal, site, backend: None, hedged: None });
     }
 
     /// The app did not answer. Gives the backend free.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         let site = self.site().cloned();
         let backend = self.backend().map(str::to_owned);
-        self.progress = Progress::Refused(Refused { refusal, site, backend });
+        let hedged = self.hedged();
+        self.progress = Progress::Refused(Refused { refusal, site, backend, hedged });
     }
 }
 
@@ -155,6 +170,7 @@ impl Exchange {
             place: None,
             lease: None,
             next: None,
+            hedge: None,
             tried: Vec::new(),
             patience: None,
             is_call: false,

@@ -18,6 +18,7 @@ use crate::answer::has_answer;
 use crate::context::{Context, Progress};
 use crate::edge::Shared;
 use crate::forward::OVERDUE;
+use crate::hedge::HedgeEnd;
 
 /// Bytes are metered at least after so many of them…
 const FLOW_BYTES: u64 = 4 << 20;
@@ -89,6 +90,9 @@ pub(crate) struct Outcome<'a> {
 pub(crate) fn end(session: &Session, error: Option<&Error>, context: &mut Context, edge: &Shared) {
     if let Some(exchange) = context.exchange() {
         exchange.patience = None;
+        if let Some(hedge) = &exchange.hedge {
+            hedge.settle();
+        }
     }
     if let Some(connection) = context.connection.as_ref().filter(|_| !session.is_http2()) {
         connection.gauge.await_header();
@@ -215,6 +219,7 @@ fn entry<'a>(outcome: &Outcome<'a>, context: &'a Context, facts: Facts, edge: &S
         tenant: site.map(|site| site.tenant),
         app: site.map(|site| site.app),
         backend: context.backend(),
+        hedged: context.hedged().map(HedgeEnd::as_str),
         ttfb: context.first_byte,
         total: facts.total,
         bytes_in: outcome.bytes.0,

@@ -22,14 +22,15 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use tokio::time::Instant;
 
-use crate::backends::{Caller, Line, Need, NoPick, is_shared};
+use crate::backends::{Adopted, Caller, Lease, Line, Need, NoPick, is_shared};
 use crate::context::{Context, Exchange};
 use crate::edge::Shared;
 use crate::headers::{
     Asked, ForwardFacts, Hsts, check_response, hint_response, is_websocket, rebuild_request, secure_response,
 };
+use crate::hedge::{Hedge, Prize};
 use crate::refusal::Refusal;
-use crate::{ending, grpc, queue};
+use crate::{ending, grpc, hedge, queue};
 
 /// Attempts for one request: the first and two retries.
 pub(crate) const ATTEMPTS: usize = 3;
@@ -41,6 +42,8 @@ const NO_BACKEND: ErrorType = ErrorType::new("StoaNoBackend");
 const ALL_DOWN: ErrorType = ErrorType::new("StoaAllDown");
 /// The app works on as many requests as it may.
 pub(crate) const BUSY: ErrorType = ErrorType::new("StoaBusy");
+/// An answer came after that of another backend.
+const LATE: ErrorType = ErrorType::new("StoaLate");
 /// The whole request takes too long.
 pub(crate) const OVERDUE: ErrorType = ErrorType::new("StoaOverdue");
 
@@ -75,31 +78,42 @@ pub(crate) async fn choose(
     let Some(exchange) = context.exchange() else {
         return Err(Error::explain(NO_CARRIER, "a request was not admitted"));
     };
-    let pool = &exchange.admitted.site.pool;
-    let lease = match exchange.next.take() {
-        Some(lease) => *lease,
-        None => {
-            pool.note_request();
-            pool.pick(&[]).map_err(|none| match none {
-                NoPick::NoBackend => Error::explain(NO_BACKEND, "the app has no backend"),
-                NoPick::AllDown => Error::explain(ALL_DOWN, "no backend can be tried"),
-                NoPick::AllFull => Error::explain(BUSY, "no backend takes more requests at a time"),
-            })?
-        }
-    };
+    let (lease, adopted) = next(exchange)?;
+    let settings = exchange.admitted.site.pool.settings();
     let mut peer = lease.peer(need);
     // The limits of what is no stream are shorter, and the patience's.
     peer.options.read_timeout = Some(edge.deadlines.stream);
     // A backend that does not take a body is found before the visitor seems to be silent.
     peer.options.write_timeout = peer.options.write_timeout.map(|time| time.min(edge.deadlines.body / 2));
-    if let Some(caller) = caller.filter(|_| pool.settings().send_proxy_protocol) {
+    if let Some(caller) = caller.filter(|_| settings.send_proxy_protocol) {
         lease.announce(&mut peer, caller);
     }
+    if let Some(adopted) = adopted {
+        adopted.lead(&mut peer);
+    }
     exchange.is_call = is_shared(&peer.options);
-    exchange.deadline = (!exchange.is_call).then(|| arrived + pool.settings().total_timeout());
+    exchange.deadline = (!exchange.is_call).then(|| arrived + settings.total_timeout());
     exchange.tried.push(lease.index());
     exchange.lease = Some(lease);
     Ok(peer)
+}
+
+/// The backend whose turn it is, with the connection on which it has answered already, if it has.
+fn next(exchange: &mut Exchange) -> Result<(Lease, Option<Adopted>)> {
+    if let Some(Prize { lease, connection }) = exchange.hedge.as_ref().and_then(Hedge::prize) {
+        return Ok((lease, Some(connection)));
+    }
+    if let Some(lease) = exchange.next.take() {
+        return Ok((*lease, None));
+    }
+    let pool = &exchange.admitted.site.pool;
+    pool.note_request();
+    let lease = pool.pick(&[]).map_err(|none| match none {
+        NoPick::NoBackend => Error::explain(NO_BACKEND, "the app has no backend"),
+        NoPick::AllDown => Error::explain(ALL_DOWN, "no backend can be tried"),
+        NoPick::AllFull => Error::explain(BUSY, "no backend takes more requests at a time"),
+    })?;
+    Ok((lease, None))
 }
 
 /// Whom the request is from, as a backend may be told. Behind a proxy that the operator trusts, the visitor's port
@@ -143,11 +157,29 @@ pub(crate) fn connected(
     exchange.patience = line.map(|line| edge.waits.begin(line, due));
 }
 
-/// Makes a visitor's request one of the edge.
+/// A request is about to be sent to its backend: makes it one of the edge, and has a second follow if this one is
+/// late and the app wants that.
 ///
 /// # Errors
 /// None that a visitor can cause.
-pub(crate) fn rewrite(request: &mut RequestHeader, context: &mut Context) -> Result<()> {
+pub(crate) fn send(
+    session: &mut Session,
+    request: &mut RequestHeader,
+    context: &mut Context,
+    edge: &Shared,
+) -> Result<()> {
+    rewrite(request, context)?;
+    let wants_second = |exchange: &mut Exchange| exchange.admitted.site.pool.settings().hedge_after_ms > 0;
+    if context.exchange().is_some_and(wants_second) && session.is_body_empty() {
+        let caller = caller(context);
+        let Some(exchange) = context.exchange() else { return Ok(()) };
+        // The first attempt's stays.
+        exchange.hedge = hedge::begin(request, exchange, caller, &edge.state).or(exchange.hedge.take());
+    }
+    Ok(())
+}
+
+fn rewrite(request: &mut RequestHeader, context: &mut Context) -> Result<()> {
     make_origin_form(request);
     let id = context.id;
     let Some(visitor) = context.visitor else { return Ok(()) };
@@ -189,6 +221,9 @@ pub(crate) fn relay(
     context: &mut Context,
     edge: &Shared,
 ) -> Result<()> {
+    if context.exchange().and_then(|exchange| exchange.hedge.as_ref()).is_some_and(|hedge| !hedge.settle()) {
+        return Err(Error::explain(LATE, "another backend has answered before").into_up());
+    }
     let asked = if is_websocket(session.req_header()) { Asked::WebSocket } else { Asked::Answer };
     check_response(response, asked).map_err(broken)?;
     if response.status.is_informational() && !is_switch(response) {
@@ -291,6 +326,12 @@ pub(crate) fn exchange_failed(
     edge: &Shared,
 ) -> Box<Error> {
     let patience = context.exchange().and_then(|exchange| exchange.patience.take());
+    let hedge = context.exchange().and_then(|exchange| exchange.hedge.as_ref());
+    if *error.esource() == ErrorSource::Upstream && hedge.is_some_and(|hedge| !hedge.settle()) {
+        // Its connection was cut for the one that has answered, which is the next.
+        error.set_retry(true);
+        return error;
+    }
     let deadline = context.exchange().and_then(|exchange| exchange.deadline);
     let is_lost = patience.is_some_and(|patience| patience.was_lost());
     if is_lost && *error.esource() == ErrorSource::Upstream {

@@ -63,11 +63,11 @@ impl ProxyHttp for Hooks {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        forward::rewrite(request, context)
+        forward::send(session, request, context, &self.edge)
     }
 
     async fn request_body_filter(

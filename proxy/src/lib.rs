@@ -25,6 +25,7 @@ mod grpc;
 mod handshake;
 mod head;
 mod headers;
+mod hedge;
 mod hooks;
 mod host;
 mod listen;

@@ -14,6 +14,7 @@ use prometheus::{
 };
 
 use crate::connection::{Cut, Flood};
+use crate::hedge::HedgeEnd;
 
 /// Tenants with a label of their own.
 const NAMED_TENANTS: usize = 200;
@@ -209,6 +210,7 @@ pub(crate) struct Metrics {
     /// Attempts at another backend.
     pub(crate) retries: IntCounter,
     waits: IntCounterVec,
+    hedges: IntCounterVec,
     /// Lines of the access log that were lost.
     pub(crate) log_dropped: IntCounter,
     body_bytes: [IntCounter; 2],
@@ -268,6 +270,7 @@ impl Metrics {
                 "Requests over an app's max_concurrency, by how their wait ended.",
                 &["result"],
             ),
+            hedges: counters(&registry, "stoa_hedges_total", "Second requests for late ones.", &["result"]),
             retries: counter(&registry, "stoa_retries_total", "Attempts at another backend."),
             log_dropped: counter(&registry, "stoa_access_log_dropped_total", "Lines of the access log lost."),
             body_bytes: directions(&bytes),
@@ -316,6 +319,11 @@ impl Metrics {
     /// Counts a request that did not find a place at its app at once.
     pub(crate) fn count_wait(&self, end: WaitEnd) {
         self.waits.with_label_values(&[end.as_str()]).inc();
+    }
+
+    /// Counts a second request for a late one.
+    pub(crate) fn count_hedge(&self, end: HedgeEnd) {
+        self.hedges.with_label_values(&[end.as_str()]).inc();
     }
 
     /// Counts a handshake.

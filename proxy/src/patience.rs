@@ -74,6 +74,11 @@ impl Patience {
         *lock(&self.0.until) = until;
     }
 
+    /// The connection that it watches.
+    pub(crate) fn line(&self) -> Line {
+        self.0.line.clone()
+    }
+
     /// Whether it came to a cut.
     pub(crate) fn was_lost(&self) -> bool {
         self.0.was_lost.load(Relaxed)

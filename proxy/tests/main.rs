@@ -14,6 +14,7 @@ mod forwarding;
 mod front;
 mod grpc;
 mod h2_origin;
+mod hedging;
 mod http1;
 mod http2;
 mod http2_backends;

@@ -101,6 +101,12 @@ pub(crate) struct Settings {
     /// How long a request over max_concurrency may wait before it is answered with 503; 0: not at all.
     #[schema(required = false, minimum = 0, maximum = 60_000, default = 1_000)]
     pub(crate) queue_timeout_ms: u32,
+    /// After how long without an answer a GET or HEAD is sent to a second backend too, whose answer counts if it
+    /// comes first and is no 5xx; 0: never, else at least 10. At most a fifth of the requests are sent twice.
+    /// Only between http and unix backends that are spoken to in HTTP/1.1: it has no effect on https and h2c
+    /// ones, nor with one backend alone.
+    #[schema(required = false, minimum = 0, maximum = 60_000, default = 0)]
+    pub(crate) hedge_after_ms: u32,
     /// Which HTTP the backends are spoken to in, where their URLs leave it open.
     #[schema(required = false, default = "auto")]
     pub(crate) protocol: Protocol,

@@ -80,6 +80,12 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// Takes a place, if there is one at once and nobody waits.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Place> {
+        let has_taken = self.take(|word| word < u64::from(self.cap.load(Relaxed)));
+        has_taken.then(|| Place(Arc::clone(self)))
+    }
+
     /// Takes a place, or one in the queue.
     pub(crate) fn enter(self: &Arc<Self>, visitor: VisitorKey) -> Entrance {
         if self.take(|word| word < u64::from(self.cap.load(Relaxed))) {

@@ -26,6 +26,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::socket::SocketFence;
 
 /// The second handle of a connection's socket.
+#[derive(Clone)]
 pub(crate) struct Line(Arc<ProxyDigest>);
 
 impl Line {
@@ -69,10 +70,23 @@ impl L4Connect for Dialer {
                 (second_handle(&unix)?, Stream::from(unix))
             }
         };
-        let nothing = ResponseHeader::build(200, Some(0))?;
-        stream.set_proxy_digest(ProxyDigest::new(Box::new(nothing), Some(Box::new(socket))));
+        stream.set_proxy_digest(digest(socket)?);
         Ok(stream)
     }
+}
+
+fn digest(socket: Socket) -> Result<ProxyDigest> {
+    let nothing = ResponseHeader::build(200, Some(0))?;
+    Ok(ProxyDigest::new(Box::new(nothing), Some(Box::new(socket))))
+}
+
+/// For a connection that goes by way of `stream`: a digest with that one's line.
+pub(super) fn same_line(stream: &Stream) -> Result<ProxyDigest> {
+    let held = stream.get_proxy_digest();
+    let socket = held.as_ref().and_then(|digest| digest.user_data.as_ref()?.downcast_ref::<Socket>());
+    let socket = socket
+        .ok_or_else(|| Error::explain(ErrorType::SocketError, "a connection without a second handle"))?;
+    digest(second_handle(socket)?)
 }
 
 impl Dialer {

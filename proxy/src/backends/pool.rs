@@ -139,6 +139,31 @@ impl Pool {
             .or_else(|| self.least_recently_failed(prospects.failing))
     }
 
+    /// Whether a request that is at the backend with the index `first` could be sent to another one too, by
+    /// [`Self::pick_beside`].
+    pub(crate) fn has_pair(&self, first: usize) -> bool {
+        let takes =
+            |index: usize, member: &Member| member.weight > 0 && self.takes_seconds(member) && index != first;
+        self.members.get(first).is_some_and(|member| self.takes_seconds(member))
+            && self.members.iter().enumerate().any(|(index, member)| takes(index, member))
+    }
+
+    /// Picks, as [`Self::pick`] does, a backend for a request that is at `first` already: another one, and one that
+    /// is spoken to in cleartext HTTP/1.1.
+    pub(crate) fn pick_beside(self: &Arc<Self>, first: usize) -> Option<Lease> {
+        let is_left_out = |index: usize, member: &Member| index == first || !self.takes_seconds(member);
+        let members = self.members.iter().enumerate();
+        let left_out: Vec<usize> =
+            members.filter(|(index, member)| is_left_out(*index, member)).map(|(index, _)| index).collect();
+        self.pick(&left_out).ok()
+    }
+
+    fn takes_seconds(&self, member: &Member) -> bool {
+        let scheme = member.endpoint.url.scheme;
+        let versions = protocol::versions(scheme, self.settings.protocol, Need::Exchange);
+        scheme == Scheme::Http && versions == ALPN::H1
+    }
+
     /// Time limits, health checks and load limits of the app.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings

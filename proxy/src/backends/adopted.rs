@@ -1,0 +1,197 @@
+//! A request that is sent to a backend beside pingora, and the hand-over of its connection to pingora.
+//!
+//! pingora believes that it has made the connection, and sends the request over it: what it writes is dropped,
+//! because the request was sent already and has no body. What it reads is the answer, from its first byte on.
+//! Such a connection carries one exchange: the answer is made to say `Connection: close`, so that pingora 0.9.1,
+//! which tells kept connections apart by their file descriptors, never keeps one without a descriptor.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::{Buf as _, BytesMut};
+use http::StatusCode;
+use memchr::memmem;
+use pingora_core::connectors::L4Connect;
+use pingora_core::protocols::GetProxyDigest as _;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use rand::RngExt;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::timeout;
+
+use super::line::same_line;
+
+/// Longest header section that is waited for, informational ones included. Apps' are far shorter.
+const MOST_HEAD_BYTES: usize = 64 << 10;
+const CLOSE: &[u8] = b"Connection: close\r\n";
+
+/// Why there is no answer to be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// No connection within the app's connect timeout.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// No connection.
+    #[error("no connection: {0}")]
+    Connect(Box<Error>),
+    /// The connection ended, or broke, without an answer.
+    #[error("no answer: {0}")]
+    Io(#[from] io::Error),
+    /// What came is no header section of HTTP/1, or a longer one than is waited for.
+    #[error("the answer is not HTTP/1")]
+    NotHttp,
+    /// The backend says that it cannot serve the request.
+    #[error("status {0}")]
+    Status(StatusCode),
+}
+
+/// A connection on which the answer to a request has begun.
+#[derive(Debug)]
+pub(crate) struct Adopted(Stream);
+
+impl Adopted {
+    /// Connects to `peer` as pingora would, sends `request`, a head without a body, and waits for the header section
+    /// of the answer. Informational responses are passed over.
+    ///
+    /// # Errors
+    /// If there is no answer, or one of the 5xx, or a switch of protocols, which nobody asked for.
+    pub(crate) async fn ask(peer: &HttpPeer, request: &[u8]) -> Result<Self, AskError> {
+        let mut stream = connect(peer).await?;
+        stream.write_all(request).await?;
+        stream.flush().await?;
+        let mut read = BytesMut::with_capacity(4 << 10);
+        loop {
+            while let Some(end) = head_end(&read) {
+                let status = status(&read).ok_or(AskError::NotHttp)?;
+                if status == StatusCode::SWITCHING_PROTOCOLS || status.is_server_error() {
+                    return Err(AskError::Status(status));
+                }
+                if !status.is_informational() {
+                    // What is put back last is read first.
+                    let (line, rest) = read.split_at(line_end(&read).ok_or(AskError::NotHttp)?);
+                    [rest, CLOSE, line].into_iter().for_each(|part| stream.rewind(part));
+                    return Ok(Self(stream));
+                }
+                read.advance(end);
+            }
+            if read.len() > MOST_HEAD_BYTES {
+                return Err(AskError::NotHttp);
+            }
+            if stream.read_buf(&mut read).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    /// Makes `peer` one to which this is the connection.
+    pub(crate) fn lead(self, peer: &mut HttpPeer) {
+        // No connection that is kept has this key.
+        peer.group_key = rand::rng().random();
+        peer.options.custom_l4 = Some(Arc::new(HandOver(Mutex::new(Some(self)))));
+    }
+}
+
+async fn connect(peer: &HttpPeer) -> Result<Stream, AskError> {
+    let options = &peer.options;
+    let dialer = options.custom_l4.as_ref().ok_or(AskError::ConnectTimeout)?;
+    let limit = options.connection_timeout.unwrap_or_default();
+    let connected = timeout(limit, dialer.connect(&peer._address)).await;
+    let mut stream = connected.map_err(|_| AskError::ConnectTimeout)?.map_err(AskError::Connect)?;
+    if let Some(keepalive) = &options.tcp_keepalive {
+        stream.set_keepalive(keepalive).map_err(AskError::Connect)?;
+    }
+    stream.set_nodelay().map_err(AskError::Connect)?;
+    Ok(stream)
+}
+
+/// Where the first line ends.
+fn line_end(read: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', read).map(|at| at + 1)
+}
+
+/// Where the first header section ends; its lines may end as pingora takes them, without a CR.
+fn head_end(read: &[u8]) -> Option<usize> {
+    let ends = [&b"\n\r\n"[..], b"\n\n"];
+    ends.into_iter().filter_map(|end| memmem::find(read, end).map(|at| at + end.len())).min()
+}
+
+/// The status of `HTTP/1.1 200 …`.
+fn status(read: &[u8]) -> Option<StatusCode> {
+    let digits = read.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    StatusCode::from_bytes(digits).ok()
+}
+
+/// Gives one connection away, once.
+#[derive(Debug)]
+struct HandOver(Mutex<Option<Adopted>>);
+
+#[async_trait]
+impl L4Connect for HandOver {
+    async fn connect(&self, _: &SocketAddr) -> Result<Stream> {
+        let adopted = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let adopted = adopted.ok_or_else(|| Error::explain(ErrorType::ConnectError, "it was given away"))?;
+        let digest = same_line(&adopted.0)?;
+        let mut stream = Stream::from(VirtualSocketStream::new(Box::new(adopted)));
+        stream.set_proxy_digest(digest);
+        Ok(stream)
+    }
+}
+
+impl AsyncRead for Adopted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Adopted {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl VirtualSocket for Adopted {
+    /// They were set when it was made.
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_known_once_the_header_section_is_whole() {
+        for (bytes, end) in [
+            (&b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody\r\n\r\n"[..], Some(25)),
+            (b"HTTP/1.0 404\n\nbody", Some(14)),
+            (b"HTTP/1.1 200 OK\r\nA: b\r\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(head_end(bytes), end, "{}", bytes.escape_ascii());
+        }
+        assert_eq!(status(b"HTTP/1.1 503 No\r\n\r\n"), Some(StatusCode::SERVICE_UNAVAILABLE));
+        for bytes in [&b"SSH-2.0-x\r\n\r\n"[..], b"HTTP/2 200\r\n\r\n", b"HTTP/1.1\n\n", b"HTTP/1.1 2x0\n\n"]
+        {
+            assert_eq!(status(bytes), None, "{}", bytes.escape_ascii());
+        }
+    }
+}
