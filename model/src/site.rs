@@ -127,8 +127,8 @@ pub struct Settings {
     pub max_concurrency: u32,
     /// How long a request over [`Self::max_concurrency`] may wait. 0 (not at all) to 60,000.
     pub queue_timeout_ms: u32,
-    /// After how long without an answer a GET or HEAD is sent to a second backend too. Between backends of
-    /// cleartext HTTP/1.1 only. 0 (never), or 10 to 60,000.
+    /// After how long without an answer a GET or HEAD is sent to a second backend too, in HTTP/1.1. 0 (never), or
+    /// 10 to 60,000.
     pub hedge_after_ms: u32,
     /// Which HTTP the backends are spoken to in.
     pub protocol: Protocol,

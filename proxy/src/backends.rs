@@ -158,6 +158,7 @@ impl Pools {
             group_key: FixedState::default().hash_one((app, settings.protocol, &settings.backend_ca_pem)),
             trust,
             dialer: Arc::clone(&self.dialer),
+            checker: Arc::clone(&self.checker),
             uptime: self.uptime,
             checks: Arc::clone(&self.checks),
         });

@@ -8,14 +8,14 @@
 //! 5xx, never wins: a backend that fails fast must not win races. If the first fails meanwhile, it is tried
 //! again as if there were no second.
 //!
-//! Only for GET and HEAD without a body that ask for no stream, between backends of cleartext HTTP/1.1: pingora
-//! 0.9.1 takes no exchange over that was begun elsewhere, so this one is handed over as bytes. It takes a retry of
-//! the app's budget and a place at the app, and waits for neither.
+//! Only for GET and HEAD without a body that ask for no stream. The second goes in HTTP/1.1, and to no backend that
+//! must be spoken to in HTTP/2: pingora 0.9.1 takes no exchange over that was begun elsewhere, so this one is handed
+//! over as bytes. It takes a retry of the app's budget and a place at the app, and waits for neither.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, UPGRADE};
 use http::{HeaderValue, Method, Version};
 use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
@@ -23,7 +23,7 @@ use pingora_http::RequestHeader;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use crate::backends::{Adopted, AskError, Caller, Lease, Line, Need, Pool};
+use crate::backends::{Adopted, AskError, Caller, Lease, Line, Pool};
 use crate::context::Exchange;
 use crate::state::State;
 
@@ -108,7 +108,7 @@ pub(crate) fn begin(
         return None;
     }
     let line = exchange.patience.as_ref()?.line();
-    let head = http_req_header_to_wire(request)?.freeze();
+    let head = head(request)?;
     let race = Arc::new(Race { state: Arc::clone(state), line, stage: Mutex::new(Stage::Early) });
     let runner = Runner {
         race: Arc::clone(&race),
@@ -121,13 +121,24 @@ pub(crate) fn begin(
     Some(Hedge { race, second: tokio::spawn(runner.run()).abort_handle() })
 }
 
+/// The request in HTTP/1.1; it has a `Host` in HTTP/2 too.
+fn head(request: &RequestHeader) -> Option<Bytes> {
+    let wire = if request.version == Version::HTTP_2 {
+        let mut request = request.clone();
+        request.set_version(Version::HTTP_11);
+        http_req_header_to_wire(&request)
+    } else {
+        http_req_header_to_wire(request)
+    };
+    wire.map(BytesMut::freeze)
+}
+
 fn may_be_sent_twice(request: &RequestHeader) -> bool {
     const STREAM: &[u8] = b"text/event-stream";
     let asks_for_stream = |value: &HeaderValue| {
         value.as_bytes().windows(STREAM.len()).any(|part| part.eq_ignore_ascii_case(STREAM))
     };
     matches!(request.method, Method::GET | Method::HEAD)
-        && request.version == Version::HTTP_11
         && !request.headers.contains_key(UPGRADE)
         && !request.headers.get_all(ACCEPT).iter().any(asks_for_stream)
 }
@@ -142,11 +153,7 @@ impl Runner {
         if !self.race.run() {
             return;
         }
-        let mut peer = lease.peer(Need::Http1);
-        if let Some(caller) = self.caller {
-            lease.announce(&mut peer, caller);
-        }
-        let asked = Adopted::ask(&peer, &self.head).await;
+        let asked = lease.ask(&self.head, self.caller).await;
         // From here on the place of the first is the request's.
         drop(place);
         match asked {

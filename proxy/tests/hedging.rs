@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use model::change::Object;
+use testkit::authority::Authority;
 use testkit::curl::{Answer, Curl};
 use testkit::wait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,6 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use crate::h2_origin::H2Origin;
+use crate::http2_backends::{in_front_of, trusting};
 use crate::market::{HOST, Market, site};
 use crate::raw_origin::head;
 
@@ -304,6 +307,82 @@ async fn a_visitor_who_leaves_ends_both() {
         market.logged(|line| line["status"] == 499 && line["hedged"] == "lost").await;
     }
     until_hedges(&market, "lost", 2).await;
+}
+
+#[tokio::test]
+async fn https_backends_get_seconds_in_http1_and_are_verified() {
+    let [own, other] = [(), ()].map(|()| Authority::new().unwrap());
+    let mut backends = Backends::start(2, false).await;
+    let mut urls = Vec::new();
+    for url in &backends.urls {
+        let inner = url.strip_prefix("http://").unwrap().parse().unwrap();
+        urls.push(in_front_of(inner, &own, &["http/1.1"]).await);
+    }
+    let market = trusting(&own, &urls);
+    market.set_site(|site| site.settings.hedge_after_ms = 10);
+    let answer = send(market.visitors.get(HOST, "/"));
+    let (first, second) = backends.pair().await;
+    assert_eq!(first.bytes, second.bytes);
+    second.answer(OK).await;
+    let answer = answer.await.unwrap();
+    assert_eq!((answer.status, logged(&market, &answer).await.0), (200, text("won")));
+    first.until_closed().await;
+    // One whose certificate nobody trusts gets nothing: whichever is asked, only the other sees a request.
+    let inner = backends.urls[1].strip_prefix("http://").unwrap().parse().unwrap();
+    let impostor = in_front_of(inner, &other, &["http/1.1"]).await;
+    market.set_site(|site| {
+        site.settings.hedge_after_ms = 10;
+        site.backends[1].url = impostor.parse().unwrap();
+    });
+    while hedges(&market, "failed").await == 0 {
+        let retries = count(&market, "stoa_retries_total").await;
+        let answer = send(market.visitors.get(HOST, "/"));
+        let only = backends.next().await;
+        assert_eq!(only.at, 0);
+        wait::until("an attempt at the impostor", wait::LONG, async || {
+            let is_second = hedges(&market, "failed").await > 0;
+            anyhow::ensure!(is_second || count(&market, "stoa_retries_total").await > retries);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        only.answer(OK).await;
+        assert_eq!(answer.await.unwrap().body, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_second_in_http1_wins_from_a_first_in_http2() {
+    let own = Authority::new().unwrap();
+    let mut backends = Backends::start(1, false).await;
+    let inner = backends.urls[0].strip_prefix("http://").unwrap().parse().unwrap();
+    let quick = in_front_of(inner, &own, &["http/1.1"]).await;
+    for silent in [H2Origin::tls(&own).await.https(), H2Origin::clear().await.h2c()] {
+        let market = trusting(&own, &[silent, quick.clone()]);
+        market.set_site(|site| {
+            site.settings.hedge_after_ms = 10;
+            site.backends[0].weight = 1_000;
+        });
+        while hedges(&market, "won").await == 0 {
+            for curl in
+                [market.visitors.get(HOST, "/silent").http1(), market.visitors.get(HOST, "/silent").http2()]
+            {
+                let answer = send(curl.header("Cookie: a=b; c=d"));
+                let arrival = backends.next().await;
+                let head = arrival.bytes.to_lowercase();
+                assert!(head.starts_with("get /silent http/1.1\r\n"), "{head}");
+                assert!(
+                    head.contains("\r\nhost: hello.apps.localhost")
+                        && head.contains("\r\ncookie: a=b; c=d\r\n"),
+                    "{head}"
+                );
+                arrival.answer(OK).await;
+                let answer = answer.await.unwrap();
+                assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+                assert_eq!(logged(&market, &answer).await.1, quick);
+            }
+        }
+    }
 }
 
 /// Waits until a GET that is sent now is sent twice, by which time whatever was sent before it would have been too.

@@ -103,8 +103,8 @@ pub(crate) struct Settings {
     pub(crate) queue_timeout_ms: u32,
     /// After how long without an answer a GET or HEAD is sent to a second backend too, whose answer counts if it
     /// comes first and is no 5xx; 0: never, else at least 10. At most a fifth of the requests are sent twice.
-    /// Only between http and unix backends that are spoken to in HTTP/1.1: it has no effect on https and h2c
-    /// ones, nor with one backend alone.
+    /// The second is sent in HTTP/1.1: none goes to h2c backends, nor where protocol is http2, nor with one backend
+    /// alone.
     #[schema(required = false, minimum = 0, maximum = 60_000, default = 0)]
     pub(crate) hedge_after_ms: u32,
     /// Which HTTP the backends are spoken to in, where their URLs leave it open.

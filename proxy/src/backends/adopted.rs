@@ -2,7 +2,7 @@
 //!
 //! pingora believes that it has made the connection, and sends the request over it: what it writes is dropped,
 //! because the request was sent already and has no body. What it reads is the answer, from its first byte on.
-//! Such a connection carries one exchange: the answer is made to say `Connection: close`, so that pingora 0.9.1,
+//! TLS is spoken here, so to pingora the connection is one in the clear. It carries one exchange: the answer is made to say `Connection: close`, so that pingora 0.9.1,
 //! which tells kept connections apart by their file descriptors, never keeps one without a descriptor.
 
 use std::io;
@@ -15,15 +15,20 @@ use bytes::{Buf as _, BytesMut};
 use http::StatusCode;
 use memchr::memmem;
 use pingora_core::connectors::L4Connect;
+use pingora_core::protocols::ALPN;
 use pingora_core::protocols::GetProxyDigest as _;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::upstreams::peer::{HttpPeer, Peer as _, Scheme};
+use pingora_core::{Error, ErrorType, OkOrErr as _, OrErr as _, Result};
 use rand::RngExt;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::line::same_line;
 
@@ -56,13 +61,21 @@ pub(crate) enum AskError {
 pub(crate) struct Adopted(Stream);
 
 impl Adopted {
-    /// Connects to `peer` as pingora would, sends `request`, a head without a body, and waits for the header section
-    /// of the answer. Informational responses are passed over.
+    /// Connects to `peer` as pingora would, with `tls` if it is https, sends `request`, a head without a body, and
+    /// waits for the header section of the answer. Informational responses are passed over.
     ///
     /// # Errors
     /// If there is no answer, or one of the 5xx, or a switch of protocols, which nobody asked for.
-    pub(crate) async fn ask(peer: &HttpPeer, request: &[u8]) -> Result<Self, AskError> {
-        let mut stream = connect(peer).await?;
+    pub(super) async fn ask(
+        peer: &HttpPeer,
+        tls: Option<&TlsConnector>,
+        request: &[u8],
+    ) -> Result<Self, AskError> {
+        let limit = peer.options.connection_timeout.unwrap_or_default();
+        let mut stream = timeout(limit, connect(peer, tls))
+            .await
+            .map_err(|_| AskError::ConnectTimeout)?
+            .map_err(AskError::Connect)?;
         stream.write_all(request).await?;
         stream.flush().await?;
         let mut read = BytesMut::with_capacity(4 << 10);
@@ -93,21 +106,35 @@ impl Adopted {
     pub(crate) fn lead(self, peer: &mut HttpPeer) {
         // No connection that is kept has this key.
         peer.group_key = rand::rng().random();
+        peer.scheme = Scheme::HTTP;
+        peer.options.alpn = ALPN::H1;
         peer.options.custom_l4 = Some(Arc::new(HandOver(Mutex::new(Some(self)))));
     }
 }
 
-async fn connect(peer: &HttpPeer) -> Result<Stream, AskError> {
-    let options = &peer.options;
-    let dialer = options.custom_l4.as_ref().ok_or(AskError::ConnectTimeout)?;
-    let limit = options.connection_timeout.unwrap_or_default();
-    let connected = timeout(limit, dialer.connect(&peer._address)).await;
-    let mut stream = connected.map_err(|_| AskError::ConnectTimeout)?.map_err(AskError::Connect)?;
-    if let Some(keepalive) = &options.tcp_keepalive {
-        stream.set_keepalive(keepalive).map_err(AskError::Connect)?;
+async fn connect(peer: &HttpPeer, tls: Option<&TlsConnector>) -> Result<Stream> {
+    let dialer = peer.options.custom_l4.as_ref().or_err(ErrorType::ConnectError, "no dialer")?;
+    let mut stream = dialer.connect(&peer._address).await?;
+    if let Some(keepalive) = &peer.options.tcp_keepalive {
+        stream.set_keepalive(keepalive)?;
     }
-    stream.set_nodelay().map_err(AskError::Connect)?;
-    Ok(stream)
+    stream.set_nodelay()?;
+    if !peer.tls() {
+        return Ok(stream);
+    }
+    let digest = same_line(&stream)?;
+    let name = ServerName::try_from(peer.sni.clone()).or_err(ErrorType::InvalidCert, "no name to verify")?;
+    let tls = tls.or_err(ErrorType::InvalidCert, "no trust anchors")?;
+    let http1 = vec![b"http/1.1".to_vec()];
+    let secured = tls.with_alpn(http1).connect(name, stream).await;
+    let secured = secured.or_err(ErrorType::TLSHandshakeFailure, "no TLS with a backend")?;
+    Ok(virtual_stream(Secured(secured), digest))
+}
+
+fn virtual_stream(socket: impl VirtualSocket + 'static, digest: ProxyDigest) -> Stream {
+    let mut stream = Stream::from(VirtualSocketStream::new(Box::new(socket)));
+    stream.set_proxy_digest(digest);
+    stream
 }
 
 /// Where the first line ends.
@@ -137,9 +164,7 @@ impl L4Connect for HandOver {
         let adopted = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let adopted = adopted.ok_or_else(|| Error::explain(ErrorType::ConnectError, "it was given away"))?;
         let digest = same_line(&adopted.0)?;
-        let mut stream = Stream::from(VirtualSocketStream::new(Box::new(adopted)));
-        stream.set_proxy_digest(digest);
-        Ok(stream)
+        Ok(virtual_stream(adopted, digest))
     }
 }
 
@@ -169,6 +194,41 @@ impl AsyncWrite for Adopted {
 
 impl VirtualSocket for Adopted {
     /// They were set when it was made.
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// TLS over a connection.
+#[derive(Debug)]
+struct Secured(TlsStream<Stream>);
+
+impl AsyncRead for Secured {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Secured {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl VirtualSocket for Secured {
+    /// They were set before.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
     }

@@ -66,6 +66,11 @@ impl Checker {
         Self { tls: roots.or_else(platform_roots).and_then(connector), sockets }
     }
 
+    /// How `https` backends are spoken to, by `trust` if they have one of their own; none if nobody is trusted.
+    pub(super) fn connector<'a>(&'a self, trust: Option<&'a Trust>) -> Option<&'a TlsConnector> {
+        trust.map_or(self.tls.as_ref(), |trust| trust.tls.as_ref())
+    }
+
     /// Checks the backend `url` at `place`, which is verified by `trust` if it has one of its own.
     pub(super) async fn check(
         &self,
@@ -74,7 +79,7 @@ impl Checker {
         settings: &Settings,
         trust: Option<&Trust>,
     ) -> Result<(), CheckError> {
-        let tls = trust.map_or(self.tls.as_ref(), |trust| trust.tls.as_ref());
+        let tls = self.connector(trust);
         let limit = settings.connect_timeout();
         let versions = protocol::versions(url.scheme, settings.protocol, Need::Exchange);
         let connected = async {

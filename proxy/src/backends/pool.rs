@@ -14,6 +14,8 @@ use pingora_core::protocols::{ALPN, TcpKeepalive};
 use pingora_core::upstreams::peer::HttpPeer;
 use rand::Rng;
 
+use super::adopted::{Adopted, AskError};
+use super::check::Checker;
 use super::choice::{Load, Set, choose};
 use super::endpoint::{Endpoint, Entry, server_name};
 use super::gate::Gate;
@@ -68,6 +70,7 @@ pub(crate) struct Pool {
     /// Whom its https backends are verified by; none: by whom the operator trusts.
     pub(super) trust: Option<Arc<Trust>>,
     pub(super) dialer: Arc<Dialer>,
+    pub(super) checker: Arc<Checker>,
     pub(super) uptime: Uptime,
     pub(super) checks: Arc<Schedule>,
 }
@@ -142,14 +145,12 @@ impl Pool {
     /// Whether a request that is at the backend with the index `first` could be sent to another one too, by
     /// [`Self::pick_beside`].
     pub(crate) fn has_pair(&self, first: usize) -> bool {
-        let takes =
-            |index: usize, member: &Member| member.weight > 0 && self.takes_seconds(member) && index != first;
-        self.members.get(first).is_some_and(|member| self.takes_seconds(member))
-            && self.members.iter().enumerate().any(|(index, member)| takes(index, member))
+        let mut others = self.members.iter().enumerate().filter(|(index, _)| *index != first);
+        others.any(|(_, member)| member.weight > 0 && self.takes_seconds(member))
     }
 
     /// Picks, as [`Self::pick`] does, a backend for a request that is at `first` already: another one, and one that
-    /// is spoken to in cleartext HTTP/1.1.
+    /// is spoken to in HTTP/1.1 or lets itself be.
     pub(crate) fn pick_beside(self: &Arc<Self>, first: usize) -> Option<Lease> {
         let is_left_out = |index: usize, member: &Member| index == first || !self.takes_seconds(member);
         let members = self.members.iter().enumerate();
@@ -159,9 +160,7 @@ impl Pool {
     }
 
     fn takes_seconds(&self, member: &Member) -> bool {
-        let scheme = member.endpoint.url.scheme;
-        let versions = protocol::versions(scheme, self.settings.protocol, Need::Exchange);
-        scheme == Scheme::Http && versions == ALPN::H1
+        protocol::versions(member.endpoint.url.scheme, self.settings.protocol, Need::Http1) == ALPN::H1
     }
 
     /// Time limits, health checks and load limits of the app.
@@ -319,6 +318,19 @@ impl Lease {
         if peer.options.alpn == ALPN::H2H1 {
             peer.options.alpn = ALPN::H1;
         }
+    }
+
+    /// Sends it `request`, a head without a body, beside pingora and waits for the answer to begin. Its connection is
+    /// the `caller`'s, if backends are to be told.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub(crate) async fn ask(&self, request: &[u8], caller: Option<Caller>) -> Result<Adopted, AskError> {
+        let mut peer = self.peer(Need::Http1);
+        if let Some(caller) = caller {
+            self.announce(&mut peer, caller);
+        }
+        Adopted::ask(&peer, self.pool.checker.connector(self.pool.trust.as_deref()), request).await
     }
 
     /// Its place in the pool, for the `tried` of the next [`Pool::pick`].

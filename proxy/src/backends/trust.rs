@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 pub(super) struct Trust {
     /// For pingora, which trusts nobody if it is empty.
     pub(super) anchors: Arc<CaType>,
-    /// For health checks.
+    /// For health checks and second requests.
     pub(super) tls: Option<TlsConnector>,
 }
 
