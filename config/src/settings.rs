@@ -1,6 +1,7 @@
 //! The whole of the settings, and how they are made of a file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -12,8 +13,11 @@ use crate::{acme, api, control, dns, edge, file, later, local_ca, log, store};
 use model::acme::ChallengeKind;
 
 /// The tables and keys at the top of the file.
-const KEYS: [&str; 9] = ["data", "edge", "api", "store", "acme", "dns", "control", "local_ca", "log"];
+const KEYS: [&str; 10] =
+    ["data", "reload_seconds", "edge", "api", "store", "acme", "dns", "control", "local_ca", "log"];
 const DATA: &str = "stoa-data";
+/// Long enough to load the state of a large edge, short enough for whoever waits for a reload.
+const RELOAD_SECONDS: u64 = 30;
 
 /// Everything that an operator can set, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// SQLite, the edge's replica and journals, local CA, master key. Made if it is not there.
     pub data: PathBuf,
+    /// How long a process that is to take the place of this one may take to be ready.
+    pub reload: Duration,
     /// The edge.
     pub edge: Edge,
     /// The admin API.
@@ -96,6 +102,7 @@ fn read(
     root.refuse_others(&keys, faults);
     later::refuse(root, faults);
     let data = overrides.data.unwrap_or_else(|| data(root, faults));
+    let reload = root.number("reload_seconds", 1..=3_600, faults).unwrap_or(RELOAD_SECONDS);
     let edge_section = root.section("edge", &edge::KEYS, faults);
     let api_section = root.section("api", &api::KEYS, faults);
     let settings = Settings {
@@ -109,6 +116,7 @@ fn read(
         log: log::read(&root.section("log", &log::KEYS, faults), faults),
         file,
         data,
+        reload: Duration::from_secs(reload),
     };
     check_listeners(&settings, &edge_section, &api_section, faults);
     check_acme(&settings, &edge_section, faults);

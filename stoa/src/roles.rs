@@ -48,7 +48,7 @@ pub(crate) async fn up(settings: Settings, store: Origin, mut heritage: Heritage
         let demo = demo.as_ref().map_or_else(|| Ok(Vec::new()), Demo::gifts)?;
         Ok([edge.gifts()?, control.gifts()?, demo, lock(&data)?].into_iter().flatten().collect())
     };
-    let reign = Reign::begin(&signals)?;
+    let reign = Reign::begin(&signals, settings.reload)?;
     if let Some(predecessor) = settle(heritage, &settings, &data) {
         control.watch_until_gone(predecessor);
     }
@@ -77,7 +77,7 @@ pub(crate) async fn control(settings: Settings, store: Origin, mut heritage: Her
     let api = control.api_address()?;
     let control = control.prepare(part::certd(&settings, None)).await?.start()?;
     println!("control plane: API at http://{api}/v1");
-    let reign = Reign::begin(&signals)?;
+    let reign = Reign::begin(&signals, settings.reload)?;
     if let Some(predecessor) = settle(heritage, &settings, &data) {
         control.watch_until_gone(predecessor);
     }
@@ -104,7 +104,7 @@ pub(crate) async fn edge(settings: Settings, mut heritage: Heritage) -> anyhow::
     };
     let edge = edge::start(plan, &data, &mut heritage).await?;
     println!("edge: serves what {} tells it", control.url);
-    let reign = Reign::begin(&signals)?;
+    let reign = Reign::begin(&signals, settings.reload)?;
     settle(heritage, &settings, &data);
     match reign.end(|| Ok([edge.gifts()?, lock(&data)?].into_iter().flatten().collect())).await {
         End::Stopped => edge.drain().await,

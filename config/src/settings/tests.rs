@@ -78,6 +78,7 @@ fn what_is_given_is_what_is_set() {
     let settings = settings(
         r#"
         data = "there"
+        reload_seconds = 8
         [edge]
         http = []
         https = ["[::]:443", "192.0.2.1:8443"]
@@ -105,7 +106,7 @@ fn what_is_given_is_what_is_set() {
         format = "json"
         "#,
     );
-    assert_eq!(settings.data, PathBuf::from("there"));
+    assert_eq!((&settings.data, settings.reload), (&PathBuf::from("there"), Duration::from_secs(8)));
     assert_eq!(settings.edge.zones, [model::Host::parse("apps.example.com").unwrap()]);
     assert_eq!((settings.edge.public_https_port, settings.edge.hsts, settings.edge.workers), (443, true, 3));
     assert_eq!((settings.edge.max_connections_per_address, settings.edge.max_handshakes), (6, 7));

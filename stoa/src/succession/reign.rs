@@ -1,5 +1,7 @@
 //! The time in which a process is in charge, and how it ends.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
@@ -15,6 +17,7 @@ pub(crate) struct Reign {
     shutdown: Shutdown,
     renewals: watch::Receiver<u64>,
     program: Program,
+    patience: Duration,
 }
 
 /// How it ended.
@@ -27,13 +30,14 @@ pub(crate) enum End {
 }
 
 impl Reign {
-    /// Begins it.
+    /// Begins it. A successor may take for `patience` to be ready.
     ///
     /// # Errors
     /// The system does not tell how the process was started.
-    pub(crate) fn begin(signals: &Signals) -> anyhow::Result<Self> {
+    pub(crate) fn begin(signals: &Signals, patience: Duration) -> anyhow::Result<Self> {
         let program = Program::of_this_process().context("cannot tell how this process was started")?;
-        Ok(Self { shutdown: signals.shutdown.clone(), renewals: signals.renewals.clone(), program })
+        let (shutdown, renewals) = (signals.shutdown.clone(), signals.renewals.clone());
+        Ok(Self { shutdown, renewals, program, patience })
     }
 
     /// Waits for its end. `gifts` is asked for all that a successor needs, each time that one is started.
@@ -43,7 +47,7 @@ impl Reign {
                 () = shutdown::wait(&self.shutdown) => return End::Stopped,
                 changed = self.renewals.changed() => if changed.is_err() { return End::Stopped },
             }
-            let successor = async { self.program.start(gifts()?).await };
+            let successor = async { self.program.start(gifts()?, self.patience).await };
             notify::reloading();
             tracing::info!("starting a process in the place of this one");
             let started = tokio::select! {

@@ -1,6 +1,7 @@
 //! The process that is to take this one's place: started, given everything, and waited for.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,9 +14,6 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::channel::{self, FAILED, Gift, READY};
-
-/// How long it may take to be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How this process was started.
 #[derive(Debug, Clone)]
@@ -40,11 +38,12 @@ impl Program {
         Ok(Self { path, arguments: arguments.collect() })
     }
 
-    /// Starts it, gives it `gifts`, and waits until it is ready. Dropped before, the new process is ended.
+    /// Starts it, gives it `gifts`, and waits for at most `patience` until it is ready. Dropped before, the new
+    /// process is ended.
     ///
     /// # Errors
     /// Why it is not ready; it is ended then.
-    pub(super) async fn start(&self, gifts: Vec<Gift>) -> anyhow::Result<u32> {
+    pub(super) async fn start(&self, gifts: Vec<Gift>, patience: Duration) -> anyhow::Result<u32> {
         let (way, theirs) = UnixStream::pair()?;
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).env(config::environment::SUCCESSION, "1");
@@ -54,8 +53,10 @@ impl Program {
         let mut child = child.with_context(|| format!("cannot start `{}`", self.path.display()))?;
         // It has its own copy now: without this one, its end is the way's end.
         drop(command);
-        let answer = timeout(PATIENCE, answer(&way, &gifts, &mut child)).await;
-        match answer.unwrap_or_else(|_| bail!("it was not ready in {} s", PATIENCE.as_secs())) {
+        way.set_write_timeout(Some(patience))?;
+        let answer = timeout(patience, answer(&way, &gifts, &mut child)).await;
+        let seconds = patience.as_secs();
+        match answer.unwrap_or_else(|_| bail!("it was not ready in {seconds} s (`reload_seconds`)")) {
             Ok(()) => {
                 let pid = child.id().context("it has ended")?;
                 // It lives on without this process; and the way stays open for as long as this one lives.
@@ -73,15 +74,23 @@ impl Program {
 
 /// Gives everything and waits for the answer.
 async fn answer(way: &UnixStream, gifts: &[Gift], child: &mut Child) -> anyhow::Result<()> {
-    way.set_write_timeout(Some(PATIENCE))?;
-    channel::give(way, gifts).context("it does not take the sockets")?;
+    match channel::give(way, gifts) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return ended(child).await,
+        given => given.context("it does not take the sockets")?,
+    }
     let own = way.try_clone()?;
     own.set_nonblocking(true)?;
     let mut line = String::new();
-    BufReader::new(tokio::net::UnixStream::from_std(own)?).read_line(&mut line).await?;
+    // A process that ends before it has read everything is an error here.
+    let read = BufReader::new(tokio::net::UnixStream::from_std(own)?).read_line(&mut line).await;
     match line.trim_end() {
+        _ if read.is_err() => ended(child).await,
+        "" => ended(child).await,
         READY => Ok(()),
-        "" => bail!("it ended before it was ready: {}", child.wait().await?),
         line => bail!("{}", line.strip_prefix(FAILED).unwrap_or(line)),
     }
+}
+
+async fn ended(child: &mut Child) -> anyhow::Result<()> {
+    bail!("it ended before it was ready: {}", child.wait().await?)
 }
