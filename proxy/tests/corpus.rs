@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -149,6 +150,59 @@ async fn every_vector_gets_its_verdict() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The statuses with which the edge itself answers to all of them, in order.
+fn refusals(vectors: &[Vector]) -> Vec<u64> {
+    let numbers = vectors.iter().flat_map(|vector| &vector.verdict);
+    numbers.filter_map(|item| item.parse().ok()).collect()
+}
+
+/// The code of a refusal for form, which tells the status apart from all others.
+fn code(status: u64) -> &'static str {
+    match status {
+        400 => "bad_request",
+        405 => "method_not_allowed",
+        414 => "uri_too_long",
+        417 => "expectation_failed",
+        431 => "header_too_large",
+        501 => "coding_not_supported",
+        505 => "version_not_supported",
+        other => panic!("the corpus has a verdict of {other}: name its code here"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_refusal_is_in_the_access_log_and_the_metrics_under_its_code() {
+    let origin = Origin::start("one").await.unwrap();
+    let market = Market::open(&[origin.url()]);
+    let tls = market.visitors.tls().unwrap().offering(&["http/1.1"]);
+    let vectors = vectors();
+    for vector in &vectors {
+        let stream = tls.connect(market.visitors.https, HOST).await.unwrap();
+        ask(stream, &vector.bytes, vector.statuses().len()).await;
+    }
+    let wanted: Vec<(u64, &str)> =
+        refusals(&vectors).into_iter().map(|status| (status, code(status))).collect();
+    testkit::wait::until("every line of the log", testkit::wait::LONG, async || {
+        let mut lines: Vec<_> = market.log()?.into_iter().filter(|line| !line["refusal"].is_null()).collect();
+        // One vector is one connection, and they came one after the other.
+        lines.sort_by_key(|line| line["connection"].as_u64());
+        let told = |line: &Value| (line["status"].as_u64(), line["refusal"].as_str().map(str::to_owned));
+        let told: Vec<_> = lines.iter().map(told).collect();
+        let wanted: Vec<_> =
+            wanted.iter().map(|(status, code)| (Some(*status), Some((*code).to_owned()))).collect();
+        anyhow::ensure!(told == wanted, "{told:?} is not {wanted:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let (_, metrics) = market.probe("/metrics").await;
+    for (_, code) in &wanted {
+        let count = wanted.iter().filter(|(_, other)| other == code).count();
+        let line = format!("stoa_refusals_total{{code=\"{code}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
 }
 
 /// Each request that an app should see: method, target and body with a space between, or nothing behind it.

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use testkit::origin::Origin;
 use testkit::websocket::Socket;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::market::{HOST, Market};
+use crate::raw_origin::{After, RawOrigin};
 
 /// A visitor's connection over TLS.
 async fn connect(market: &Market) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -196,7 +199,7 @@ async fn chunks_that_break_in_the_middle_are_answered_with_400() {
 #[tokio::test]
 async fn who_is_refused_in_the_middle_of_an_upload_still_reads_the_page() {
     let market = Market::open(&[]);
-    let mut stream = tokio::net::TcpStream::connect(market.visitors.http).await.unwrap();
+    let mut stream = TcpStream::connect(market.visitors.http).await.unwrap();
     let head = format!(
         "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 900000\r\nContent-Length: 900000\r\n\r\n"
     );
@@ -234,4 +237,37 @@ async fn a_refusal_for_form_is_counted_for_its_tenant() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn options_of_the_whole_server_are_the_apps_answer_and_need_tls() {
+    let origin = RawOrigin::saying("HTTP/1.1 204 No Content\r\nAllow: GET\r\n\r\n", After::Keep).await;
+    let market = Market::open(&[origin.url()]);
+    let request = format!("OPTIONS * HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    let mut stream = connect(&market).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_all(&mut stream).await.to_lowercase();
+    assert!(answer.starts_with("http/1.1 204 ") && answer.contains("\r\nallow: get\r\n"), "{answer}");
+    assert!(origin.heads()[0].starts_with("OPTIONS * HTTP/1.1\r\n"), "{:?}", origin.heads());
+
+    let mut stream = TcpStream::connect(market.visitors.http).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert_eq!(origin.heads().len(), 1, "it is not passed on");
+
+    let line = market.logged(|line| line["scheme"] == "https").await;
+    assert_eq!(
+        (&line["method"], &line["path"], &line["status"]),
+        (&json!("OPTIONS"), &json!("*"), &json!(204))
+    );
+    let line = market.logged(|line| line["scheme"] == "http").await;
+    assert_eq!((&line["path"], &line["refusal"]), (&json!("*"), &json!("https_required")));
+    let (_, metrics) = market.probe("/metrics").await;
+    for line in [
+        "stoa_requests_total{class=\"visitor\",status=\"2xx\",tenant=\"acme-inc\"} 1\n",
+        "stoa_refusals_total{code=\"https_required\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
 }

@@ -197,13 +197,18 @@ impl Market {
         (answer.status, answer.body)
     }
 
+    /// The lines of the access log so far.
+    pub(crate) fn log(&self) -> anyhow::Result<Vec<Value>> {
+        let text = std::fs::read_to_string(self.folder.path().join("access.log"))?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
     /// The last line of the access log that `wanted` takes.
     pub(crate) async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let path = self.folder.path().join("access.log");
         testkit::wait::until("the line in the access log", testkit::wait::LONG, async || {
-            let text = std::fs::read_to_string(&path)?;
-            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.filter(&wanted).last().ok_or_else(|| anyhow::anyhow!("not there: {text}"))
+            let lines = self.log()?;
+            let found = lines.iter().rfind(|line| wanted(line)).cloned();
+            found.ok_or_else(|| anyhow::anyhow!("not there: {lines:?}"))
         })
         .await
         .unwrap()
