@@ -43,7 +43,7 @@ fn claimed(folder: &Path) -> Outbox {
     claim(&folder.join("edge.usage"), &folder.join("edge.id")).unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_process_left_in_its_journal_is_sent_once_by_the_one_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let origin = Arc::new(MemoryOrigin::new(1));
@@ -59,7 +59,8 @@ async fn what_a_process_left_in_its_journal_is_sent_once_by_the_one_after_it() {
         tokio::spawn(adopt(path, id, origin, stopped.clone()))
     };
     let (first, second) = (adopting(&origin), adopting(&origin));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Paused time: several looks at what is left.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(counted(&origin), 0, "both are held");
     drop(old);
     until_counted(&origin, 7).await;

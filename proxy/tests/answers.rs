@@ -1,7 +1,7 @@
 //! What becomes of answers that are no HTTP, or not quite: a page while nothing has gone out, a cut after that,
 //! and never a byte of one answer in another.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
@@ -9,6 +9,7 @@ use model::backend::Backend;
 use testkit::wait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::grpc::visitor;
 use crate::market::{HOST, Market};
@@ -158,14 +159,18 @@ async fn an_answer_that_breaks_off_is_cut_so_that_every_visitor_notices() {
 }
 
 /// Asks twice over one connection of a visitor; the second answer must be the second.
-async fn twice(market: &Market) -> String {
+async fn twice(market: &Market, origin: &RawOrigin) -> String {
     let both = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     let client = market.visitors.tls().unwrap().offering(&["http/1.1"]);
     let mut stream = client.connect(market.visitors.https, HOST).await.unwrap();
     let mut text = String::new();
-    for request in [both, get()] {
-        // The backend's unasked bytes are there by then.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    for (before, request) in [both, get()].into_iter().enumerate() {
+        wait::until("the backend's unasked bytes", wait::LONG, async || {
+            anyhow::ensure!(origin.answers() == before);
+            Ok(())
+        })
+        .await
+        .unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
         let mut piece = [0; 4096];
@@ -202,14 +207,14 @@ async fn bytes_beyond_an_answer_never_become_part_of_another() {
     ] {
         let origin = RawOrigin::saying(bytes, After::Keep).await;
         let market = Market::open_with(&[origin.url()], |settings| settings.workers = 1);
-        let text = twice(&market).await;
+        let text = twice(&market, &origin).await;
         assert_eq!(text.matches("HTTP/1.1 ").count(), 2, "{what}: {text}");
         assert!(!text.contains("poison") && !text.contains("tail"), "{what}: {text}");
         assert_eq!(origin.connections(), 2, "{what}: the connection is not used again");
     }
     let sound = RawOrigin::saying(WHOLE, After::Keep).await;
     let market = Market::open_with(&[sound.url()], |settings| settings.workers = 1);
-    twice(&market).await;
+    twice(&market, &sound).await;
     assert_eq!(sound.connections(), 1, "a sound one is");
 }
 
@@ -217,15 +222,16 @@ async fn bytes_beyond_an_answer_never_become_part_of_another() {
 async fn an_answer_that_came_before_its_request_is_thrown_away() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
-    let mut told = told;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let prompt = Arc::<Notify>::default();
+    let prompted = Arc::clone(&prompt);
     tokio::spawn(async move {
         while let Ok((mut tcp, _)) = listener.accept().await {
-            let tell = tell.clone();
+            let (tell, prompted) = (tell.clone(), Arc::clone(&prompted));
             tokio::spawn(async move {
                 while head(&mut tcp).await.is_some() {
                     tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    prompted.notified().await;
                     tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").await.unwrap();
                     tell.send(()).unwrap();
                 }
@@ -235,6 +241,7 @@ async fn an_answer_that_came_before_its_request_is_thrown_away() {
     let market = Market::open_with(&[url], |settings| settings.workers = 1);
     for _ in 0..3 {
         assert_eq!(market.visitors.get(HOST, "/").send().await.unwrap().body, "ok");
+        prompt.notify_one();
         told.recv().await.unwrap();
     }
 }

@@ -132,6 +132,7 @@ async fn answer(
         }
         ["drip"] => {
             let mut body = respond.send_response(head.body(()).unwrap(), false).unwrap();
+            // Slow on purpose.
             for _ in 0..10 {
                 let _sent = body.send_data(Bytes::from_static(b"x"), false);
                 tokio::time::sleep(Duration::from_millis(50)).await;

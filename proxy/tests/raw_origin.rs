@@ -20,6 +20,7 @@ pub(crate) enum After {
 struct Seen {
     connections: AtomicUsize,
     heads: Mutex<Vec<String>>,
+    answers: AtomicUsize,
 }
 
 pub(crate) struct RawOrigin {
@@ -51,6 +52,11 @@ impl RawOrigin {
         self.seen.connections.load(Relaxed)
     }
 
+    /// Answers that are on their way with all their bytes.
+    pub(crate) fn answers(&self) -> usize {
+        self.seen.answers.load(Relaxed)
+    }
+
     /// The heads of the requests so far.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().unwrap().clone()
@@ -64,7 +70,11 @@ async fn serve(mut tcp: TcpStream, bytes: Arc<[u8]>, after: After, seen: Arc<See
             seen.connections.fetch_add(1, Relaxed);
         }
         seen.heads.lock().unwrap().push(head);
-        if tcp.write_all(&bytes).await.is_err() || after == After::Close {
+        if tcp.write_all(&bytes).await.is_err() {
+            return;
+        }
+        seen.answers.fetch_add(1, Relaxed);
+        if after == After::Close {
             return;
         }
     }

@@ -72,6 +72,7 @@ async fn a_request_that_is_no_stream_is_ended_by_the_total_limit() {
         let _ended = reader.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     });
+    // A drip, so that no other limit than that of the whole ends it.
     while !answered.is_finished() && writer.write_all(b"d").await.is_ok() && writer.flush().await.is_ok() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -75,6 +75,7 @@ async fn a_connection_without_requests() {
     let mut client = Client::open(&market.visitors, HOST, &[]).await.unwrap();
     let started = Instant::now();
     while client.send(&http2::ping(*b"I'm here")).await.is_ok() && started.elapsed() < SOON {
+        // Faster would be a flood.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(started.elapsed() < SOON);
@@ -111,6 +112,7 @@ async fn a_body_that_flows_slowly_may_take_longer_than_a_piece_of_it() {
     let mut client = Client::open(&market.visitors, HOST, &[]).await.unwrap();
     client.send(&http2::post(1, HOST, "/echo")).await.unwrap();
     for _ in 0..8 {
+        // The slowness is what is tested: each piece in time, all of them longer than a piece may take.
         tokio::time::sleep(Duration::from_millis(250)).await;
         client.send(&http2::data(1, b"piece", false)).await.unwrap();
     }
@@ -166,7 +168,8 @@ async fn a_stream_that_is_silent_at_the_backend_is_left_alone() {
                 let mut request = [0; 4096];
                 let _count = stream.read(&mut request).await;
                 let _sent = stream.write_all(answer).await;
-                tokio::time::sleep(Duration::from_millis(2_000)).await;
+                // The silence is what is tested: several times every limit.
+                tokio::time::sleep(Duration::from_millis(1_500)).await;
                 let _sent = stream.write_all(b": again\n\n").await;
                 while stream.read(&mut request).await.is_ok_and(|count| count > 0) {}
             });
