@@ -4,6 +4,11 @@
 //! request never changes the thread; one thread for what runs beside requests: health checks, the hand-over
 //! of usage, metrics. They share [`Shared`] and nothing else.
 
+mod error;
+mod signals;
+mod steward;
+mod worker;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,107 +18,29 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pingora_core::apps::{HttpServerApp as _, HttpServerOptions};
-use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
-use pingora_core::server::configuration::ServerConf;
-use pingora_proxy::{HttpProxy, http_proxy};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use crate::access_log::Log;
 use crate::drain::Phase;
-use crate::forward::ATTEMPTS;
 use crate::front::Front;
 use crate::handshake::Samples;
-use crate::hooks::Hooks;
-use crate::listen::{self, Bound, Protection, Worker};
+use crate::listen::{self, Bound, Protection};
 use crate::patience::Waits;
-use crate::probe;
 use crate::resolver::Resolver;
 use crate::settings::{Deadlines, Settings};
 use crate::slots::Slots;
 use crate::state::State;
 use crate::tls::Tls;
 use crate::usage::UsageSink;
+pub use error::EdgeError;
+use signals::{Flags, Signals};
 
-/// Connections to backends that one worker keeps.
-const KEPT_CONNECTIONS: usize = 256;
-/// How much longer than the guard the HTTP/2 library waits for an idle connection.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// Time between two hand-overs of usage: what a kill may lose.
-const HAND_OVER: Duration = Duration::from_secs(1);
-/// Time between two looks for what has expired.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How long a runtime's last tasks may take to end.
 const LAST_TASKS: Duration = Duration::from_secs(1);
-
-/// Why an edge does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
-    /// Somebody else listens there.
-    #[error("{0} is in use by another program: stop that program or choose another address")]
-    AddressInUse(SocketAddr),
-    /// A low port, and no right to it.
-    #[error(
-        "no permission to listen on {0}: choose a port from 1024 up, or grant the capability CAP_NET_BIND_SERVICE"
-    )]
-    NoPermission(SocketAddr),
-    /// Not an address of this machine.
-    #[error("{0} is not an address of this machine: choose one that is, or 0.0.0.0 for all")]
-    NotOurs(SocketAddr),
-    /// Anything else about an address.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The access log cannot be opened.
-    #[error("the access log {} cannot be opened", path.display())]
-    AccessLog {
-        /// Which file; empty for standard output.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The trust anchors for backends cannot be read.
-    #[error("the trust anchors for backends in {} cannot be used: {reason}", path.display())]
-    BackendCa {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// The platform has no trust anchors that can be read.
-    #[error("a worker did not start: are the platform's trusted certificates readable?")]
-    Worker,
-    /// No thread or no runtime.
-    #[error("cannot start a thread of the edge")]
-    Thread(#[source] io::Error),
-    /// The cryptographic library refuses.
-    #[error("cannot set TLS up")]
-    Tls(#[from] rustls::Error),
-}
-
-impl EdgeError {
-    /// What went wrong when `address` was bound.
-    pub(crate) fn of_bind(address: SocketAddr, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::AddrInUse => Self::AddressInUse(address),
-            io::ErrorKind::PermissionDenied => Self::NoPermission(address),
-            io::ErrorKind::AddrNotAvailable => Self::NotOurs(address),
-            _ => Self::Listen { address, source },
-        }
-    }
-}
 
 /// What an edge works with.
 pub struct Parts {
@@ -156,42 +83,6 @@ pub struct Running {
     /// The sockets, for a process that is to take over.
     sockets: Vec<(&'static str, std::net::TcpListener)>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// The flags of an edge, each set once.
-struct Signals {
-    /// No new connections; the ones there end with their next answer.
-    draining: watch::Sender<bool>,
-    /// Another process answers operators.
-    handed_over: watch::Sender<bool>,
-    /// Idle connections are closed.
-    closing: watch::Sender<bool>,
-    stopped: watch::Sender<bool>,
-}
-
-/// The flags that threads watch. A flag whose owner is gone counts as set.
-#[derive(Clone)]
-struct Flags {
-    draining: watch::Receiver<bool>,
-    handed_over: watch::Receiver<bool>,
-    closing: watch::Receiver<bool>,
-    stopped: watch::Receiver<bool>,
-}
-
-impl Signals {
-    fn new() -> Self {
-        let flag = || watch::Sender::new(false);
-        Self { draining: flag(), handed_over: flag(), closing: flag(), stopped: flag() }
-    }
-
-    fn flags(&self) -> Flags {
-        Flags {
-            draining: self.draining.subscribe(),
-            handed_over: self.handed_over.subscribe(),
-            closing: self.closing.subscribe(),
-            stopped: self.stopped.subscribe(),
-        }
-    }
 }
 
 impl Edge {
@@ -347,9 +238,9 @@ impl Running {
                 .map(|bound| Ok((bound.socket.try_clone()?, bound.protection)))
                 .collect::<io::Result<Vec<_>>>()
                 .map_err(EdgeError::Thread)?;
-            let worker = WorkerPlan {
+            let worker = worker::Plan {
                 edge: Arc::clone(&self.shared),
-                conf: server_conf(settings),
+                conf: worker::server_conf(settings),
                 sockets,
                 flags: flags.clone(),
                 ready: ready.clone(),
@@ -372,7 +263,7 @@ impl Running {
             let pools = Arc::clone(&edge.state.pools);
             let stopped = flags.stopped.clone();
             runtime.spawn(async move { pools.run(resolver, stopped).await });
-            runtime.block_on(steward(edge, usage, metrics, flags));
+            runtime.block_on(steward::run(edge, usage, metrics, flags));
         })
     }
 
@@ -406,116 +297,6 @@ fn finish(threads: Vec<JoinHandle<()>>, running: &Running) {
     }
     running.shared.state.ledger.hand_over(&*running.usage);
     running.shared.log.close();
-}
-
-/// What a worker thread starts with.
-struct WorkerPlan {
-    edge: Arc<Shared>,
-    conf: Arc<ServerConf>,
-    sockets: Vec<(std::net::TcpListener, Protection)>,
-    flags: Flags,
-    ready: mpsc::Sender<()>,
-}
-
-impl WorkerPlan {
-    async fn run(self) {
-        let Flags { draining, mut closing, mut stopped, .. } = self.flags;
-        let proxy = Arc::new(proxy(&self.conf, &self.edge));
-        let worker = Worker { edge: self.edge, proxy: Arc::clone(&proxy), draining };
-        for (socket, protection) in self.sockets {
-            match TcpListener::from_std(socket) {
-                Ok(listener) => drop(tokio::spawn(listen::accept(worker.clone(), listener, protection))),
-                Err(error) => {
-                    tracing::error!(%error, "a worker cannot listen");
-                    return;
-                }
-            }
-        }
-        // An error means that the start was given up.
-        let _told = self.ready.send(());
-        drop(worker);
-        wait_for(&mut closing).await;
-        proxy.http_cleanup().await;
-        wait_for(&mut stopped).await;
-    }
-}
-
-/// Waits until the flag is set or its owner is gone. What `wait_for` returns is a lock, which must not be held
-/// over another wait: it would block whoever sets the flag.
-async fn wait_for(flag: &mut watch::Receiver<bool>) {
-    drop(flag.wait_for(|is_set| *is_set).await);
-}
-
-fn proxy(conf: &Arc<ServerConf>, edge: &Arc<Shared>) -> HttpProxy<Hooks> {
-    let mut proxy = http_proxy(conf, Hooks { edge: Arc::clone(edge) });
-    let mut options = HttpServerOptions::default();
-    // The guard ends idle connections with a farewell. This is for streams that it takes for open because the
-    // visitor does not take the end of their answers.
-    options.h2_idle_timeout = Some(edge.deadlines.idle + FAREWELL);
-    // So that CONNECT comes to our own refusal, which is logged and counted.
-    options.allow_connect_method_proxying = true;
-    proxy.server_options = Some(options);
-    proxy.h2_options = Some(h2_options());
-    proxy
-}
-
-/// What HTTP/2 offers to visitors, all of it stated but the budget for small DATA frames, which follows the
-/// window. Extended CONNECT (RFC 8441) is not offered.
-fn h2_options() -> H2Options {
-    let mut options = default_h2_options();
-    options
-        .max_concurrent_streams(100)
-        .max_frame_size(16 << 10)
-        // Above what `head` takes, so that a visitor with large cookies gets a page.
-        .max_header_list_size(64 << 10)
-        .header_table_size(4 << 10)
-        // One upload that its app does not take must not block three others.
-        .initial_window_size(64 << 10)
-        .initial_connection_window_size(256 << 10)
-        .max_send_buffer_size(128 << 10)
-        // The guard ends floods earlier; these are a second line.
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(Some(64))
-        .max_concurrent_reset_streams(50)
-        .reset_stream_duration(Duration::from_secs(1));
-    options
-}
-
-fn server_conf(settings: &Settings) -> Arc<ServerConf> {
-    Arc::new(ServerConf {
-        threads: 1,
-        max_retries: ATTEMPTS,
-        upstream_keepalive_pool_size: KEPT_CONNECTIONS,
-        ca_file: settings.backend_ca_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
-        ..ServerConf::default()
-    })
-}
-
-/// What runs beside requests, until the edge stops.
-async fn steward(edge: Arc<Shared>, usage: Arc<dyn UsageSink>, metrics: Option<Bound>, flags: Flags) {
-    let Flags { mut stopped, mut handed_over, .. } = flags;
-    let listener = metrics.and_then(|bound| TcpListener::from_std(bound.socket).ok());
-    if let Some(listener) = listener {
-        let answers = probe::serve(listener, Arc::clone(&edge.state));
-        tokio::spawn(async move {
-            tokio::select! { () = answers => {}, () = wait_for(&mut handed_over) => {} }
-        });
-    }
-    let waiting = Arc::clone(&edge);
-    tokio::spawn(async move { waiting.waits.run().await });
-    let mut hand_over = interval(HAND_OVER);
-    hand_over.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut housekeeping = interval(HOUSEKEEPING);
-    loop {
-        tokio::select! {
-            () = wait_for(&mut stopped) => return,
-            _ = hand_over.tick() => edge.state.ledger.hand_over(&*usage),
-            _ = housekeeping.tick() => {
-                edge.state.certificates.note_expired();
-                edge.state.drop_expired_challenges();
-            }
-        }
-    }
 }
 
 /// Second handles of the sockets, with their names.

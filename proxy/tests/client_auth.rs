@@ -58,7 +58,7 @@ impl Club {
     }
 
     fn client(&self, version: &'static rustls::SupportedProtocolVersion) -> Tls {
-        Tls::trusting_in(&self.market.visitors.roots_pem().unwrap(), version).unwrap().remembering()
+        Tls::trusting_in(&self.market.visitors.roots_pem().unwrap(), &[version]).unwrap().remembering()
     }
 
     async fn ask(&self, client: &Tls, name: &str) -> Result<(HandshakeKind, String), std::io::Error> {

@@ -12,7 +12,7 @@ use crate::market::{HOST, Market, now};
 /// A visitor of both edges, who trusts the authorities of both.
 fn visitor(edges: [&Market; 2], version: &'static rustls::SupportedProtocolVersion) -> Tls {
     let roots = edges.map(|edge| edge.visitors.roots_pem().unwrap()).concat();
-    Tls::trusting_in(&roots, version).unwrap().remembering()
+    Tls::trusting_in(&roots, &[version]).unwrap().remembering()
 }
 
 async fn handshake(visitor: &Tls, edge: &Market) -> HandshakeKind {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -90,25 +92,20 @@ impl Tls {
     /// # Errors
     /// If `pem` holds no certificates.
     pub fn trusting(pem: &str) -> Result<Self> {
-        install_provider();
-        let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            roots.add(root?)?;
-        }
-        Ok(Self::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+        Self::trusting_in(pem, rustls::DEFAULT_VERSIONS)
     }
 
-    /// The same in one version of TLS only.
+    /// The same in these versions of TLS only.
     ///
     /// # Errors
     /// If `pem` holds no certificates.
-    pub fn trusting_in(pem: &str, version: &'static SupportedProtocolVersion) -> Result<Self> {
+    pub fn trusting_in(pem: &str, versions: &[&'static SupportedProtocolVersion]) -> Result<Self> {
         install_provider();
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
             roots.add(root?)?;
         }
-        let builder = ClientConfig::builder_with_protocol_versions(&[version]);
+        let builder = ClientConfig::builder_with_protocol_versions(versions);
         Ok(Self::new(builder.with_root_certificates(roots).with_no_client_auth()))
     }
 
@@ -135,20 +132,20 @@ impl Tls {
     /// Takes any certificate, to look at it.
     #[must_use]
     pub fn trusting_anyone() -> Self {
-        install_provider();
-        let verifier = Arc::new(Anyone(Arc::new(aws_lc_rs::default_provider())));
-        let config = ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier);
-        Self::new(config.with_no_client_auth())
+        Self::verified_by(Anyone { provider: aws_lc_rs::default_provider(), checks_signature: true })
     }
 
     /// Takes anything, the signature of the handshake included: for certificates with a critical extension, which
     /// the library does not even read (RFC 8737).
     #[must_use]
     pub fn checking_nothing() -> Self {
+        Self::verified_by(Anyone { provider: aws_lc_rs::default_provider(), checks_signature: false })
+    }
+
+    fn verified_by(verifier: Anyone) -> Self {
         install_provider();
-        let verifier = Arc::new(Nothing(aws_lc_rs::default_provider()));
-        let config = ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier);
-        Self::new(config.with_no_client_auth())
+        let config = ClientConfig::builder().dangerous();
+        Self::new(config.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
     }
 
     /// No resumption: each handshake shows the certificate anew.
@@ -230,48 +227,26 @@ pub fn alert(error: &io::Error) -> Option<AlertDescription> {
     }
 }
 
-/// Accepts everything.
+/// Accepts every certificate.
 #[derive(Debug)]
-struct Nothing(CryptoProvider);
-
-impl ServerCertVerifier for Nothing {
-    fn verify_server_cert(
-        &self,
-        _leaf: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _leaf: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _leaf: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Anyone {
+    provider: CryptoProvider,
+    /// Whether the signature of the handshake has to be the certificate's.
+    checks_signature: bool,
 }
 
-/// Accepts every certificate; signatures are still checked.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+impl Anyone {
+    fn check(
+        &self,
+        verify: impl FnOnce(&WebPkiSupportedAlgorithms) -> Result<HandshakeSignatureValid, rustls::Error>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if self.checks_signature {
+            verify(&self.provider.signature_verification_algorithms)
+        } else {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+    }
+}
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
@@ -291,12 +266,7 @@ impl ServerCertVerifier for Anyone {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            leaf,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
+        self.check(|algorithms| verify_tls12_signature(message, leaf, signature, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -305,15 +275,10 @@ impl ServerCertVerifier for Anyone {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            leaf,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
+        self.check(|algorithms| verify_tls13_signature(message, leaf, signature, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -11,7 +11,7 @@ use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
 use hickory_resolver::net::{DnsError, NetError};
 
 use super::LookupError;
-use super::resolver::{ATTEMPT, builder, refused};
+use super::resolver::{builder, refused};
 use crate::CertdError;
 
 /// Looks addresses up.
@@ -31,10 +31,6 @@ impl Addresses {
     pub fn new(servers: &[SocketAddr]) -> Result<Self, CertdError> {
         let mut builder = builder(servers).map_err(refused)?;
         let options = builder.options_mut();
-        // Who asks keeps the answer for as long as it holds.
-        options.cache_size = 0;
-        options.attempts = 1;
-        options.timeout = ATTEMPT;
         options.use_hosts_file = ResolveHosts::Always;
         // IPv4 first: many networks that have names with both have no way out for IPv6.
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;

@@ -15,7 +15,7 @@ use super::{Kind, Lookup, LookupError, Value};
 use crate::CertdError;
 
 /// How long one server may take to answer one datagram; a lost one is sent once more.
-pub(super) const ATTEMPT: Duration = Duration::from_secs(2);
+const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// The configured resolvers, or the system's.
 pub struct Resolver(TokioResolver);
@@ -33,11 +33,7 @@ impl Resolver {
     /// [`CertdError::Resolver`] if the system's settings cannot be read.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, CertdError> {
         let mut builder = builder(servers).map_err(refused)?;
-        let options = builder.options_mut();
-        options.cache_size = 0;
-        options.attempts = 1;
-        options.timeout = ATTEMPT;
-        options.use_hosts_file = ResolveHosts::Never;
+        builder.options_mut().use_hosts_file = ResolveHosts::Never;
         builder.build().map(Self).map_err(refused)
     }
 }
@@ -46,10 +42,22 @@ pub(super) fn refused(error: NetError) -> CertdError {
     CertdError::Resolver(error.to_string())
 }
 
+/// A resolver of either kind: asks once more when a datagram is lost, and keeps nothing, because whoever asks
+/// knows for how long an answer is good.
 pub(super) fn builder(servers: &[SocketAddr]) -> Result<ResolverBuilder<TokioRuntimeProvider>, NetError> {
-    if servers.is_empty() {
-        return TokioResolver::builder_tokio();
-    }
+    let mut builder = if servers.is_empty() {
+        TokioResolver::builder_tokio()?
+    } else {
+        TokioResolver::builder_with_config(configuration(servers), TokioRuntimeProvider::default())
+    };
+    let options = builder.options_mut();
+    options.cache_size = 0;
+    options.attempts = 1;
+    options.timeout = ATTEMPT;
+    Ok(builder)
+}
+
+fn configuration(servers: &[SocketAddr]) -> ResolverConfig {
     let servers = servers.iter().map(|server| {
         let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
             connection.port = server.port();
@@ -57,8 +65,7 @@ pub(super) fn builder(servers: &[SocketAddr]) -> Result<ResolverBuilder<TokioRun
         });
         NameServerConfig::new(server.ip(), true, connections.to_vec())
     });
-    let config = ResolverConfig::from_name_servers(servers.collect());
-    Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+    ResolverConfig::from_name_servers(servers.collect())
 }
 
 #[async_trait]

@@ -1,3 +1,6 @@
+mod names;
+mod recovery;
+
 use std::collections::HashMap;
 
 use model::Timestamp;
@@ -71,6 +74,10 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     assert!(waited.await.is_ok(), "not within 10 s: {what}");
 }
 
+fn advance(millis: u64) -> impl Future<Output = ()> {
+    tokio::time::advance(Duration::from_millis(millis))
+}
+
 #[test]
 fn an_app_without_backends_or_with_drained_ones_has_no_backend() {
     let drained = pools().replace(app(), &[backend(ONE, 0)], &Settings::default());
@@ -133,105 +140,6 @@ fn a_backend_on_trial_gets_64_requests_at_a_time_and_all_again_after_a_success()
     assert!(pool.pick(&[]).is_ok());
     drop(trials);
     assert_eq!(pool.members[0].endpoint.in_flight.load(std::sync::atomic::Ordering::Relaxed), 0);
-}
-
-/// The share of `label` in what is picked now.
-fn share(pool: &Arc<Pool>, label: &str) -> f64 {
-    let picked = picked(pool, 4_000);
-    f64::from(u32::try_from(picked.get(label).copied().unwrap_or(0)).unwrap()) / 4_000.0
-}
-
-fn advance(millis: u64) -> impl Future<Output = ()> {
-    tokio::time::advance(Duration::from_millis(millis))
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_backend_that_is_added_to_a_running_pool_begins_slowly() {
-    let (pools, app) = (pools(), app());
-    pools.replace(app, &[backend(ONE, 1)], &Settings::default());
-    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 1)], &Settings::default());
-    let begin = share(&pool, TWO);
-    assert!((0.02..0.08).contains(&begin), "a tenth of its half: {begin}");
-    advance(5_000).await;
-    let half = share(&pool, TWO);
-    assert!((0.2..0.3).contains(&half), "half of its half: {half}");
-    advance(5_000).await;
-    let whole = share(&pool, TWO);
-    assert!((0.45..0.55).contains(&whole), "{whole}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_backend_that_is_up_again_begins_slowly_and_so_does_one_that_was_drained() {
-    let (pools, app) = (pools(), app());
-    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 1)], &Settings::default());
-    take_down(&pool, TWO);
-    advance(20_000).await;
-    pool.members[1].endpoint.note_check(Ok(()), pool.uptime.millis());
-    assert!((0.02..0.08).contains(&share(&pool, TWO)));
-    pools.replace(app, &[backend(ONE, 1), backend(TWO, 0)], &Settings::default());
-    advance(20_000).await;
-    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 1)], &Settings::default());
-    assert!((0.02..0.08).contains(&share(&pool, TWO)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_begins_slowly_where_all_are_new_or_the_app_wants_none_of_it() {
-    let (pools, app) = (pools(), app());
-    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 3)], &Settings::default());
-    assert!((0.7..0.8).contains(&share(&pool, TWO)), "a new app");
-    let pool = pools.replace(app, &[backend(THREE, 1), backend(FOUR, 3)], &Settings::default());
-    assert!((0.7..0.8).contains(&share(&pool, FOUR)), "all replaced at once");
-    let off = Settings { slow_start_ms: 0, ..Settings::default() };
-    let pool = pools.replace(app, &[backend(THREE, 1), backend(ONE, 1)], &off);
-    assert!((0.45..0.55).contains(&share(&pool, ONE)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_open_breaker_lets_one_request_try_and_a_good_answer_closes_it() {
-    let (pools, app) = (pools(), app());
-    let off = Settings { slow_start_ms: 0, ..Settings::default() };
-    let pool = pools.replace(app, &[backend(ONE, 1), backend(TWO, 1)], &off);
-    advance(1).await;
-    fail(&pool, ONE, 3);
-    assert_eq!(share(&pool, ONE), 0.0);
-    advance(2_000).await;
-    let held: Vec<_> = (0..100).map(|_| pool.pick(&[]).unwrap()).collect();
-    let at_one = || held.iter().filter(|lease| lease.label() == ONE);
-    assert_eq!(at_one().count(), 1, "one trial, while the other works on 99");
-    at_one().for_each(Lease::failed);
-    advance(3_999).await;
-    assert_eq!(share(&pool, ONE), 0.0, "twice as long");
-    advance(1).await;
-    let trial = pool.pick(&[1]).unwrap();
-    assert_eq!(trial.label(), ONE);
-    trial.succeeded();
-    assert_eq!(pool.pick(&[1]).unwrap().label(), ONE, "the trial itself may go on");
-    drop((held, trial));
-    assert!((0.45..0.55).contains(&share(&pool, ONE)));
-    assert_eq!(pools.tally().turns(), [2, 2, 1]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_backend_whose_breaker_has_closed_begins_slowly() {
-    let pool = pool_of(&[ONE, TWO]);
-    advance(1).await;
-    fail(&pool, ONE, 3);
-    advance(2_000).await;
-    pool.pick(&[1]).unwrap().succeeded();
-    assert!((0.02..0.08).contains(&share(&pool, ONE)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_visitor_who_leaves_a_trial_leaves_room_for_another() {
-    let pool = pool_of(&[ONE, TWO]);
-    advance(1).await;
-    fail(&pool, ONE, 3);
-    advance(2_000).await;
-    let trial = pool.pick(&[1]).unwrap();
-    assert_eq!(pool.pick(&[]).unwrap().label(), TWO);
-    drop(trial);
-    assert_eq!(pool.pick(&[1]).unwrap().label(), ONE);
-    assert_eq!(pool.members[0].endpoint.health.fitness(pool.uptime.millis()), Fitness::OnTrial);
 }
 
 #[test]
@@ -435,120 +343,4 @@ async fn an_app_without_traffic_learns_of_a_dead_backend_by_the_second_check_soo
     let next = check(Arc::clone(member), Arc::clone(&pools.checker), pools.uptime).await;
     assert!(next > Duration::from_secs(50), "down and idle: {next:?}");
     assert_eq!(pools.counts(), (0, 1));
-}
-
-#[tokio::test]
-async fn a_name_is_resolved_off_the_requests_way() {
-    let (pools, (_stop, stopped)) = (pools(), watch::channel(false));
-    let pool = pools.replace(app(), &[backend("http://localhost:3000", 1)], &quick());
-    assert_eq!(pool.pick(&[]).err(), Some(NoPick::AllDown), "no request waits for a resolver");
-    let run = pools.run(Arc::new(SystemResolver), stopped);
-    tokio::select! {
-        () = run => {}
-        () = until("the name is resolved", || pool.pick(&[]).is_ok()) => {}
-    }
-    let address = pool.pick(&[]).unwrap().peer(Need::Exchange)._address.to_string();
-    assert!(address == "127.0.0.1:3000" || address == "[::1]:3000", "{address}");
-}
-
-#[tokio::test]
-async fn a_name_that_points_to_stoa_itself_leads_nowhere() {
-    let fence = Arc::new(Fence::new(vec!["0.0.0.0:8090".parse().unwrap()]));
-    let pools = fenced(&["0.0.0.0:8090".parse().unwrap()]);
-    let pool = pools.replace(app(), &[backend("http://localhost:8090", 1)], &quick());
-    let endpoint = &pool.members[0].endpoint;
-    resolve(Arc::clone(endpoint), fence, Arc::new(SystemResolver)).await;
-    assert_eq!(endpoint.address(), None);
-}
-
-#[tokio::test]
-async fn the_last_good_answer_stays_when_a_name_does_not_resolve() {
-    let pool = pool_of(&["http://nowhere.invalid:80"]);
-    let endpoint = &pool.members[0].endpoint;
-    let good: SocketAddr = "192.0.2.1:80".parse().unwrap();
-    endpoint.set_addresses(vec![good]);
-    resolve(Arc::clone(endpoint), Arc::new(Fence::new(Vec::new())), Arc::new(SystemResolver)).await;
-    assert_eq!(endpoint.address(), Some(good));
-}
-
-#[test]
-fn a_name_with_two_addresses_moves_on_when_one_fails() {
-    let pool = pool_of(&["http://app.internal:80"]);
-    let endpoint = &pool.members[0].endpoint;
-    let [one, two]: [SocketAddr; 2] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
-    endpoint.set_addresses(vec![one, two]);
-    assert_eq!(endpoint.address(), Some(one));
-    endpoint.note_failure(1, 1);
-    assert_eq!(endpoint.address(), Some(two));
-    endpoint.set_addresses(vec![two, one]);
-    assert_eq!(endpoint.address(), Some(two), "another order of the same answer changes nothing");
-}
-
-/// A name server whose answer can be changed, and which counts questions.
-#[derive(Default)]
-struct Book {
-    answer: std::sync::Mutex<Option<(&'static str, u64)>>,
-    questions: std::sync::atomic::AtomicUsize,
-}
-
-impl Book {
-    fn write(&self, answer: Option<(&'static str, u64)>) {
-        *self.answer.lock().unwrap() = answer;
-    }
-
-    fn questions(&self) -> usize {
-        self.questions.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-#[async_trait::async_trait]
-impl Resolver for Book {
-    async fn resolve(&self, _: &model::Host) -> Result<Resolved, ResolveError> {
-        self.questions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let (address, seconds) =
-            self.answer.lock().unwrap().ok_or(ResolveError("no such name".to_owned()))?;
-        Ok(Resolved { addresses: vec![address.parse().unwrap()], holds: Duration::from_secs(seconds) })
-    }
-}
-
-fn address(pool: &Arc<Pool>) -> Option<String> {
-    pool.members[0].endpoint.address().map(|address| address.to_string())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_name_is_asked_for_again_when_its_answer_is_over_and_by_no_request() {
-    let (book, pools, (_stop, stopped)) = (Arc::<Book>::default(), pools(), watch::channel(false));
-    let settings = Settings { health_interval_ms: 600_000, ..Settings::default() };
-    let pool = pools.replace(app(), &[backend("http://app.internal:80", 1)], &settings);
-    book.write(Some(("192.0.2.1", 60)));
-    let running = Arc::clone(&pools);
-    let resolver = Arc::<Book>::clone(&book);
-    tokio::spawn(async move { running.run(resolver, stopped).await });
-    until("the first answer", || address(&pool).as_deref() == Some("192.0.2.1:80")).await;
-    book.write(Some(("192.0.2.2", 0)));
-    for _ in 0..1_000 {
-        drop(pool.pick(&[]));
-    }
-    advance(59_000).await;
-    assert_eq!((book.questions(), address(&pool).as_deref()), (1, Some("192.0.2.1:80")));
-    advance(7_100).await;
-    until("the second answer", || address(&pool).as_deref() == Some("192.0.2.2:80")).await;
-    let before = book.questions();
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    assert!((17..=20).contains(&(book.questions() - before)), "a time to live of 0 counts as a second");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_name_that_vanishes_leaves_its_last_addresses_and_a_long_answer_is_doubted() {
-    let book = Arc::<Book>::default();
-    let pool = pool_of(&["http://app.internal:80"]);
-    let ask = async || {
-        let fence = Arc::new(Fence::new(Vec::new()));
-        resolve(Arc::clone(&pool.members[0].endpoint), fence, Arc::<Book>::clone(&book)).await.as_secs()
-    };
-    book.write(Some(("192.0.2.1", 86_400)));
-    assert!((300..=330).contains(&ask().await));
-    book.write(None);
-    assert!((5..6).contains(&ask().await));
-    assert_eq!(address(&pool).as_deref(), Some("192.0.2.1:80"));
 }
