@@ -24,17 +24,23 @@ use model::seal::SealingKey;
 use model::{Clock, Host, Timestamp};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use smallvec::SmallVec;
 
 use issuers::Interned;
 use prepared::{MOST_PREPARED, Prepared};
 pub(crate) use served::CertificateError;
 use served::Served;
 
+/// Those of one name, greatest id first. Nearly every name has one, which then stands in the map itself: each
+/// place in memory that a look-up has to visit costs as much as all that it computes.
+type Candidates = SmallVec<[Arc<Served>; 2]>;
+type ByName = DashMap<Host, Candidates, RandomState>;
+
 /// All certificates of an edge, found by name without an allocation.
 pub(crate) struct Certificates {
-    exact: DashMap<Host, Vec<Arc<Served>>, RandomState>,
+    exact: ByName,
     /// By the name that the wildcard stands below.
-    wildcard: DashMap<Host, Vec<Arc<Served>>, RandomState>,
+    wildcard: ByName,
     by_id: DashMap<CertificateId, Arc<Served>, RandomState>,
     issuers: Interned,
     prepared: Prepared,
@@ -110,12 +116,14 @@ impl Certificates {
     /// The maps are free again when this returns: opening a key takes its time.
     fn look_up(&self, name: &str, now: Timestamp) -> Option<Found> {
         let exact = self.exact.get(name);
+        let exact = exact.as_deref().map_or(&[][..], SmallVec::as_slice);
+        if let Some(served) = exact.iter().find(|served| served.is_valid(now)) {
+            return Some(Found::of(served));
+        }
         let parent = name.split_once('.').map_or("", |(_, parent)| parent);
         let wildcard = self.wildcard.get(parent);
-        let exact = exact.as_deref().map_or(&[][..], Vec::as_slice);
-        let wildcard = wildcard.as_deref().map_or(&[][..], Vec::as_slice);
-        let served = choose(exact, wildcard, now)?;
-        Some(served.prepared().map_or_else(|| Found::Sealed(Arc::clone(served)), Found::Prepared))
+        let wildcard = wildcard.as_deref().map_or(&[][..], SmallVec::as_slice);
+        choose(exact, wildcard, now).map(Found::of)
     }
 
     /// How many there are.
@@ -137,10 +145,7 @@ impl Certificates {
         expired
     }
 
-    fn place<'c, 'n>(
-        &'c self,
-        name: &'n CertificateName,
-    ) -> (&'c DashMap<Host, Vec<Arc<Served>>, RandomState>, &'n Host) {
+    fn place<'c, 'n>(&'c self, name: &'n CertificateName) -> (&'c ByName, &'n Host) {
         match name {
             CertificateName::Exact(host) => (&self.exact, host),
             CertificateName::Wildcard(parent) => (&self.wildcard, parent),
@@ -164,11 +169,15 @@ enum Found {
     Sealed(Arc<Served>),
 }
 
+impl Found {
+    fn of(served: &Arc<Served>) -> Self {
+        served.prepared().map_or_else(|| Self::Sealed(Arc::clone(served)), Self::Prepared)
+    }
+}
+
 /// Keeps the list ordered by id, greatest first: ids tell the order in which certificates were made.
-fn insert(list: &mut Vec<Arc<Served>>, served: &Arc<Served>) {
+fn insert(list: &mut Candidates, served: &Arc<Served>) {
     list.retain(|other| other.id != served.id);
-    // Nearly every name has one.
-    list.reserve_exact(1);
     let at = list.partition_point(|other| other.id > served.id);
     list.insert(at, Arc::clone(served));
 }
@@ -179,8 +188,8 @@ fn choose<'s>(
     wildcard: &'s [Arc<Served>],
     now: Timestamp,
 ) -> Option<&'s Arc<Served>> {
-    let all = || exact.iter().chain(wildcard).filter(|served| !served.is_spoilt());
-    all().find(|served| served.is_valid(now)).or_else(|| all().next())
+    let mut all = exact.iter().chain(wildcard);
+    all.clone().find(|served| served.is_valid(now)).or_else(|| all.find(|served| !served.is_spoilt()))
 }
 
 impl ResolvesServerCert for Certificates {

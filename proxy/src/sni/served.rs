@@ -21,23 +21,24 @@ use rustls::sign::CertifiedKey;
 
 use super::issuers::{Interned, Issuers};
 
-/// A certificate that can be served.
+/// A certificate that can be served. What every handshake reads stands first, in one line of the cache.
+#[repr(C, align(64))]
 pub(crate) struct Served {
-    pub(super) id: CertificateId,
-    pub(super) names: Box<[CertificateName]>,
-    pub(super) not_before: Timestamp,
-    pub(super) not_after: Timestamp,
-    leaf: CertificateDer<'static>,
-    issuers: Issuers,
-    sealed: Sealed,
     /// Chain and open key; none before the first handshake, and after others needed the room.
     key: ArcSwapOption<CertifiedKey>,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
     /// Whether a handshake used the key since [`Self::was_used_since`] was last asked.
     was_used: AtomicBool,
     /// Whether the key turned out to be of no use.
     is_spoilt: AtomicBool,
     /// Whether its end was logged.
     pub(super) was_noted: AtomicBool,
+    pub(super) id: CertificateId,
+    pub(super) names: Box<[CertificateName]>,
+    leaf: CertificateDer<'static>,
+    issuers: Issuers,
+    sealed: Sealed,
 }
 
 /// Why a certificate cannot be served.
@@ -92,8 +93,9 @@ impl Served {
         })
     }
 
+    /// Whether its time is now and its key of use.
     pub(super) fn is_valid(&self, now: Timestamp) -> bool {
-        self.not_before <= now && now < self.not_after
+        self.not_before <= now && now < self.not_after && !self.is_spoilt()
     }
 
     /// Whether its key turned out to be of no use: then it is as if it were not there.
