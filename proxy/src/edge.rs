@@ -210,8 +210,14 @@ impl Running {
             }
         }
         let threads = self.stop();
+        let (working, done) = mpsc::channel();
+        let _last = LastWords(done);
         // Blocks: a thread ends within a second or two.
-        let _joined = tokio::task::spawn_blocking(move || finish(threads, &self)).await;
+        let finishing = move || {
+            finish(threads, &self);
+            drop(working);
+        };
+        let _joined = tokio::task::spawn_blocking(finishing).await;
     }
 
     fn stop(&mut self) -> Vec<JoinHandle<()>> {
@@ -286,6 +292,16 @@ impl Drop for Running {
         if !threads.is_empty() {
             finish(threads, self);
         }
+    }
+}
+
+/// What a drain that is given up in its last moment waits for: that usage and log are written down.
+struct LastWords(mpsc::Receiver<()>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        // An error, when the sender is gone: nothing is ever sent.
+        let _done = self.0.recv();
     }
 }
 

@@ -52,17 +52,21 @@ pub(crate) async fn up(settings: Settings, store: Origin, mut heritage: Heritage
     if let Some(predecessor) = settle(heritage, &settings, &data) {
         control.watch_until_gone(predecessor);
     }
-    match reign.end(gifts).await {
-        End::Stopped => {
-            edge.drain().await;
-            control.stop().await;
+    let end = reign.end(gifts).await;
+    let ending = async {
+        match end {
+            End::Stopped => {
+                edge.drain().await;
+                control.stop().await;
+            }
+            End::Succeeded => {
+                demo.into_iter().for_each(Demo::retire);
+                let (store, ()) = tokio::join!(control.retire(), edge.hand_over(&signals.shutdown));
+                store.close().await;
+            }
         }
-        End::Succeeded => {
-            demo.into_iter().for_each(Demo::retire);
-            let (store, ()) = tokio::join!(control.retire(), edge.hand_over(&signals.shutdown));
-            store.close().await;
-        }
-    }
+    };
+    signals.unless_cut(ending).await;
     Ok(())
 }
 
@@ -82,7 +86,7 @@ pub(crate) async fn control(settings: Settings, store: Origin, mut heritage: Her
         control.watch_until_gone(predecessor);
     }
     reign.end(|| Ok([control.gifts()?, lock(&data)?].into_iter().flatten().collect())).await;
-    control.stop().await;
+    signals.unless_cut(control.stop()).await;
     Ok(())
 }
 
@@ -106,10 +110,14 @@ pub(crate) async fn edge(settings: Settings, mut heritage: Heritage) -> anyhow::
     println!("edge: serves what {} tells it", control.url);
     let reign = Reign::begin(&signals, settings.reload)?;
     settle(heritage, &settings, &data);
-    match reign.end(|| Ok([edge.gifts()?, lock(&data)?].into_iter().flatten().collect())).await {
-        End::Stopped => edge.drain().await,
-        End::Succeeded => edge.hand_over(&signals.shutdown).await,
-    }
+    let end = reign.end(|| Ok([edge.gifts()?, lock(&data)?].into_iter().flatten().collect())).await;
+    let ending = async {
+        match end {
+            End::Stopped => edge.drain().await,
+            End::Succeeded => edge.hand_over(&signals.shutdown).await,
+        }
+    };
+    signals.unless_cut(ending).await;
     Ok(())
 }
 

@@ -1,11 +1,20 @@
-//! Signals. The first of SIGINT and SIGTERM drains, the second one stops at once; SIGHUP and SIGUSR2 ask for
-//! another process in the place of this one, with the configuration and the binary as they are then.
+//! Signals. The first of SIGINT and SIGTERM drains; the second one cuts the requests that are left, and everything
+//! that has ended is still counted; SIGHUP and SIGUSR2 ask for another process in the place of this one, with the
+//! configuration and the binary as they are then.
+
+use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::notify;
+
+/// Exit code of a process that was told to stop at once, as a shell's for SIGINT.
+const CUT: i32 = 130;
+/// How long a process that is cut may take for its last words; a third signal does not wait for them.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Whether the process is asked to end. `true` once; never back.
 pub(crate) type Shutdown = watch::Receiver<bool>;
@@ -15,8 +24,22 @@ pub(crate) type Shutdown = watch::Receiver<bool>;
 pub(crate) struct Signals {
     /// To end.
     pub(crate) shutdown: Shutdown,
+    /// To end at once.
+    cut: Shutdown,
     /// How often it was asked to give its place to another.
     pub(crate) renewals: watch::Receiver<u64>,
+}
+
+impl Signals {
+    /// Waits for the end of `ending`. If the process is told to stop at once it is dropped instead, which must
+    /// write down what was counted, and the process exits.
+    pub(crate) async fn unless_cut(&self, ending: impl Future<Output = ()>) {
+        tokio::select! {
+            () = ending => return,
+            () = wait(&self.cut) => {}
+        }
+        std::process::exit(CUT);
+    }
 }
 
 /// Listens for all of them.
@@ -24,30 +47,41 @@ pub(crate) struct Signals {
 /// # Errors
 /// The system refuses a signal handler.
 pub(crate) fn listen() -> anyhow::Result<Signals> {
-    Ok(Signals { shutdown: listen_for_the_end()?, renewals: listen_for_renewals()? })
+    let ends = Ends {
+        interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+        terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+    };
+    let ((ask, shutdown), (hurry, cut)) = (watch::channel(false), watch::channel(false));
+    tokio::spawn(end(ends, ask, hurry));
+    Ok(Signals { shutdown, cut, renewals: listen_for_renewals()? })
 }
 
-fn listen_for_the_end() -> anyhow::Result<Shutdown> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        for exit_code in [None, Some(130)] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            match exit_code {
-                None => {
-                    tracing::info!("stopping: requests in flight may end; signal again to stop at once");
-                    notify::stopping();
-                    sender.send_replace(true);
-                }
-                Some(code) => std::process::exit(code),
-            }
+/// The signals that ask for the end.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ends {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    });
-    Ok(receiver)
+    }
+}
+
+async fn end(mut signals: Ends, ask: watch::Sender<bool>, hurry: watch::Sender<bool>) {
+    signals.next().await;
+    tracing::info!("stopping: requests in flight may end; signal again to stop at once");
+    notify::stopping();
+    ask.send_replace(true);
+    signals.next().await;
+    tracing::warn!("stopping at once: requests in flight are cut");
+    hurry.send_replace(true);
+    // Whether or not somebody is there to be hurried: a start that does not get on ends by this, too.
+    let _third = timeout(LAST_WORDS, signals.next()).await;
+    std::process::exit(CUT);
 }
 
 fn listen_for_renewals() -> anyhow::Result<watch::Receiver<u64>> {
