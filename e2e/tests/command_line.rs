@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use testkit::authority::Authority;
 use testkit::command::{Said, binary, run_command};
 use testkit::stoa::Stoa;
 
@@ -95,6 +96,43 @@ async fn an_api_that_is_away_or_refuses_is_told_in_one_line() -> Result<()> {
     for (shell, tells) in [(away, "127.0.0.1:9"), (refused, "key_invalid")] {
         let error = shell.run("tenant list").await.err().context("it went well")?.to_string();
         ensure!(error.contains(tells) && !error.contains("panicked"), "{error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_domains_client_authority_is_set_from_a_file_shown_and_removed() -> Result<()> {
+    let (stoa, dir, authority) = (Stoa::start().await?, tempfile::tempdir()?, Authority::new()?);
+    let shell = Shell::new(&stoa)?;
+    let tenant = shell.id("tenant create Ann").await?;
+    let app = shell.id(&format!("app create {tenant} shop")).await?;
+    let domain = shell.id(&format!("domain add {app} shop.example.test")).await?;
+    let file = |name: &str, text: &str| -> Result<String> {
+        std::fs::write(dir.path().join(name), text)?;
+        Ok(dir.path().join(name).display().to_string())
+    };
+    let good = file("good.pem", &authority.pem())?;
+    let said = shell.run(&format!("domain client-ca set {domain} {good}")).await?;
+    ensure!(said.output.contains("CN=a test's authority"), "{said:?}");
+    let shown = async || shell.json(&format!("domain get {domain}")).await.map(|it| it["client_ca"].clone());
+    let there = shown().await?;
+    ensure!(there[0]["subject"] == "CN=a test's authority", "{there}");
+
+    let leaf = authority.issue(&["shop.example.test"])?;
+    for (path, tells) in [
+        (file("text.pem", "no PEM at all")?, "no certificate found"),
+        (file("leaf.pem", &leaf.chain_pem)?, "is not an authority's"),
+        (file("key.pem", &format!("{}{}", authority.pem(), leaf.key_pem))?, "the text holds a private key"),
+        (dir.path().join("missing.pem").display().to_string(), "missing.pem`: give a readable PEM file"),
+    ] {
+        let refused = shell.run(&format!("domain client-ca set {domain} {path}")).await;
+        let error = refused.err().context("it was taken")?.to_string();
+        ensure!(error.contains(tells) && !error.contains("PRIVATE KEY"), "{error}");
+        ensure!(shown().await? == there, "what was refused changes nothing");
+    }
+    for _ in 0..2 {
+        shell.run(&format!("domain client-ca remove {domain}")).await?;
+        ensure!(shown().await?.is_null());
     }
     Ok(())
 }

@@ -1,37 +1,10 @@
 //! The control plane is away, and visitors do not notice, not even when an edge starts again.
 
 use anyhow::Result;
-use serde_json::json;
-use testkit::api::text;
-use testkit::edge::Edge;
-use testkit::marketplace::Tenant;
 use testkit::origin::Origin;
 use testkit::postgres::Postgres;
-use testkit::stoa::{Role, Stoa};
 
-struct Apart {
-    control: Stoa,
-    edge: Stoa,
-    /// The edge for visitors who trust the control plane's local authority.
-    visited: Edge,
-}
-
-impl Apart {
-    async fn start(store: &str) -> Result<Self> {
-        let control = Stoa::builder().role(Role::Control).config(store).start().await?;
-        let key = control.api()?.post("/keys", json!({ "scope": "edge", "name": "test" })).await?.ok()?;
-        let (url, secret) = (control.ports().api.address(), text(&key, "secret")?);
-        let config = format!("[control]\nurl = \"http://{url}\"\nkey = {{ env = \"STOA_EDGE_KEY\" }}\n");
-        let edge = Stoa::builder().role(Role::Edge).config(&config).environment("STOA_EDGE_KEY", &secret);
-        let edge = edge.start().await?;
-        let visited = edge.edge().trusting(control.data().join("ca.pem"));
-        Ok(Self { control, edge, visited })
-    }
-
-    async fn tenant(&self, name: &str) -> Result<Tenant> {
-        Tenant::create(self.control.api()?, self.visited.clone(), name).await
-    }
-}
+use crate::installation::Apart;
 
 #[tokio::test]
 async fn an_edge_that_restarts_alone_serves_everything_it_served() -> Result<()> {
@@ -45,7 +18,7 @@ async fn the_same_holds_beside_postgres() -> Result<()> {
 }
 
 async fn restarts_alone(store: &str) -> Result<()> {
-    let mut apart = Apart::start(store).await?;
+    let mut apart = Apart::start(store, "").await?;
     let origin = Origin::start("one").await?;
     let tenant = apart.tenant("ann").await?;
     let apps = [tenant.app("shop", &[&origin]).await?, tenant.app("blog", &[&origin]).await?];
@@ -66,7 +39,7 @@ async fn restarts_alone(store: &str) -> Result<()> {
 
 #[tokio::test]
 async fn an_edge_catches_up_when_the_control_plane_is_back() -> Result<()> {
-    let mut apart = Apart::start("").await?;
+    let mut apart = Apart::start("", "").await?;
     let origin = Origin::start("one").await?;
     let tenant = apart.tenant("ann").await?;
     let shop = tenant.app("shop", &[&origin]).await?;

@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 use tempfile::TempDir;
+use testkit::api::text;
 use testkit::dns::ChallTestSrv;
 use testkit::edge::Edge;
 use testkit::marketplace::{App, Domain, Tenant};
 use testkit::origin::Origin;
 use testkit::pebble::{Options, Pebble};
 use testkit::ports::Port;
-use testkit::stoa::{Ports, Stoa};
+use testkit::stoa::{Ports, Role, Stoa};
 use testkit::wait;
 
 /// `stoa up` with one tenant that has one app before one origin, and that no limit hinders.
@@ -41,6 +43,33 @@ impl WithApp {
         let app = tenant.app("shop", &[&origin]).await?;
         app.live().await?;
         Ok(Self { stoa, tenant, app, origin })
+    }
+}
+
+/// A control plane and an edge, each a process of its own.
+pub(crate) struct Apart {
+    pub(crate) control: Stoa,
+    pub(crate) edge: Stoa,
+    /// The edge for visitors who trust the control plane's local authority.
+    pub(crate) visited: Edge,
+}
+
+impl Apart {
+    /// Starts both, each with this configuration beside its own.
+    pub(crate) async fn start(of_control: &str, of_edge: &str) -> Result<Self> {
+        let control = Stoa::builder().role(Role::Control).config(of_control).start().await?;
+        let key = control.api()?.post("/keys", json!({ "scope": "edge", "name": "test" })).await?.ok()?;
+        let (url, secret) = (control.ports().api.address(), text(&key, "secret")?);
+        let config =
+            format!("{of_edge}[control]\nurl = \"http://{url}\"\nkey = {{ env = \"STOA_EDGE_KEY\" }}\n");
+        let edge = Stoa::builder().role(Role::Edge).config(&config).environment("STOA_EDGE_KEY", &secret);
+        let edge = edge.start().await?;
+        let visited = edge.edge().trusting(control.data().join("ca.pem"));
+        Ok(Self { control, edge, visited })
+    }
+
+    pub(crate) async fn tenant(&self, name: &str) -> Result<Tenant> {
+        Tenant::create(self.control.api()?, self.visited.clone(), name).await
     }
 }
 

@@ -1,60 +1,60 @@
 //! A new binary or a new configuration takes over while visitors come and go, and none of them notices.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use testkit::load::Load;
+use testkit::curl::Answer;
 use testkit::process::Signal;
 use testkit::stoa::Stoa;
 use testkit::wait;
+use tokio::task::JoinHandle;
 
+use crate::crowd::{self, Crowd};
 use crate::installation::WithApp;
 
 /// Long enough for a request that waits, short enough for a test.
 const DRAIN: &str = "[edge]\ndrain_seconds = 4\n";
 
-/// More than the second after which usage is on the disk.
-const WRITTEN_DOWN: Duration = Duration::from_millis(1_500);
-
 async fn start() -> Result<WithApp> {
     WithApp::over(Stoa::builder().config(DRAIN).start().await?).await
 }
 
-/// Visitors who keep their connections (HTTP/2), keep them over HTTP/1.1, and make a new one each time.
-fn visitors(installed: &WithApp) -> Result<[Load; 3]> {
-    let (edge, host) = (installed.stoa.edge(), &installed.app.hostname);
-    let (kept, kept1) = (edge.visitor(host)?, edge.visitor_http1(host)?);
-    let (edge, host) = (edge.clone(), host.clone());
-    let new = Load::start(1, move || {
-        let request = edge.visitor(&host);
-        async move { request?.get("/").await.map(drop) }
-    });
-    Ok([kept.load(2), kept1.load(2), new])
+/// Waits until exactly as much is counted as the app has seen.
+async fn all_is_counted(installed: &WithApp) -> Result<()> {
+    crowd::all_is_counted(&installed.tenant, &installed.origin).await
 }
 
-/// Waits until as much is counted as the app has seen.
-async fn all_is_counted(installed: &WithApp) -> Result<()> {
-    let look = async || {
-        let (used, seen) = (installed.tenant.used().await?, installed.origin.requests());
-        ensure!(used.visitor == seen, "{used:?}, {seen} seen");
+/// Visitors of the app.
+fn gather(installed: &WithApp) -> Result<Crowd> {
+    Crowd::gather(installed.stoa.edge(), &installed.app.hostname)
+}
+
+/// A request that takes so long, once the app has it.
+async fn slow(installed: &WithApp, millis: u64) -> Result<JoinHandle<Result<Answer>>> {
+    let seen = installed.origin.requests();
+    let slow = tokio::spawn(installed.app.get(&format!("/slow/{millis}")).http1().send());
+    wait::until("the request at the app", wait::LONG, async || {
+        ensure!(installed.origin.requests() > seen);
         Ok(())
-    };
-    wait::until("everything to be counted", wait::LONG, look).await
+    })
+    .await?;
+    Ok(slow)
+}
+
+/// How many batches of usage the first process has written down.
+fn written_down(installed: &WithApp) -> Result<usize> {
+    let journal = std::fs::read(installed.stoa.data().join("edge.usage"))?;
+    Ok(String::from_utf8_lossy(&journal).matches(r#"{"batch":"#).count())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_visitor_notices_two_upgrades_and_every_request_is_counted_once() -> Result<()> {
     let mut installed = start().await?;
-    let loads = visitors(&installed)?;
+    let crowd = gather(&installed)?;
     for _ in 0..2 {
-        loads[2].more(20).await?;
+        crowd.come().await?;
         installed.stoa.renew().await?;
     }
-    loads[2].more(20).await?;
-    for load in loads {
-        let tally = load.stop().await;
-        ensure!(tally.failed() == 0, "{} of {} failed: {:?}", tally.failed(), tally.sent, tally.failures);
-    }
+    crowd.come().await?;
+    crowd.leave().await?;
     installed.stoa.retired_ended().await?;
     all_is_counted(&installed).await?;
     ensure!(installed.stoa.stop().await.is_ok());
@@ -62,16 +62,35 @@ async fn no_visitor_notices_two_upgrades_and_every_request_is_counted_once() -> 
     all_is_counted(&installed).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_reloads_at_once_leave_one_process_and_no_visitor_notices() -> Result<()> {
+    let mut installed = start().await?;
+    let crowd = gather(&installed)?;
+    crowd.come().await?;
+    installed.stoa.signal(Signal::Hup)?;
+    logged(&installed, "starting a process in the place of this one", 1).await?;
+    installed.stoa.signal(Signal::Hup)?;
+    logged(&installed, "took the place of the process before", 2).await?;
+    crowd.come().await?;
+    crowd.leave().await?;
+    installed.stoa.settled().await?;
+    ensure!(installed.app.get("/").send().await?.status == 200);
+    all_is_counted(&installed).await
+}
+
+/// Waits until the log has the line so many times.
+async fn logged(installed: &WithApp, line: &str, times: usize) -> Result<()> {
+    wait::until(line, wait::LONG, async || {
+        ensure!(installed.stoa.log().matches(line).count() == times, "{}", installed.stoa.log());
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_request_under_way_ends_in_the_old_process() -> Result<()> {
     let mut installed = start().await?;
-    let slow = tokio::spawn(installed.app.get("/slow/1500").http1().send());
-    let seen = installed.origin.requests();
-    wait::until("the request at the app", wait::LONG, async || {
-        ensure!(installed.origin.requests() > seen);
-        Ok(())
-    })
-    .await?;
+    let slow = slow(&installed, 1_500).await?;
     installed.stoa.renew().await?;
     ensure!(installed.app.get("/").send().await?.status == 200);
     ensure!(slow.await??.status == 200);
@@ -82,15 +101,20 @@ async fn a_request_under_way_ends_in_the_old_process() -> Result<()> {
 #[tokio::test]
 async fn a_kill_of_the_old_process_while_it_ends_loses_no_usage() -> Result<()> {
     let mut installed = start().await?;
-    let slow = tokio::spawn(installed.app.get("/slow/20000").http1().send());
-    let before = installed.tenant.used().await?.visitor;
+    all_is_counted(&installed).await?;
+    let (before, written) = (installed.tenant.used().await?.visitor, written_down(&installed)?);
+    let slow = slow(&installed, 20_000).await?;
     ensure!(installed.app.get("/").send().await?.status == 200);
     installed.stoa.renew().await?;
-    tokio::time::sleep(WRITTEN_DOWN).await;
+    wait::until("its usage on the disk", wait::LONG, async || {
+        ensure!(written_down(&installed)? > written);
+        Ok(())
+    })
+    .await?;
     installed.stoa.kill9_retired();
     ensure!(slow.await?.is_err());
     wait::until("its usage", wait::LONG, async || {
-        ensure!(installed.tenant.used().await?.visitor > before);
+        ensure!(installed.tenant.used().await?.visitor == before + 1);
         Ok(())
     })
     .await

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
@@ -18,6 +18,9 @@ use crate::process::{Process, Signal, Start};
 
 /// A loaded machine may take long to start a debug build.
 const READY_BOUND: Duration = Duration::from_secs(30);
+
+/// The link to the binary, as an operator installs it: an upgrade points it elsewhere.
+const PROGRAM: &str = "stoa";
 
 /// Longer than a drain takes.
 const STOP_BOUND: Duration = Duration::from_secs(20);
@@ -131,6 +134,7 @@ impl Builder {
         let mut config = defaults(self.role, &ports, &data);
         overlay(&mut config, self.config.parse::<Table>().context("the test's own TOML")?);
         std::fs::write(dir.path().join("stoa.toml"), toml::to_string(&config)?)?;
+        std::os::unix::fs::symlink(binary()?, dir.path().join(PROGRAM))?;
         let roots = data.join("ca.pem");
         let edge = Edge { https: ports.https.address(), http: ports.http.address(), roots };
         let (environment, under) = (self.environment, self.under);
@@ -228,11 +232,12 @@ impl Stoa {
     /// # Errors
     /// If the binary was not built.
     pub fn command(&self) -> Result<Command> {
+        let link = self.dir.path().join(PROGRAM);
         let mut command = match self.under.split_first() {
-            None => Command::new(binary()?),
+            None => Command::new(link),
             Some((program, arguments)) => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(binary()?);
+                command.args(arguments).arg(link);
                 command
             }
         };
@@ -301,9 +306,7 @@ impl Stoa {
             now => Ok(now),
         };
         let now = crate::wait::until("another process in charge", READY_BOUND, look).await?;
-        let (log, name) = (self.log_path(), self.name());
-        let start = Start { name: &name, log: &log, end: Signal::Kill, scratch: None };
-        let process = Process::adopt(now, &start)?;
+        let process = self.adopt(now)?;
         self.retired.extend(self.process.replace(process));
         Ok(())
     }
@@ -323,6 +326,64 @@ impl Stoa {
     /// kill -9 of the processes whose place another one took.
     pub fn kill9_retired(&mut self) {
         self.retired.clear();
+    }
+
+    /// Has a shell script stand where the binary is, for whoever starts it next.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn install_script(&self, script: &str) -> Result<()> {
+        // By a shell: a file that this process has open to write could not be run while another test forks.
+        let write =
+            r#"printf '#!/bin/sh\n%s\n' "$1" > "$0.new" && chmod 755 "$0.new" && mv -f "$0.new" "$0""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", write]).arg(self.dir.path().join(PROGRAM)).arg(script);
+        ensure!(command.status()?.success(), "the script cannot be written");
+        Ok(())
+    }
+
+    /// Puts the binary back.
+    ///
+    /// # Errors
+    /// If the link cannot be made.
+    pub fn install_binary(&self) -> Result<()> {
+        let (draft, link) = (self.dir.path().join("draft"), self.dir.path().join(PROGRAM));
+        std::os::unix::fs::symlink(binary()?, &draft)?;
+        Ok(std::fs::rename(draft, link)?)
+    }
+
+    /// The processes of this installation: all that run in its folder.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        let ours = self.dir.path().canonicalize().unwrap_or_default();
+        let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok());
+        // What has ended and is not asked for yet has no folder any more.
+        ids.filter(|id| std::fs::read_link(format!("/proc/{id}/cwd")).is_ok_and(|folder| folder == ours))
+            .collect()
+    }
+
+    /// Waits until the process in charge is the only one left, and looks after that one.
+    ///
+    /// # Errors
+    /// If there are others for long; with the log.
+    pub async fn settled(&mut self) -> Result<u32> {
+        let look = async || {
+            let (running, now) = (self.processes(), self.in_charge()?);
+            ensure!(running == [now], "{running:?} run, {now} is in charge:\n{}", self.log());
+            Ok(now)
+        };
+        let now = crate::wait::until("one process to be left", STOP_BOUND, look).await?;
+        self.retired.clear();
+        if self.process.as_ref().is_none_or(|process| process.id() != now) {
+            self.process = Some(self.adopt(now)?);
+        }
+        Ok(now)
+    }
+
+    fn adopt(&self, id: u32) -> Result<Process> {
+        let (log, name) = (self.log_path(), self.name());
+        Process::adopt(id, &Start { name: &name, log: &log, end: Signal::Kill, scratch: None })
     }
 
     fn readiness(&self) -> SocketAddr {
@@ -402,8 +463,16 @@ impl Stoa {
     /// # Errors
     /// If it does not end in good time.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::Int)?;
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it does not end in good time.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
         let mut process = self.process.take().context("it does not run")?;
-        process.signal(Signal::Int)?;
         process.wait(STOP_BOUND).await
     }
 
@@ -414,5 +483,16 @@ impl Stoa {
     pub async fn restart(&mut self) -> Result<()> {
         self.stop().await?;
         self.start_again().await
+    }
+}
+
+/// Nothing of an installation outlives its test, whoever started it.
+impl Drop for Stoa {
+    fn drop(&mut self) {
+        let known: Vec<u32> = self.retired.iter().chain(&self.process).map(Process::id).collect();
+        for id in self.processes().into_iter().filter(|id| !known.contains(id)) {
+            // Ends it. An error: no shell can be started, and it is nobody's.
+            drop(self.adopt(id));
+        }
     }
 }
