@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use serde_json::json;
+use testkit::authority::Authority;
 use testkit::figures::print_time;
+use testkit::wait;
 use tokio::time::Instant;
 
 use crate::installation::{Acme, WithApp, connect};
@@ -39,6 +42,32 @@ async fn a_domain_is_proved_on_the_port_of_https_where_the_other_is_closed() -> 
     let settled = edge.tls()?.handshake(edge.https, "shop.example.test").await?;
     assert!(settled.issuer()?.contains("Pebble"), "{}", settled.issuer()?);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_domain_with_an_authority_of_its_own_lets_its_members_in_and_nobody_else() -> Result<()> {
+    let (acme, WithApp { stoa, app, origin: _origin, .. }) = &Acme::start(None).await?;
+    let domain = app.domain("club.example.test").await?;
+    connect(&acme.dns, &domain).await?;
+    domain.until("live", BOUND).await?;
+    let (edge, api, members, dir) = (acme.edge(stoa), stoa.api()?, Authority::new()?, tempfile::tempdir()?);
+    let path = format!("/domains/{}/client-ca", domain.id);
+    let member = members.issue_to("ann")?;
+    let file = dir.path().join("ann.pem");
+    std::fs::write(&file, format!("{}{}", member.chain_pem, member.key_pem))?;
+    let (cert, stranger) = (file.display().to_string(), || edge.get("club.example.test", "/"));
+
+    api.put(&path, json!({ "pem": members.pem() })).await?.ok()?;
+    wait::until("strangers to be kept out", wait::LONG, async || {
+        let answer = stranger().send().await;
+        ensure!(answer.is_err(), "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    let answer = stranger().args(["--cert", &cert]).send().await?;
+    ensure!((answer.status, answer.body.as_str()) == (200, "one"), "{answer:?}");
+    api.delete(&path).await?.ok()?;
+    wait::until("everybody to be let in", wait::LONG, async || stranger().send().await.map(drop)).await
 }
 
 #[tokio::test]
