@@ -168,7 +168,8 @@ fn code(status: u64) -> &'static str {
         431 => "header_too_large",
         501 => "coding_not_supported",
         505 => "version_not_supported",
-        other => panic!("the corpus has a verdict of {other}: name its code here"),
+        // Never a code: a verdict of another status fails the test until its code stands here.
+        _ => "",
     }
 }
 
