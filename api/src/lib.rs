@@ -7,6 +7,7 @@
 
 mod caller;
 mod document;
+mod door;
 pub mod keys;
 mod layer;
 mod origin;
