@@ -52,6 +52,8 @@ pub(crate) struct Apart {
     pub(crate) edge: Stoa,
     /// The edge for visitors who trust the control plane's local authority.
     pub(crate) visited: Edge,
+    /// The secret of the edge's key.
+    pub(crate) secret: String,
 }
 
 impl Apart {
@@ -65,7 +67,7 @@ impl Apart {
         let edge = Stoa::builder().role(Role::Edge).config(&config).environment("STOA_EDGE_KEY", &secret);
         let edge = edge.start().await?;
         let visited = edge.edge().trusting(control.data().join("ca.pem"));
-        Ok(Self { control, edge, visited })
+        Ok(Self { control, edge, visited, secret })
     }
 
     pub(crate) async fn tenant(&self, name: &str) -> Result<Tenant> {

@@ -18,6 +18,7 @@ mod over_quota;
 mod own_domain;
 mod publish_on_subdomain;
 mod renewal;
+mod secrets;
 mod service;
 mod stopping;
 mod strangers;
