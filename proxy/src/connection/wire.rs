@@ -235,9 +235,13 @@ impl AsyncWrite for Wire {
 }
 
 /// rustls writes an alert without a flush when it gives a connection up; what the socket takes at once still
-/// goes out.
+/// goes out. Who was cut for not reading would have the kernel keep all that is queued, megabytes of it, and ask
+/// for minutes whether there is room by now.
 impl Drop for Wire {
     fn drop(&mut self) {
+        if self.gauge.cut() == Some(Cut::Write) {
+            return reset(&self.tcp);
+        }
         if let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
             let _sent = self.tcp.try_write(rest);
         }

@@ -116,6 +116,16 @@ async fn a_visitor_who_does_not_read_is_cut_after_the_longest_silence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_stays_in_the_kernel_for_a_visitor_who_was_cut() {
+    let (mut wire, mut client) = pair().await;
+    wire.serve();
+    stuck(&mut wire).await;
+    drop(wire);
+    let error = client.read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_visitor_who_reads_a_byte_now_and_then_is_cut_too() {
     let (mut wire, mut client) = pair().await;
     wire.serve();
