@@ -37,6 +37,15 @@ impl Report {
         }
     }
 
+    /// Something that is no figure but must be known to read them.
+    pub(crate) fn note(&mut self, peer: &str, text: &str) {
+        if self.json {
+            println!("{}", json!({"scenario": self.scenario, "peer": peer, "note": text}));
+        } else {
+            println!("{:<18} {:<10} note: {text}", self.scenario, peer);
+        }
+    }
+
     /// How busy the machine was: a figure without it cannot be read.
     pub(crate) fn close(&mut self) {
         if let Some(load) = crate::machine::load_average() {
@@ -61,6 +70,11 @@ pub(crate) fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     let rank = (values.len() * percent).div_ceil(100).max(1);
     values.get(rank - 1).copied().unwrap_or(0.0)
+}
+
+/// A count as a figure.
+pub(crate) fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
 }
 
 #[cfg(test)]

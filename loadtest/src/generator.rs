@@ -1,5 +1,6 @@
 //! Load from a second process: h2load, for HTTP/1.1 and HTTP/2.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
@@ -67,6 +68,40 @@ pub(crate) fn get(load: &Load<'_>, protocol: Protocol) -> anyhow::Result<Outcome
         }
         _ => bail!("h2load saw failures: {line}"),
     }
+}
+
+/// What a generator of a fixed rate saw.
+#[derive(Debug)]
+pub(crate) struct Steady {
+    /// Milliseconds of each answer of 2xx, from the request's first byte to the answer's end.
+    pub(crate) millis: Vec<f64>,
+    /// Requests that were answered otherwise, or not at all.
+    pub(crate) failed: usize,
+}
+
+/// GET requests over TLS and HTTP/1.1 on `connections` kept connections, `rate` a second on each; `log` is
+/// overwritten.
+///
+/// # Errors
+/// h2load is not installed, or nothing was answered.
+pub(crate) fn steady(load: &Load<'_>, connections: u32, rate: u32, log: &Path) -> anyhow::Result<Steady> {
+    let h2load = machine::program("h2load").context("h2load is not installed (Debian: nghttp2-client)")?;
+    let mut command = Command::new(h2load);
+    command.args(["-t1", "--h1", "-m1", &format!("-c{connections}"), &format!("--rps={rate}")]);
+    command.args(["-D", &load.seconds.to_string(), &format!("--connect-to=127.0.0.1:{}", load.port)]);
+    command.arg("--log-file").arg(log).arg(format!("https://{}:{}/", load.host, load.port));
+    // h2load adds to the log that is there.
+    std::fs::write(log, "")?;
+    output(load, &command)?;
+    let text = std::fs::read_to_string(log)?;
+    // Start in µs since the epoch, status (-1: none), µs until the answer's end.
+    let rows = text.lines().filter_map(|line| {
+        let mut fields = line.split('\t').skip(1);
+        Some((fields.next()?.parse::<i32>().ok()?, fields.next()?.parse::<f64>().ok()?))
+    });
+    let (good, bad): (Vec<_>, Vec<_>) = rows.partition(|(status, _)| (200..300).contains(status));
+    anyhow::ensure!(!good.is_empty(), "no request was answered");
+    Ok(Steady { millis: good.iter().map(|(_, micros)| micros / 1e3).collect(), failed: bad.len() })
 }
 
 fn output(load: &Load<'_>, command: &Command) -> anyhow::Result<String> {

@@ -8,6 +8,7 @@ mod cpu;
 mod edge;
 mod figure;
 mod generator;
+mod good;
 mod machine;
 mod peer;
 mod process;

@@ -10,6 +10,8 @@ use crate::process::{self, Process};
 
 /// The name that every peer serves.
 pub(crate) const HOST: &str = "bench.apps.localhost";
+/// Far more than the buffers of all sockets on the way to a visitor.
+const LARGE_BYTES: usize = 16 << 20;
 
 /// A certificate for [`HOST`] as two PEM files.
 #[derive(Debug)]
@@ -42,15 +44,24 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts the backend of all peers: 1 KB from memory, kept-alive connections, no log.
+    /// Starts the backend of all peers: 1 KB from memory at `/`, 16 MB at `/large`, kept-alive connections, no log.
+    /// `/form` answers when the request's body is there. It has all the patience that an edge may be tested for.
     ///
     /// # Errors
     /// nginx is not installed or does not start.
     pub(crate) async fn backend(folder: &Path, core: usize) -> anyhow::Result<Self> {
         let body = "x".repeat(1024);
+        std::fs::write(folder.join("large"), vec![b'x'; LARGE_BYTES])?;
+        let root = folder.display().to_string();
         let server = |port| {
             format!(
-                "server {{ listen 127.0.0.1:{port} reuseport; keepalive_requests 1000000000; location / {{ default_type text/plain; return 200 \"{body}\"; }} }}"
+                "server {{
+  listen 127.0.0.1:{port} reuseport; keepalive_requests 1000000000;
+  client_body_timeout 600s; send_timeout 600s;
+  location / {{ default_type text/plain; return 200 \"{body}\"; }}
+  location = /large {{ root {root}; default_type text/plain; }}
+  location = /form {{ proxy_pass http://127.0.0.1:{port}/; }}
+}}"
             )
         };
         Self::start(folder, "backend", core, server).await

@@ -34,6 +34,20 @@ impl Process {
         self.child.id()
     }
 
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// It goes on for longer than `bound`.
+    pub(crate) async fn ended(mut self, bound: Duration) -> anyhow::Result<()> {
+        let wait = async {
+            while self.child.try_wait()?.is_none() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(bound, wait).await.context("a process does not end")?
+    }
+
     /// Asks it to end, and waits.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;

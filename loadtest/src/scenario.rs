@@ -3,7 +3,10 @@
 mod certs;
 mod change;
 mod cold_start;
+mod floods;
 mod get;
+mod slow_attacks;
+mod tls_grade;
 mod upgrade;
 
 use crate::Effort;
@@ -27,11 +30,17 @@ pub(crate) enum Scenario {
     Certs100k,
     /// One process in the place of another under load.
     Upgrade,
+    /// Slow visitors of every kind beside good traffic.
+    SlowAttacks,
+    /// Floods over HTTP/2: what of them reaches the backend.
+    Http2Floods,
+    /// What testssl.sh and sslyze find.
+    TlsGrade,
 }
 
 impl Scenario {
     /// All of them, in the order of the list.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::ColdStart,
         Self::ChangeToEdge,
         Self::Http1Get1k,
@@ -39,6 +48,9 @@ impl Scenario {
         Self::Certs10k,
         Self::Certs100k,
         Self::Upgrade,
+        Self::SlowAttacks,
+        Self::Http2Floods,
+        Self::TlsGrade,
     ];
 
     /// The scenario of that name.
@@ -58,6 +70,9 @@ impl Scenario {
             Self::Http1Get1k => "http1-get-1k",
             Self::Http2Get1k => "http2-get-1k",
             Self::Certs10k => "certs-10k",
+            Self::SlowAttacks => "slow-attacks",
+            Self::Http2Floods => "http2-floods",
+            Self::TlsGrade => "tls-grade",
             Self::Certs100k => "certs-100k",
             Self::Upgrade => "upgrade",
         }
@@ -80,6 +95,16 @@ impl Scenario {
                 "requests that fail while another process takes over 20 times, at 2,000 a second",
                 "Debian: nginx-light",
             ),
+            Self::SlowAttacks => (
+                "slow visitors of seven kinds: when they are closed, how much good traffic is slowed",
+                "Debian: nginx-light, nghttp2-client, slowhttptest",
+            ),
+            Self::Http2Floods => {
+                ("floods over HTTP/2: requests that reach the backend, answer of the edge", "-")
+            }
+            Self::TlsGrade => {
+                ("findings of testssl.sh and sslyze, hybrid key exchange", "Debian: testssl.sh; PyPI: sslyze")
+            }
         };
         format!("{:<16} {what} [{needs}]", self.name())
     }
@@ -97,6 +122,9 @@ impl Scenario {
             Self::Certs10k => certs::run(10_000, effort, report).await,
             Self::Certs100k => certs::run(100_000, effort, report).await,
             Self::Upgrade => upgrade::run(effort, report).await,
+            Self::SlowAttacks => slow_attacks::run(effort, report).await,
+            Self::Http2Floods => floods::run(effort, report).await,
+            Self::TlsGrade => tls_grade::run(effort, report).await,
         }
     }
 }

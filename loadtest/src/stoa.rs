@@ -20,6 +20,8 @@ pub(crate) struct Stoa {
     pub(crate) process: Process,
     /// Port of the HTTPS listener.
     pub(crate) https: u16,
+    /// Port of the listener in the clear.
+    http_port: u16,
     /// The data directory.
     pub(crate) data: PathBuf,
     api: u16,
@@ -29,7 +31,8 @@ pub(crate) struct Stoa {
 }
 
 impl Stoa {
-    /// Starts the binary that was built beside this one, in `folder`, pinned to `core`.
+    /// Starts the binary that was built beside this one, in `folder`, pinned to `core`. `more` is TOML: further
+    /// keys of `[edge]`, then further tables.
     ///
     /// # Errors
     /// The binary is not built, or does not become ready.
@@ -39,8 +42,8 @@ impl Stoa {
             [process::free_port()?, process::free_port()?, process::free_port()?, process::free_port()?];
         let [http, https, metrics, api] = ports;
         let configuration = format!(
-            "[edge]\nhttp = [\"127.0.0.1:{http}\"]\nhttps = [\"127.0.0.1:{https}\"]\nzones = [\"{ZONE}\"]\nmetrics = \"127.0.0.1:{metrics}\"\nworkers = 1\n\
-             [api]\nlisten = \"127.0.0.1:{api}\"\n{more}\n"
+            "[edge]\nhttp = [\"127.0.0.1:{http}\"]\nhttps = [\"127.0.0.1:{https}\"]\nzones = [\"{ZONE}\"]\nmetrics = \"127.0.0.1:{metrics}\"\nworkers = 1\n{more}\n\
+             [api]\nlisten = \"127.0.0.1:{api}\"\n"
         );
         let path = folder.join("stoa.toml");
         std::fs::write(&path, configuration)?;
@@ -51,6 +54,7 @@ impl Stoa {
         let mut stoa = Self {
             process,
             https,
+            http_port: http,
             data,
             api,
             key: String::new(),
@@ -168,6 +172,16 @@ impl Stoa {
         let body = json!({"name": name, "backends": [{"url": format!("http://127.0.0.1:{backend}")}]});
         let app = self.call(Method::POST, &format!("/tenants/{tenant}/apps"), Some(body)).await?;
         field(&app, "id")
+    }
+
+    /// The same edge as the clients of `testkit` reach it.
+    pub(crate) fn edge(&self) -> testkit::edge::Edge {
+        let at = |port| ([127, 0, 0, 1], port).into();
+        testkit::edge::Edge {
+            https: at(self.https),
+            http: at(self.http_port),
+            roots: self.data.join("ca.pem"),
+        }
     }
 
     /// A client that trusts the local authority and finds every name on loopback.

@@ -96,7 +96,11 @@ impl Place {
         Ok(Self { host, address: ([127, 0, 0, 1], port).into(), tls })
     }
 
-    async fn connect(&self, habit: Habit) -> anyhow::Result<TlsStream<TcpStream>> {
+    /// A connection of a visitor of that habit.
+    ///
+    /// # Errors
+    /// It is not accepted, or the handshake fails.
+    pub(crate) async fn connect(&self, habit: Habit) -> anyhow::Result<TlsStream<TcpStream>> {
         let [http1, http2] = &self.tls;
         let config = if habit == Habit::Streams { http2 } else { http1 };
         let tcp = TcpStream::connect(self.address).await.context("no connection")?;

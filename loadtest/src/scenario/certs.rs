@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::Effort;
 use crate::cpu;
 use crate::edge::{self, Edge};
-use crate::figure::{Report, percentile};
+use crate::figure::{Report, number, percentile};
 
 use market::{Market, Share};
 
@@ -35,7 +35,7 @@ pub(super) async fn run(count: usize, effort: Effort, report: &mut Report) -> an
     let empty = start(&market, Share::Nothing).await?;
     let certificates = start(&market, Share::Certificates).await?;
     let all = start(&market, Share::CertificatesAndSites).await?;
-    let each = |more: &Started, less: &Started| (more.resident - less.resident) / as_f64(count) / 1024.0;
+    let each = |more: &Started, less: &Started| (more.resident - less.resident) / number(count) / 1024.0;
     report.add("stoa", "memory_per_certificate", each(&certificates, &empty), "KB");
     report.add("stoa", "memory_per_certificate_and_app", each(&all, &empty), "KB");
     report.add("stoa", "restart_until_ready", all.ready, "ms");
@@ -117,8 +117,4 @@ fn handshake(config: &Arc<ClientConfig>, port: u16, name: &str) -> anyhow::Resul
     Stream::new(&mut session, &mut tcp).flush().with_context(|| format!("no handshake for {name}"))?;
     anyhow::ensure!(!session.is_handshaking(), "the handshake for {name} was not done");
     Ok(begun.elapsed().as_secs_f64() * 1000.0)
-}
-
-fn as_f64(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::MAX, f64::from)
 }
