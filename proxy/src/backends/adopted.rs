@@ -2,13 +2,14 @@
 //!
 //! pingora believes that it has made the connection, and sends the request over it: what it writes is dropped,
 //! because the request was sent already and has no body. What it reads is the answer, from its first byte on.
-//! TLS is spoken here, so to pingora the connection is one in the clear. It carries one exchange: the answer is made to say `Connection: close`, so that pingora 0.9.1,
-//! which tells kept connections apart by their file descriptors, never keeps one without a descriptor.
+//! TLS is spoken here, so to pingora the connection is one in the clear. It carries one exchange: the answer is made
+//! to say `Connection: close`, so that pingora 0.9.1, which tells kept connections apart by their file descriptors,
+//! never keeps one without a descriptor.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
@@ -28,7 +29,6 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::line::same_line;
 
@@ -128,13 +128,7 @@ async fn connect(peer: &HttpPeer, tls: Option<&TlsConnector>) -> Result<Stream> 
     let http1 = vec![b"http/1.1".to_vec()];
     let secured = tls.with_alpn(http1).connect(name, stream).await;
     let secured = secured.or_err(ErrorType::TLSHandshakeFailure, "no TLS with a backend")?;
-    Ok(virtual_stream(Secured(secured), digest))
-}
-
-fn virtual_stream(socket: impl VirtualSocket + 'static, digest: ProxyDigest) -> Stream {
-    let mut stream = Stream::from(VirtualSocketStream::new(Box::new(socket)));
-    stream.set_proxy_digest(digest);
-    stream
+    Ok(Virtual { stream: secured, is_sent: true }.into_stream(digest))
 }
 
 /// Where the first line ends.
@@ -164,71 +158,56 @@ impl L4Connect for HandOver {
         let adopted = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let adopted = adopted.ok_or_else(|| Error::explain(ErrorType::ConnectError, "it was given away"))?;
         let digest = same_line(&adopted.0)?;
-        Ok(virtual_stream(adopted, digest))
+        Ok(Virtual { stream: adopted.0, is_sent: false }.into_stream(digest))
     }
 }
 
-impl AsyncRead for Adopted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Adopted {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-impl VirtualSocket for Adopted {
-    /// They were set when it was made.
-    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// TLS over a connection.
+/// What pingora is to take for a socket.
 #[derive(Debug)]
-struct Secured(TlsStream<Stream>);
+struct Virtual<S> {
+    stream: S,
+    /// Whether what is written is sent; else it is dropped.
+    is_sent: bool,
+}
 
-impl AsyncRead for Secured {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + fmt::Debug + 'static> Virtual<S> {
+    fn into_stream(self, digest: ProxyDigest) -> Stream {
+        let mut stream = Stream::from(VirtualSocketStream::new(Box::new(self)));
+        stream.set_proxy_digest(digest);
+        stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Virtual<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Secured {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Virtual<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        if self.is_sent {
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
+        } else {
+            Poll::Ready(Ok(bytes.len()))
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-impl VirtualSocket for Secured {
-    /// They were set before.
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + fmt::Debug> VirtualSocket for Virtual<S> {
+    /// They were set when the connection was made.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
     }
