@@ -89,6 +89,11 @@ impl Seen {
         self.failed
     }
 
+    /// CPU of the edge, for this and for what was beside it, in percent of a core.
+    pub(crate) fn percent_of_core(&self) -> f64 {
+        self.cpu_micros / self.seconds / 1e4
+    }
+
     /// Tells its figures of `peer`, each with `suffix` in its name.
     pub(crate) fn tell(&mut self, peer: &str, suffix: &str, report: &mut Report) {
         for (name, value, unit) in self.figures() {
@@ -118,7 +123,7 @@ impl Seen {
             ("kept_p99", percentile(&mut self.kept, 99), "ms"),
             ("fresh_p50", percentile(&mut self.fresh, 50), "ms"),
             ("fresh_p99", percentile(&mut self.fresh, 99), "ms"),
-            ("cpu_of_edge", self.cpu_micros / self.seconds / 1e4, "% of a core"),
+            ("cpu_of_edge", self.percent_of_core(), "% of a core"),
             ("failed", number(self.failed), "requests"),
         ]
     }

@@ -96,12 +96,13 @@ impl Scenario {
                 "Debian: nginx-light",
             ),
             Self::SlowAttacks => (
-                "slow visitors of seven kinds: when they are closed, how much good traffic is slowed",
+                "slow visitors of eight kinds: when they are closed, how much good traffic is slowed",
                 "Debian: nginx-light, nghttp2-client, slowhttptest",
             ),
-            Self::Http2Floods => {
-                ("floods over HTTP/2: requests that reach the backend, answer of the edge", "-")
-            }
+            Self::Http2Floods => (
+                "floods over HTTP/2: requests that reach the backend, answer of the edge, good traffic beside",
+                "Debian: nginx-light, nghttp2-client",
+            ),
             Self::TlsGrade => {
                 ("findings of testssl.sh and sslyze, hybrid key exchange", "Debian: testssl.sh; PyPI: sslyze")
             }
