@@ -96,14 +96,21 @@ impl Place {
         Ok(Self { host, address: ([127, 0, 0, 1], port).into(), tls })
     }
 
-    /// A connection of a visitor of that habit.
+    async fn connect(&self, habit: Habit) -> anyhow::Result<TlsStream<TcpStream>> {
+        self.shake_hands(TcpStream::connect(self.address).await.context("no connection")?, habit).await
+    }
+
+    /// The handshake of a visitor of that habit.
     ///
     /// # Errors
-    /// It is not accepted, or the handshake fails.
-    pub(crate) async fn connect(&self, habit: Habit) -> anyhow::Result<TlsStream<TcpStream>> {
+    /// It fails.
+    pub(crate) async fn shake_hands(
+        &self,
+        tcp: TcpStream,
+        habit: Habit,
+    ) -> anyhow::Result<TlsStream<TcpStream>> {
         let [http1, http2] = &self.tls;
         let config = if habit == Habit::Streams { http2 } else { http1 };
-        let tcp = TcpStream::connect(self.address).await.context("no connection")?;
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from(self.host)?;
         TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.context("no handshake")

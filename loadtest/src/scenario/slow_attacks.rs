@@ -102,7 +102,7 @@ pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<(
     machine::stay_on(attackers)?;
     let good = Good::new(&stoa, folder.path(), core)?;
     // The second is longer than the longest deadline.
-    let (rounds, calm_seconds, attack_seconds) = if effort.quick { (1, 8, 27) } else { (2, 15, 85) };
+    let (rounds, calm_seconds, attack_seconds) = if effort.quick { (1, 8, 27) } else { (2, 15, 80) };
     good.measure(2, &mut Seen::default()).await?; // warm: connections, caches, branch predictors
     let (mut calm, mut attacked, mut ended) = (Seen::default(), Seen::default(), Vec::new());
     for _ in 0..rounds {
