@@ -44,7 +44,8 @@ pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
     Ok(kilobytes * 1024.0)
 }
 
-fn children(pid: u32) -> Vec<u32> {
+/// The direct children of a process.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().filter_map(|child| child.parse().ok()).collect()

@@ -18,6 +18,8 @@ pub(crate) struct Load<'a> {
     pub(crate) seconds: u32,
     /// Which core the generator has.
     pub(crate) core: usize,
+    /// What is asked for.
+    pub(crate) path: &'a str,
 }
 
 /// What a generator saw.
@@ -55,7 +57,7 @@ pub(crate) fn get(load: &Load<'_>, protocol: Protocol) -> anyhow::Result<Outcome
         "-D",
         &load.seconds.to_string(),
         &connect,
-        &format!("https://{}:{}/", load.host, load.port),
+        &format!("https://{}:{}{}", load.host, load.port, load.path),
     ]);
     let text = output(load, &command)?;
     // "status codes: 12345 2xx, 0 3xx, 0 4xx, 0 5xx"
@@ -89,7 +91,7 @@ pub(crate) fn steady(load: &Load<'_>, connections: u32, rate: u32, log: &Path) -
     let mut command = Command::new(h2load);
     command.args(["-t1", "--h1", "-m1", &format!("-c{connections}"), &format!("--rps={rate}")]);
     command.args(["-D", &load.seconds.to_string(), &format!("--connect-to=127.0.0.1:{}", load.port)]);
-    command.arg("--log-file").arg(log).arg(format!("https://{}:{}/", load.host, load.port));
+    command.arg("--log-file").arg(log).arg(format!("https://{}:{}{}", load.host, load.port, load.path));
     // h2load adds to the log that is there.
     std::fs::write(log, "")?;
     output(load, &command)?;

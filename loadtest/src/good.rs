@@ -69,7 +69,7 @@ impl Good {
     pub(crate) async fn measure(&self, seconds: u32, seen: &mut Seen) -> anyhow::Result<()> {
         let before = cpu::micros(self.edge)?;
         let crowd = Crowd::gather(&self.place, &[(Habit::New, FRESH.0, FRESH.1)]);
-        let load = Load { host: HOST, port: self.port, seconds, core: self.core };
+        let load = Load { host: HOST, port: self.port, seconds, core: self.core, path: "/" };
         let steady = tokio::task::block_in_place(|| generator::steady(&load, KEPT.0, KEPT.1, &self.log))?;
         seen.cpu_micros += cpu::micros(self.edge)? - before;
         let crowd = crowd.go_home().await;

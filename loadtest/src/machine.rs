@@ -10,11 +10,15 @@ pub(crate) fn load_average() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
-/// Finds a program on the usual paths.
+/// Finds a program where Debian has it, or on the `PATH`.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    ["/usr/sbin", "/usr/bin", "/usr/local/bin"]
-        .iter()
-        .map(|folder| PathBuf::from(folder).join(name))
+    let usual = ["/usr/sbin", "/usr/bin", "/usr/local/bin"].map(PathBuf::from);
+    #[expect(clippy::disallowed_methods, reason = "no setting: where a shell would look for it too")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    usual
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .map(|folder| folder.join(name))
         .find(|path| path.exists())
 }
 

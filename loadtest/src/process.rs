@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::cpu;
+
 /// A started process; killed by its own id when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -59,12 +61,19 @@ impl Process {
     }
 }
 
+/// Ends what it has started too: the workers of nginx would go on without their master.
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        let children = cpu::children(self.child.id());
+        // They may have ended by themselves.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        children.into_iter().for_each(kill);
     }
+}
+
+fn kill(id: u32) {
+    let _ = Command::new("kill").args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
 }
 
 /// A process that one of ours has started in its own place; killed by its id when dropped.
@@ -73,8 +82,7 @@ pub(crate) struct Successor(pub(crate) u32);
 
 impl Drop for Successor {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).stderr(Stdio::null()).status();
+        kill(self.0);
     }
 }
 

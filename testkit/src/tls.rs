@@ -135,6 +135,14 @@ impl Tls {
         Self::verified_by(Anyone { provider: aws_lc_rs::default_provider(), checks_signature: true })
     }
 
+    /// As [`Self::trusting_anyone`], with one group for the key exchange.
+    #[must_use]
+    pub fn trusting_anyone_by(group: NamedGroup) -> Self {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.kx_groups.retain(|known| known.name() == group);
+        Self::verified_by(Anyone { provider, checks_signature: true })
+    }
+
     /// Takes anything, the signature of the handshake included: for certificates with a critical extension, which
     /// the library does not even read (RFC 8737).
     #[must_use]
@@ -142,9 +150,12 @@ impl Tls {
         Self::verified_by(Anyone { provider: aws_lc_rs::default_provider(), checks_signature: false })
     }
 
+    #[expect(clippy::expect_used, reason = "the library's own versions suit its own provider")]
     fn verified_by(verifier: Anyone) -> Self {
-        install_provider();
-        let config = ClientConfig::builder().dangerous();
+        let config = ClientConfig::builder_with_provider(Arc::new(verifier.provider.clone()));
+        let config =
+            config.with_protocol_versions(rustls::DEFAULT_VERSIONS).expect("the versions have suites");
+        let config = config.dangerous();
         Self::new(config.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
     }
 
