@@ -25,7 +25,7 @@ const SAMPLES: usize = 5;
 /// Good traffic through an edge.
 pub(crate) struct Good {
     /// Where it goes.
-    pub(crate) place: Place,
+    place: Place,
     port: u16,
     edge: u32,
     core: usize,
@@ -57,7 +57,7 @@ impl Good {
     /// # Errors
     /// The local authority cannot be read.
     pub(crate) fn new(stoa: &Stoa, folder: &Path, core: usize) -> anyhow::Result<Self> {
-        let place = Place::new(HOST, stoa.https, &std::fs::read(stoa.data.join("ca.pem"))?)?;
+        let place = stoa.place(HOST)?;
         let (port, edge) = (stoa.https, stoa.process.id());
         Ok(Self { place, port, edge, core, log: folder.join("requests.log") })
     }

@@ -9,6 +9,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::process::{self, Process, Successor};
+use crate::visitors::Place;
 
 /// The zone of the test installation.
 pub(crate) const ZONE: &str = "apps.localhost";
@@ -79,6 +80,14 @@ impl Stoa {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         bail!("not ready after 15 s")
+    }
+
+    /// Where visitors of `host` find it.
+    ///
+    /// # Errors
+    /// The local authority cannot be read.
+    pub(crate) fn place(&self, host: &'static str) -> anyhow::Result<Place> {
+        Place::new(host, self.https, &std::fs::read(self.data.join("ca.pem"))?)
     }
 
     /// The process in charge.

@@ -3,14 +3,17 @@
 //! An attack is a number of connections that each hold something without ending it; what the edge closes is
 //! opened again until the attack's time is over. Each kind has a deadline of the edge, and one connection that
 //! is open for longer fails the run. So does good traffic to the same app that is slowed by more than 10 %: in
-//! its rate, in what an edge at its limit would lose (the CPU that the attack takes of a core), and, where the
-//! attackers have a core of their own, in the median answer time. What is slow lives on the edge's own deadlines
-//! and caps; only the cap for one address is wider, because everybody here has one.
+//! its rate, in what an edge at its limit would lose (the CPU that the attack takes of a core), and in the median
+//! answer times. What is slow lives on the edge's own deadlines and caps; only the cap for one address is wider,
+//! because everybody here has one.
+//!
+//! Attackers take their CPU from the generators and the backend, with which they share a core. So answer times are
+//! compared with a control: the same attack at the same time on a decoy, another edge, on the attackers' core.
 
 mod clients;
 mod slowhttptest;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -21,7 +24,7 @@ use crate::Effort;
 use crate::figure::{Report, number};
 use crate::good::{Good, Seen};
 use crate::machine;
-use crate::peer::Nginx;
+use crate::peer::{HOST, Nginx};
 use crate::stoa::Stoa;
 use crate::visitors::Place;
 
@@ -29,14 +32,12 @@ use crate::visitors::Place;
 const EDGE_CORE: usize = 0;
 /// More than an attack opens from its one address.
 const WIDE: &str = "max_connections_per_address = 5000";
-/// What a deadline may be late by here: the edge counts a minute of slowness second by second and never too many,
-/// and everything else shares one core.
-const LATE: Duration = Duration::from_secs(10);
+/// What a deadline may be late by here, where everything else shares one core.
+const LATE: Duration = Duration::from_secs(5);
 /// How much good traffic may be slowed.
 const MOST_PERCENT: f64 = 10.0;
-/// Edge, generators and attackers have a core each if there are so many. With fewer the answer times are told but
-/// not judged: the attackers then take what they do from the generators and the backend, not only from the edge.
-const CORES_APART: usize = 3;
+/// The answer times that are judged; the rest is told.
+const JUDGED_TIMES: [&str; 2] = ["kept_p50", "fresh_p50"];
 
 /// How the connections of one kind ended.
 #[derive(Debug)]
@@ -79,6 +80,14 @@ impl Attack {
         Instant::now() + deadline + LATE <= self.until
     }
 
+    /// For so many seconds from now, beside good traffic.
+    async fn beside(&self, good: &Good, seconds: u32, seen: &mut Seen) -> anyhow::Result<Vec<Ended>> {
+        let until = Instant::now() + Duration::from_secs(seconds.into());
+        let attack = tokio::spawn(Self { until, ..self.clone() }.run());
+        good.measure(seconds, seen).await?;
+        attack.await?
+    }
+
     /// All kinds at once.
     async fn run(self) -> anyhow::Result<Vec<Ended>> {
         let (own, tool) = tokio::join!(clients::run(&self), slowhttptest::run(&self));
@@ -95,31 +104,46 @@ pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<(
     let folder = tempfile::tempdir()?;
     let core = machine::cores().saturating_sub(1);
     let backend = Nginx::backend(folder.path(), core).await?;
-    let stoa = Stoa::start(folder.path(), EDGE_CORE, WIDE).await?;
-    let tenant = stoa.tenant("bench").await?;
-    stoa.app(&tenant, "bench", backend.port).await?;
-    let attackers = if machine::cores() < CORES_APART { core } else { core.saturating_sub(1) };
-    machine::stay_on(attackers)?;
+    let stoa = edge(folder.path(), "edge", EDGE_CORE, backend.port).await?;
+    let decoy = edge(folder.path(), "decoy", core, backend.port).await?;
+    machine::stay_on(core)?;
     let good = Good::new(&stoa, folder.path(), core)?;
+    let attack = |stoa: &Stoa| {
+        Ok::<_, anyhow::Error>(Attack {
+            edge: stoa.edge(),
+            place: stoa.place(HOST)?,
+            folder: folder.path().to_owned(),
+            core,
+            until: Instant::now(),
+        })
+    };
+    let (on_edge, on_decoy) = (attack(&stoa)?, attack(&decoy)?);
     // The second is longer than the longest deadline.
     let (rounds, calm_seconds, attack_seconds) = if effort.quick { (1, 8, 27) } else { (2, 15, 80) };
     good.measure(2, &mut Seen::default()).await?; // warm: connections, caches, branch predictors
-    let (mut calm, mut attacked, mut ended) = (Seen::default(), Seen::default(), Vec::new());
+    let [mut calm, mut control, mut attacked] = [(); 3].map(|()| Seen::default());
+    let mut ended = Vec::new();
     for _ in 0..rounds {
         good.measure(calm_seconds, &mut calm).await?;
-        let until = Instant::now() + Duration::from_secs(attack_seconds.into());
-        let (edge, place, folder) = (stoa.edge(), good.place.clone(), folder.path().to_owned());
-        let attack = Attack { edge, place, folder, core: attackers, until };
-        let attack = tokio::spawn(attack.run());
-        good.measure(attack_seconds, &mut attacked).await?;
-        ended.extend(attack.await??);
+        on_decoy.beside(&good, attack_seconds, &mut control).await?;
+        ended.extend(on_edge.beside(&good, attack_seconds, &mut attacked).await?);
     }
-    good.measure(calm_seconds, &mut calm).await?;
     let ended = merged(ended);
     tell_ended(&ended, effort, report);
-    calm.tell("good", "calm", report);
-    attacked.tell("good", "attacked", report);
-    judge(&ended, &mut calm, &mut attacked, report)
+    for (seen, when) in [(&mut calm, "calm"), (&mut control, "control"), (&mut attacked, "attacked")] {
+        seen.tell("good", when, report);
+    }
+    judge(&ended, [calm, control, attacked], report)
+}
+
+/// An edge with the app that good traffic goes to.
+async fn edge(folder: &Path, name: &str, core: usize, backend: u16) -> anyhow::Result<Stoa> {
+    let folder = folder.join(name);
+    std::fs::create_dir(&folder)?;
+    let stoa = Stoa::start(&folder, core, WIDE).await?;
+    let tenant = stoa.tenant("bench").await?;
+    stoa.app(&tenant, "bench", backend).await?;
+    Ok(stoa)
 }
 
 /// One of each kind.
@@ -149,21 +173,20 @@ fn tell_ended(ended: &[Ended], effort: Effort, report: &mut Report) {
     }
 }
 
-fn judge(ended: &[Ended], calm: &mut Seen, attacked: &mut Seen, report: &mut Report) -> anyhow::Result<()> {
-    let mut losses = attacked.slowdown(calm);
-    losses.push(("capacity", attacked.percent_of_core() - calm.percent_of_core()));
+fn judge(ended: &[Ended], seen: [Seen; 3], report: &mut Report) -> anyhow::Result<()> {
+    let [mut calm, mut control, mut attacked] = seen;
+    let rate = attacked.slowdown(&mut calm).into_iter().filter(|(name, _)| *name == "requests");
+    let times = attacked.slowdown(&mut control).into_iter().filter(|(name, _)| *name != "requests");
+    let capacity = ("capacity", attacked.percent_of_core() - calm.percent_of_core());
+    let losses: Vec<_> = rate.chain(times).chain([capacity]).collect();
     for (name, percent) in &losses {
         report.add("good", &format!("{name}_loss"), *percent, "%");
     }
-    let judged: &[&str] = match machine::cores() {
-        CORES_APART.. => &["requests", "capacity", "kept_p50"],
-        _ => &["requests", "capacity"],
-    };
-    report.note("good", &format!("judged: {}, at most {MOST_PERCENT} %", judged.join(", ")));
+    let is_judged = |name: &str| ["requests", "capacity"].contains(&name) || JUDGED_TIMES.contains(&name);
     let late: Vec<_> = ended.iter().filter(|ended| !ended.is_in_time()).map(|ended| ended.kind).collect();
     ensure!(late.is_empty(), "not closed by their deadline: {}", late.join(", "));
     ensure!(attacked.failed() == 0, "{} good requests failed under attack", attacked.failed());
-    for (name, percent) in losses.iter().filter(|(name, _)| judged.contains(name)) {
+    for (name, percent) in losses.iter().filter(|(name, _)| is_judged(name)) {
         ensure!(*percent <= MOST_PERCENT, "good traffic was slowed by {percent:.1} % ({name})");
     }
     Ok(())

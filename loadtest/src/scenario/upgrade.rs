@@ -29,7 +29,7 @@ pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<(
     let mut stoa = Stoa::start(folder.path(), 0, "").await?;
     let tenant = stoa.tenant("bench").await?;
     stoa.app(&tenant, "bench", backend.port).await?;
-    let place = Place::new(HOST, stoa.https, &std::fs::read(stoa.data.join("ca.pem"))?)?;
+    let place = stoa.place(HOST)?;
     warm(&place).await?;
     let before = stoa.settled_requests(&tenant, None).await?;
     let (upgrades, pause) =
