@@ -46,10 +46,15 @@ pub(crate) struct Seen {
 }
 
 impl Good {
-    /// What is missing here to have it, and where it comes from.
-    pub(crate) fn missing() -> Option<(&'static str, &'static str)> {
+    /// Whether its programs are installed; `report` names one that is not.
+    pub(crate) fn is_possible(report: &mut Report) -> bool {
         let needed = [("nginx", "nginx-light"), ("h2load", "nghttp2-client")];
-        needed.into_iter().find(|(program, _)| machine::program(program).is_none())
+        let missing = needed.into_iter().find(|(program, _)| machine::program(program).is_none());
+        if let Some((program, package)) = missing {
+            report
+                .skip(program, &format!("not installed (Debian: {package}); nothing is measured without it"));
+        }
+        missing.is_none()
     }
 
     /// Traffic for [`HOST`].

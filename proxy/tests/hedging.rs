@@ -125,6 +125,17 @@ async fn until_hedges(market: &Market, result: &str, wanted: u64) {
     until(result, wanted, async || hedges(market, result).await).await;
 }
 
+/// Waits until the unfit backend was tried: as the second, or as the first, which led to a retry beyond `retries`.
+async fn until_attempted(market: &Market, what: &str, retries: u64) {
+    wait::until(what, wait::LONG, async || {
+        let is_second = hedges(market, "failed").await > 0;
+        anyhow::ensure!(is_second || count(market, "stoa_retries_total").await > retries);
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 async fn until<T: PartialEq + Debug>(what: &str, wanted: T, mut probe: impl AsyncFnMut() -> T) {
     wait::until(what, wait::LONG, async || {
         let found = probe().await;
@@ -268,14 +279,7 @@ async fn a_second_without_a_connection_leaves_it_to_the_first() {
         let retries = count(&market, "stoa_retries_total").await;
         let answer = send(market.visitors.get(HOST, "/"));
         let arrival = backends.next().await;
-        // Either the closed one was the second, or it was the first and the request is here for that.
-        wait::until("an attempt at the closed one", wait::LONG, async || {
-            let is_second = hedges(&market, "failed").await > 0;
-            anyhow::ensure!(is_second || count(&market, "stoa_retries_total").await > retries);
-            Ok(())
-        })
-        .await
-        .unwrap();
+        until_attempted(&market, "an attempt at the closed one", retries).await;
         arrival.answer(OK).await;
         assert_eq!(answer.await.unwrap().body, "ok");
     }
@@ -339,13 +343,7 @@ async fn https_backends_get_seconds_in_http1_and_are_verified() {
         let answer = send(market.visitors.get(HOST, "/"));
         let only = backends.next().await;
         assert_eq!(only.at, 0);
-        wait::until("an attempt at the impostor", wait::LONG, async || {
-            let is_second = hedges(&market, "failed").await > 0;
-            anyhow::ensure!(is_second || count(&market, "stoa_retries_total").await > retries);
-            Ok(())
-        })
-        .await
-        .unwrap();
+        until_attempted(&market, "an attempt at the impostor", retries).await;
         only.answer(OK).await;
         assert_eq!(answer.await.unwrap().body, "ok");
     }

@@ -52,8 +52,7 @@ struct Siege {
 
 /// Runs the scenario.
 pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    if let Some((program, package)) = Good::missing() {
-        report.skip(program, &format!("not installed (Debian: {package}); nothing is measured without it"));
+    if !Good::is_possible(report) {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;

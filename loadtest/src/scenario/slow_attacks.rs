@@ -97,8 +97,7 @@ impl Attack {
 
 /// Runs the scenario.
 pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    if let Some((program, package)) = Good::missing() {
-        report.skip(program, &format!("not installed (Debian: {package}); nothing is measured without it"));
+    if !Good::is_possible(report) {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
