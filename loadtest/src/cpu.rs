@@ -1,9 +1,13 @@
-//! What a process used, by the kernel's accounting (proc(5)).
+//! What a process uses, by the kernel's accounting (proc(5)).
+
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 /// Length of the kernel's accounting tick as `/proc` tells it: 100 a second on every Linux (`USER_HZ`).
 const TICK_MICROS: f64 = 10_000.0;
+/// Looks at a process until its memory is taken as it is: 10 s.
+const SETTLING_LOOKS: u32 = 20;
 
 /// CPU time of a process and all its threads so far, user and system, in microseconds.
 ///
@@ -42,6 +46,27 @@ pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
     let kilobytes: f64 =
         line.split_whitespace().nth(1).and_then(|field| field.parse().ok()).context("no number")?;
     Ok(kilobytes * 1024.0)
+}
+
+/// Resident memory of a process and its direct children in bytes, once it shrinks no more: allocators give back in
+/// their own time what nobody holds.
+///
+/// # Errors
+/// There is no such process.
+pub(crate) async fn settled_bytes(pid: u32) -> anyhow::Result<f64> {
+    let mut before = f64::MAX;
+    for _ in 0..SETTLING_LOOKS {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let mut now = resident_bytes(pid)?;
+        for child in children(pid) {
+            now += resident_bytes(child)?;
+        }
+        if before - now < 65_536.0 {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Ok(before)
 }
 
 /// The direct children of a process.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// The load average of the last minute.
 pub(crate) fn load_average() -> Option<f64> {
@@ -37,4 +38,17 @@ pub(crate) fn stay_on(core: usize) -> anyhow::Result<()> {
     let output = command.output().context("taskset is not installed (Debian: util-linux)")?;
     ensure!(output.status.success(), "taskset said: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// Lets this program, and what it starts from now on, have as many files open as the machine allows.
+///
+/// # Errors
+/// That is fewer than `needed`.
+pub(crate) fn open_files(needed: u64) -> anyhow::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if let Some(most) = limit.maximum {
+        ensure!(most >= needed, "{needed} open files are needed and {most} allowed: raise `ulimit -Hn`");
+    }
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("the limit of open files cannot be raised")
 }

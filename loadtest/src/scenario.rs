@@ -4,6 +4,7 @@ mod beside;
 mod certs;
 mod change;
 mod cold_start;
+mod connections;
 mod floods;
 mod get;
 mod handshake;
@@ -43,6 +44,8 @@ pub(crate) enum Scenario {
     Certs10k,
     /// The same with 100,000.
     Certs100k,
+    /// Memory of 10,000 idle connections.
+    Connections10k,
     /// One process in the place of another under load.
     Upgrade,
     /// Slow visitors of every kind beside good traffic.
@@ -55,7 +58,7 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All of them, in the order of the list.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::ColdStart,
         Self::ChangeToEdge,
         Self::Http1Get1k,
@@ -66,6 +69,7 @@ impl Scenario {
         Self::HandshakePq,
         Self::Certs10k,
         Self::Certs100k,
+        Self::Connections10k,
         Self::Upgrade,
         Self::SlowAttacks,
         Self::Http2Floods,
@@ -97,6 +101,7 @@ impl Scenario {
             Self::Http2Floods => "http2-floods",
             Self::TlsGrade => "tls-grade",
             Self::Certs100k => "certs-100k",
+            Self::Connections10k => "connections-10k",
             Self::Upgrade => "upgrade",
         }
     }
@@ -120,6 +125,7 @@ impl Scenario {
             Self::HandshakePq => ("CPU of a handshake by X25519MLKEM768 and a GET, beside peers", PEERS),
             Self::Certs10k => ("memory, restart and handshakes of an edge with 10,000 certificates", "-"),
             Self::Certs100k => ("memory, restart and handshakes of an edge with 100,000 certificates", "-"),
+            Self::Connections10k => ("memory of 10,000 idle TLS connections, each, beside peers", PEERS),
             Self::Upgrade => (
                 "requests that fail while another process takes over 20 times, at 2,000 a second",
                 "Debian: nginx-light",
@@ -155,6 +161,7 @@ impl Scenario {
             Self::HandshakePq => handshake::run(handshake::Kind::Hybrid, effort, report).await,
             Self::Certs10k => certs::run(10_000, effort, report).await,
             Self::Certs100k => certs::run(100_000, effort, report).await,
+            Self::Connections10k => connections::run(effort, report).await,
             Self::Upgrade => upgrade::run(effort, report).await,
             Self::SlowAttacks => slow_attacks::run(effort, report).await,
             Self::Http2Floods => floods::run(effort, report).await,

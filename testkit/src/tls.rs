@@ -179,12 +179,18 @@ impl Tls {
     /// # Errors
     /// If the handshake fails; [`alert`] finds the server's alert in it.
     pub async fn connect(&self, address: SocketAddr, name: &str) -> io::Result<TlsStream<TcpStream>> {
+        let connect = tokio::time::timeout(TIMEOUT, TcpStream::connect(address)).await;
+        self.secure(connect.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?, name).await
+    }
+
+    /// A handshake for `name` over a connection that is there.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn secure(&self, tcp: TcpStream, name: &str) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let handshake = async {
-            let tcp = TcpStream::connect(address).await?;
-            tcp.set_nodelay(true)?;
-            TlsConnector::from(Arc::clone(&self.0)).connect(name, tcp).await
-        };
+        tcp.set_nodelay(true)?;
+        let handshake = TlsConnector::from(Arc::clone(&self.0)).connect(name, tcp);
         tokio::time::timeout(TIMEOUT, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 

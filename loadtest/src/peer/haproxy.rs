@@ -18,7 +18,8 @@ pub(super) async fn proxy(program: &Path, plan: &Plan<'_>) -> anyhow::Result<Pee
     let configuration = format!(
         "global
   nbthread 1
-  maxconn 8192
+  maxconn 16384
+  no strict-limits
   log stdout format raw local0
   tune.bufsize 16384
   tune.ssl.cachesize 0

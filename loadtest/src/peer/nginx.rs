@@ -93,7 +93,7 @@ server {{
         let place = folder.display();
         let configuration = format!(
             "worker_processes 1; daemon off; pid {place}/{name}.pid; error_log stderr crit;\n\
-             events {{ worker_connections 4096; }}\n\
+             events {{ worker_connections 16384; }}\n\
              http {{ access_log off; tcp_nodelay on; client_body_temp_path {place}/{name}-body; proxy_temp_path {place}/{name}-proxy;\n{} }}\n",
             server(port)
         );

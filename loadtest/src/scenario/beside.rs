@@ -35,7 +35,8 @@ pub(super) struct Runner {
     pub(super) name: &'static str,
     /// Where it speaks TLS, on 127.0.0.1.
     pub(super) port: u16,
-    pid: u32,
+    /// It, or its master process.
+    pub(super) pid: u32,
     micros: Vec<f64>,
     rates: Vec<f64>,
 }
@@ -52,6 +53,14 @@ impl Field {
     /// # Errors
     /// One of them does not start.
     pub(super) async fn open(report: &mut Report) -> anyhow::Result<Option<Self>> {
+        Self::open_with("", report).await
+    }
+
+    /// The same with more in Stoa's configuration, as [`Stoa::start`] takes it.
+    ///
+    /// # Errors
+    /// One of them does not start.
+    pub(super) async fn open_with(more: &str, report: &mut Report) -> anyhow::Result<Option<Self>> {
         if machine::program("nginx").is_none() {
             report.skip("all", "nginx, which is the backend too, is not installed (Debian: nginx-light)");
             return Ok(None);
@@ -59,7 +68,7 @@ impl Field {
         let folder = tempfile::tempdir()?;
         let core = machine::cores().saturating_sub(1);
         let backend = Nginx::backend(folder.path(), core).await?;
-        let stoa = Stoa::start(folder.path(), PROXY_CORE, "").await?;
+        let stoa = Stoa::start(folder.path(), PROXY_CORE, more).await?;
         let tenant = stoa.tenant("bench").await?;
         stoa.app(&tenant, "bench", backend.port).await?;
         let pair = Pair::make(folder.path())?;

@@ -66,23 +66,8 @@ async fn start(market: &Market, share: Share) -> anyhow::Result<Started> {
     let begun = Instant::now();
     let edge = Edge::start(folder.path(), 0).await?;
     let ready = begun.elapsed().as_secs_f64() * 1000.0;
-    settle(edge.process.id()).await?;
-    let resident = cpu::resident_bytes(edge.process.id())?;
+    let resident = cpu::settled_bytes(edge.process.id()).await?;
     Ok(Started { edge, ready, resident, _folder: folder })
-}
-
-/// Waits until the allocator has given back what the start needed and nobody holds any more.
-async fn settle(pid: u32) -> anyhow::Result<()> {
-    let mut before = f64::MAX;
-    for _ in 0..20 {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let now = cpu::resident_bytes(pid)?;
-        if before - now < 65_536.0 {
-            break;
-        }
-        before = now;
-    }
-    Ok(())
 }
 
 /// Milliseconds each.
