@@ -14,13 +14,30 @@ const SETTLING_LOOKS: u32 = 20;
 /// # Errors
 /// There is no such process.
 pub(crate) fn micros(pid: u32) -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .with_context(|| format!("process {pid} is gone"))?;
-    // The second field is a name in parentheses that may contain anything.
-    let rest = text.rsplit_once(')').context("unreadable process status")?.1;
-    let ticks = |at: usize| rest.split_whitespace().nth(at).and_then(|field| field.parse::<f64>().ok());
-    let (user, system) = (ticks(11).context("no user time")?, ticks(12).context("no system time")?);
+    let [user, system, ..] = times(&status(pid)?)?;
     Ok((user + system) * TICK_MICROS)
+}
+
+/// CPU time of this program and of its children that have ended, so far, in microseconds: what generators used.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(crate) fn own_micros() -> anyhow::Result<f64> {
+    let times = times(&status(std::process::id())?)?;
+    Ok(times.iter().sum::<f64>() * TICK_MICROS)
+}
+
+fn status(pid: u32) -> anyhow::Result<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))
+}
+
+/// Ticks in user mode and in the kernel, then the same of children that were waited for.
+fn times(status: &str) -> anyhow::Result<[f64; 4]> {
+    // The second field is a name in parentheses that may contain anything.
+    let rest = status.rsplit_once(')').context("unreadable process status")?.1;
+    let times: Vec<f64> =
+        rest.split_whitespace().skip(11).take(4).map_while(|field| field.parse().ok()).collect();
+    times.try_into().map_err(|_| anyhow::anyhow!("unreadable process status: {status}"))
 }
 
 /// CPU time of a process and its direct children, in microseconds: nginx works in a child.
@@ -74,4 +91,16 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_process_may_look_like_fields() {
+        let status = "17 (a ) 1 2) S 1 17 17 0 -1 4194560 100 200 0 0 5 6 70 80 20 0 1 0 300";
+        assert_eq!(times(status).unwrap(), [5.0, 6.0, 70.0, 80.0]);
+        assert!(times("17 (short) S 1").is_err());
+    }
 }

@@ -1,9 +1,12 @@
-//! Figures that need processes, peers or time: `loadtest <scenario> [--quick] [--json]`, `loadtest list`.
+//! Figures that need processes, peers or time: `loadtest <scenario> [--quick] [--json]`, `loadtest list`, and
+//! `loadtest compare [--draw PATH]` for all that go beside peers.
 //!
 //! Stoa is the real binary with its real configuration: SNI from the store, routing, limits, metering and
 //! access log on. Peers do the same work beside it in the same run. CPU is read from the kernel's accounting
 //! of the process, never from a clock. All traffic stays on loopback and ends by itself.
 
+mod command;
+mod compare;
 mod cpu;
 mod edge;
 mod figure;
@@ -18,11 +21,12 @@ mod visitors;
 
 use std::process::ExitCode;
 
+use command::{Command, Order};
 use figure::Report;
 use scenario::Scenario;
 
 /// How a scenario is to be run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Effort {
     /// Ends in under a minute; figures are rougher.
     quick: bool,
@@ -32,7 +36,11 @@ struct Effort {
 async fn main() -> ExitCode {
     // Fails only if a provider is there already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match run(std::env::args().skip(1).collect()).await {
+    let done = match Command::read(std::env::args().skip(1)) {
+        Ok(command) => obey(command).await,
+        Err(error) => Err(error),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("loadtest: {error:#}");
@@ -41,25 +49,15 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Vec<String>) -> anyhow::Result<()> {
-    let (flags, names): (Vec<String>, Vec<String>) =
-        arguments.into_iter().partition(|argument| argument.starts_with("--"));
-    if let Some(unknown) = flags.iter().find(|flag| !matches!(flag.as_str(), "--quick" | "--json")) {
-        anyhow::bail!("`{unknown}` is no option: use --quick and --json");
-    }
-    let has = |name: &str| flags.iter().any(|flag| flag == name);
-    match names.as_slice() {
-        [verb] if verb == "list" => {
-            Scenario::ALL.iter().for_each(|scenario| println!("{}", scenario.describe()));
-            Ok(())
-        }
-        [name] => {
-            let scenario = Scenario::named(name)?;
-            let mut report = Report::new(scenario.name(), has("--json"));
-            scenario.run(Effort { quick: has("--quick") }, &mut report).await?;
+async fn obey(Command { order, effort, json }: Command) -> anyhow::Result<()> {
+    match order {
+        Order::List => Scenario::ALL.iter().for_each(|scenario| println!("{}", scenario.describe())),
+        Order::Run(scenario) => {
+            let mut report = Report::new(scenario.name(), json);
+            scenario.run(effort, &mut report).await?;
             report.close();
-            Ok(())
         }
-        _ => anyhow::bail!("give one scenario; `loadtest list` names them"),
+        Order::Compare(picture) => compare::run(effort, json, picture.as_deref()).await?,
     }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use crate::figure::Report;
 use crate::machine;
 use crate::process::{self, Process};
+use crate::stoa;
 pub(crate) use nginx::Nginx;
 
 /// The name that every peer serves.
@@ -107,5 +108,43 @@ impl Peer {
             .await
             .with_context(|| format!("{name} said: {}", std::fs::read_to_string(&log).unwrap_or_default()))?;
         Ok(Self { name, process, port })
+    }
+}
+
+/// Name and version of Stoa and of the peers that are installed.
+pub(crate) fn versions() -> Vec<(&'static str, String)> {
+    let peers = [("nginx", "-v"), ("haproxy", "-v"), ("caddy", "version")];
+    let peers = peers.into_iter().filter_map(|(name, flag)| Some((name, machine::program(name)?, flag)));
+    let ours = stoa::binary().ok().map(|program| ("stoa", program, "--version"));
+    ours.into_iter()
+        .chain(peers)
+        .filter_map(|(name, program, flag)| {
+            let said = Command::new(program).arg(flag).output().ok()?;
+            // nginx tells it on standard error.
+            let text = [said.stdout, said.stderr].concat();
+            Some((name, version(&String::from_utf8_lossy(&text))?))
+        })
+        .collect()
+}
+
+/// The first run of digits with dots between them.
+fn version(text: &str) -> Option<String> {
+    let runs = text.split(|character: char| !character.is_ascii_digit() && character != '.');
+    let versions = runs.map(|run| run.trim_matches('.')).filter(|run| run.contains('.'));
+    versions.map(str::to_owned).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_peer_tells_its_version_in_its_own_way() {
+        assert_eq!(version("nginx version: nginx/1.22.1\n").unwrap(), "1.22.1");
+        let haproxy = "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/";
+        assert_eq!(version(haproxy).unwrap(), "2.6.12");
+        assert_eq!(version("v2.11.7 h1:abc=").unwrap(), "2.11.7");
+        assert_eq!(version("stoa 0.1.0").unwrap(), "0.1.0");
+        assert_eq!(version("usage: 12 ..."), None);
     }
 }

