@@ -109,10 +109,10 @@ impl Line {
         let Self { scenario, peer, said } = self;
         match said {
             Said::Figure { name, value, unit } => {
-                format!("{scenario:<18} {peer:<10} {name:<32} {value:>12.2} {unit}")
+                format!("{scenario:<20} {peer:<10} {name:<32} {value:>12.2} {unit}")
             }
-            Said::Skipped(reason) => format!("{scenario:<18} {peer:<10} skipped: {reason}"),
-            Said::Note(text) => format!("{scenario:<18} {peer:<10} note: {text}"),
+            Said::Skipped(reason) => format!("{scenario:<20} {peer:<10} skipped: {reason}"),
+            Said::Note(text) => format!("{scenario:<20} {peer:<10} note: {text}"),
         }
     }
 }

@@ -13,6 +13,7 @@ mod figure;
 mod generator;
 mod good;
 mod machine;
+mod open_loop;
 mod peer;
 mod process;
 mod scenario;

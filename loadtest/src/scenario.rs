@@ -7,6 +7,7 @@ mod cold_start;
 mod connections;
 mod floods;
 mod get;
+mod half_load;
 mod handshake;
 mod slow_attacks;
 mod tls_grade;
@@ -35,6 +36,8 @@ pub(crate) enum Scenario {
     Http2Get1k,
     /// GET of 100 KB over HTTP/1.1.
     Get100k,
+    /// Latency of small GETs at half of nginx's maximum rate.
+    LatencyAtHalfLoad,
     /// Full handshakes.
     HandshakeFull,
     /// Resumed handshakes.
@@ -59,12 +62,13 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All of them, in the order of the list.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::ColdStart,
         Self::ChangeToEdge,
         Self::Http1Get1k,
         Self::Http2Get1k,
         Self::Get100k,
+        Self::LatencyAtHalfLoad,
         Self::HandshakeFull,
         Self::HandshakeResumed,
         Self::HandshakePq,
@@ -104,6 +108,7 @@ impl Scenario {
             Self::Http1Get1k => "http1-get-1k",
             Self::Http2Get1k => "http2-get-1k",
             Self::Get100k => "get-100k",
+            Self::LatencyAtHalfLoad => "latency-at-half-load",
             Self::HandshakeFull => "handshake-full",
             Self::HandshakeResumed => "handshake-resumed",
             Self::HandshakePq => "handshake-pq",
@@ -131,6 +136,9 @@ impl Scenario {
             Self::Get100k => {
                 ("CPU and rate of a 100 KB GET, kept alive, TLS, beside peers", PEERS_AND_H2LOAD)
             }
+            Self::LatencyAtHalfLoad => {
+                ("latency of a 1 KB GET at half of nginx's maximum rate, beside peers", PEERS_AND_H2LOAD)
+            }
             Self::HandshakeFull => ("CPU of a full handshake and a GET, X25519, beside peers", PEERS),
             Self::HandshakeResumed => ("CPU of a resumed handshake and a GET, beside peers", PEERS),
             Self::HandshakePq => ("CPU of a handshake by X25519MLKEM768 and a GET, beside peers", PEERS),
@@ -153,7 +161,7 @@ impl Scenario {
                 ("findings of testssl.sh and sslyze, hybrid key exchange", "Debian: testssl.sh; PyPI: sslyze")
             }
         };
-        format!("{:<16} {what} [{needs}]", self.name())
+        format!("{:<20} {what} [{needs}]", self.name())
     }
 
     /// Runs it.
@@ -167,6 +175,7 @@ impl Scenario {
             Self::Http1Get1k => get::run("/", Protocol::Http1, effort, report).await,
             Self::Http2Get1k => get::run("/", Protocol::Http2, effort, report).await,
             Self::Get100k => get::run("/100k", Protocol::Http1, effort, report).await,
+            Self::LatencyAtHalfLoad => half_load::run(effort, report).await,
             Self::HandshakeFull => handshake::run(handshake::Kind::Full, effort, report).await,
             Self::HandshakeResumed => handshake::run(handshake::Kind::Resumed, effort, report).await,
             Self::HandshakePq => handshake::run(handshake::Kind::Hybrid, effort, report).await,

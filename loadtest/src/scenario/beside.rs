@@ -13,7 +13,7 @@ use crate::generator::Outcome;
 use crate::machine;
 use crate::peer::{Nginx, Pair, Peer, Plan};
 use crate::stoa::Stoa;
-use meter::{Look, Round};
+pub(super) use meter::{Look, Round};
 
 /// Which core the proxies have; backend and generator have the last one.
 const PROXY_CORE: usize = 0;
@@ -80,6 +80,14 @@ impl Field {
         let theirs = peers.iter().map(|peer| Runner::new(peer.name, peer.process.id(), peer.port));
         let runners = std::iter::once(ours).chain(theirs).collect();
         Ok(Some(Self { core, runners, _stoa: stoa, _peers: peers, backend, _folder: folder }))
+    }
+
+    /// A look at one of them, at the generator and at the backend.
+    ///
+    /// # Errors
+    /// One of them is gone.
+    pub(super) fn look(&self, runner: &Runner) -> anyhow::Result<Look> {
+        Look::now(runner.pid, self.backend.process.id(), self.core)
     }
 
     /// Lets `drive` load each of them, by port and for so many seconds, by turns, and tells what came out.

@@ -16,7 +16,7 @@ const SATURATED_PERCENT: f64 = 95.0;
 
 /// A look at all of them.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(in crate::scenario) struct Look {
     at: Instant,
     proxy: f64,
     generator: f64,
@@ -30,7 +30,7 @@ impl Look {
     ///
     /// # Errors
     /// One of them is gone.
-    pub(super) fn now(proxy: u32, backend: u32, core: usize) -> anyhow::Result<Self> {
+    pub(in crate::scenario) fn now(proxy: u32, backend: u32, core: usize) -> anyhow::Result<Self> {
         Ok(Self {
             at: Instant::now(),
             proxy: cpu::family_micros(proxy)?,
@@ -43,24 +43,24 @@ impl Look {
 
 /// What one round told. Parts of a core are in percent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Round {
+pub(in crate::scenario) struct Round {
     /// CPU of the proxy for each request, in microseconds.
-    pub(super) micros: f64,
+    pub(in crate::scenario) micros: f64,
     /// Requests a second.
-    pub(super) rate: f64,
+    pub(in crate::scenario) rate: f64,
     /// Part of a core that the proxy used.
-    pub(super) proxy: f64,
+    pub(in crate::scenario) proxy: f64,
     /// Part of a core that the generator used.
-    pub(super) generator: f64,
+    pub(in crate::scenario) generator: f64,
     /// Part of a core that the backend used.
-    pub(super) backend: f64,
+    pub(in crate::scenario) backend: f64,
     /// How busy the core of generator and backend was, whoever used it.
-    pub(super) core: f64,
+    pub(in crate::scenario) core: f64,
 }
 
 impl Round {
     /// Between two looks.
-    pub(super) fn between(before: &Look, after: &Look, outcome: Outcome) -> Self {
+    pub(in crate::scenario) fn between(before: &Look, after: &Look, outcome: Outcome) -> Self {
         let micros = (after.at - before.at).as_secs_f64() * 1e6;
         let percent = |before: f64, after: f64| (after - before) / micros * 100.0;
         let core = before.core.zip(after.core).map(|(before, after)| after.since(before).busy_percent());
@@ -75,7 +75,7 @@ impl Round {
     }
 
     /// The medians of some rounds, each figure for itself.
-    pub(super) fn median(rounds: &[Self]) -> Self {
+    pub(in crate::scenario) fn median(rounds: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure).collect());
         Self {
             micros: of(|round| round.micros),
