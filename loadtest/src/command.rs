@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail, ensure};
 
 use crate::Effort;
+use crate::peer::Bare;
 use crate::scenario::Scenario;
 
 /// Something to do.
@@ -16,6 +17,8 @@ pub(crate) enum Order {
     Run(Scenario),
     /// Runs all that go beside peers, and draws a picture of them if there is a path for it.
     Compare(Option<PathBuf>),
+    /// Is the bare proxy that other orders start.
+    Bare(Bare),
 }
 
 /// An order and how to carry it out.
@@ -50,13 +53,15 @@ impl Command {
                 _ => names.push(argument),
             }
         }
-        let [name] = names.as_slice() else { bail!("give one scenario; `loadtest list` names them") };
-        ensure!(draw.is_none() || name == "compare", "`--draw` goes with compare, not with `{name}`");
-        let order = match name.as_str() {
-            "list" => Order::List,
-            "compare" => Order::Compare(draw.map(PathBuf::from)),
-            name => Order::Run(Scenario::named(name)?),
+        let words: Vec<_> = names.iter().map(String::as_str).collect();
+        let order = match words.as_slice() {
+            ["bare", ..] => Order::Bare(Bare::read(names.get(1..).unwrap_or_default())?),
+            ["list"] => Order::List,
+            ["compare"] => Order::Compare(draw.take().map(PathBuf::from)),
+            [name] => Order::Run(Scenario::named(name)?),
+            _ => bail!("give one scenario; `loadtest list` names them"),
         };
+        ensure!(draw.is_none(), "`--draw` goes with compare, not with `{}`", names.join(" "));
         Ok(Self { order, effort: Effort { quick }, json })
     }
 }

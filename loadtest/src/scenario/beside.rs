@@ -11,7 +11,7 @@ use crate::Effort;
 use crate::figure::{CPU_PER_REQUEST, Report, median};
 use crate::generator::Outcome;
 use crate::machine;
-use crate::peer::{Nginx, Pair, Peer, Plan};
+use crate::peer::{self, Nginx, Pair, Peer, Plan};
 use crate::stoa::Stoa;
 pub(super) use meter::{Look, Round};
 
@@ -137,8 +137,11 @@ fn tell(runners: &[Runner], report: &mut Report) {
         }
     }
     let Some(((_, stoa), peers)) = medians.split_first() else { return };
-    for (name, peer) in peers {
-        report.add("stoa", &format!("cpu_ratio_to_{name}"), stoa.micros / peer.micros, "×");
+    for (name, theirs) in peers {
+        report.add("stoa", &format!("cpu_ratio_to_{name}"), stoa.micros / theirs.micros, "×");
+        if *name == peer::BARE {
+            report.add("stoa", "cpu_added_to_bare", stoa.micros - theirs.micros, "µs");
+        }
     }
 }
 
