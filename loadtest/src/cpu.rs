@@ -57,16 +57,11 @@ pub(crate) fn family_micros(pid: u32) -> anyhow::Result<f64> {
 /// # Errors
 /// There is no such process.
 pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .with_context(|| format!("process {pid} is gone"))?;
-    let line = text.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: f64 =
-        line.split_whitespace().nth(1).and_then(|field| field.parse().ok()).context("no number")?;
-    Ok(kilobytes * 1024.0)
+    kilobytes(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
 /// Resident memory of a process and its direct children in bytes, once it shrinks no more: allocators give back in
-/// their own time what nobody holds.
+/// their own time what nobody holds. What processes share is divided between them, so a worker counts nothing twice.
 ///
 /// # Errors
 /// There is no such process.
@@ -74,9 +69,9 @@ pub(crate) async fn settled_bytes(pid: u32) -> anyhow::Result<f64> {
     let mut before = f64::MAX;
     for _ in 0..SETTLING_LOOKS {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let mut now = resident_bytes(pid)?;
+        let mut now = share_bytes(pid)?;
         for child in children(pid) {
-            now += resident_bytes(child)?;
+            now += share_bytes(child)?;
         }
         if before - now < 65_536.0 {
             return Ok(now);
@@ -84,6 +79,19 @@ pub(crate) async fn settled_bytes(pid: u32) -> anyhow::Result<f64> {
         before = now;
     }
     Ok(before)
+}
+
+fn share_bytes(pid: u32) -> anyhow::Result<f64> {
+    kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+/// A line of a file about a process, in bytes.
+fn kilobytes(path: &str, name: &str) -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("`{path}` cannot be read"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).context("no line of that name")?;
+    let kilobytes: f64 =
+        line.split_whitespace().next().and_then(|field| field.parse().ok()).context("no number")?;
+    Ok(kilobytes * 1024.0)
 }
 
 /// The direct children of a process.

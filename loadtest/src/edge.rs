@@ -1,4 +1,4 @@
-//! The real binary as an edge that runs alone: its control plane does not answer, it serves its replica.
+//! The real binary as an edge that runs apart from its control plane, which is this program or nobody.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use model::seal::{EDGE_FEED_PURPOSE, SealingKey};
 use crate::process::{self, Process};
 use crate::stoa::binary;
 
-/// The edge's API key, which nobody ever sees: its control plane is a closed port.
+/// The edge's API key, which nobody ever checks.
 const KEY: &str = "sk_live_a_key_of_this_load_test_and_of_nothing_else";
 /// Longer than a start with 100,000 certificates takes.
 const READY_POLLS: u32 = 12_000;
@@ -38,13 +38,21 @@ pub(crate) fn replica(folder: &Path) -> PathBuf {
 }
 
 impl Edge {
-    /// Starts the binary that was built beside this one, in `folder`, pinned to `core`.
+    /// Starts the binary that was built beside this one, in `folder`, pinned to `core`. It serves its replica: no
+    /// control plane answers.
     ///
     /// # Errors
     /// The binary is not built, or does not become ready.
     pub(crate) async fn start(folder: &Path, core: usize) -> anyhow::Result<Self> {
-        let [http, https, metrics, control] =
-            [process::free_port()?, process::free_port()?, process::free_port()?, process::free_port()?];
+        Self::following(folder, core, process::free_port()?).await
+    }
+
+    /// The same with a control plane at a port of loopback.
+    ///
+    /// # Errors
+    /// The binary is not built, or does not become ready.
+    pub(crate) async fn following(folder: &Path, core: usize, control: u16) -> anyhow::Result<Self> {
+        let [http, https, metrics] = [process::free_port()?, process::free_port()?, process::free_port()?];
         let (key, config) = (folder.join("edge-key"), folder.join("stoa.toml"));
         std::fs::write(&key, KEY)?;
         let text = format!(

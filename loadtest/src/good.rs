@@ -62,9 +62,13 @@ impl Good {
     /// # Errors
     /// The local authority cannot be read.
     pub(crate) fn new(stoa: &Stoa, folder: &Path, core: usize) -> anyhow::Result<Self> {
-        let place = stoa.place(HOST)?;
-        let (port, edge) = (stoa.https, stoa.process.id());
-        Ok(Self { place, port, edge, core, log: folder.join("requests.log") })
+        Ok(Self::at(stoa.place(HOST)?, stoa.process.id(), folder, core))
+    }
+
+    /// The same through the process `edge`, which serves the place.
+    pub(crate) fn at(place: Place, edge: u32, folder: &Path, core: usize) -> Self {
+        let port = place.port();
+        Self { place, port, edge, core, log: folder.join("requests.log") }
     }
 
     /// Adds so many seconds of it to what was seen.
@@ -92,6 +96,17 @@ impl Seen {
     /// Requests that had no good answer.
     pub(crate) fn failed(&self) -> usize {
         self.failed
+    }
+
+    /// Another stretch of time.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.failed += other.failed;
+        self.cpu_micros += other.cpu_micros;
+        self.kept.extend(other.kept);
+        self.fresh.extend(other.fresh);
+        self.failures.extend(other.failures);
+        self.failures.truncate(SAMPLES);
     }
 
     /// CPU of the edge, for this and for what was beside it, in percent of a core.

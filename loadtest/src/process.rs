@@ -98,13 +98,13 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
 /// Waits until something listens on a loopback port.
 ///
 /// # Errors
-/// Nothing does within ten seconds.
+/// Nothing does within a minute: some read thousands of certificates first.
 pub(crate) async fn listening(port: u16) -> anyhow::Result<()> {
     let connect = async {
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(10), connect).await;
+    let waited = tokio::time::timeout(Duration::from_secs(60), connect).await;
     waited.with_context(|| format!("nothing listens on port {port}"))
 }

@@ -9,7 +9,9 @@ mod floods;
 mod get;
 mod half_load;
 mod handshake;
+mod market;
 mod slow_attacks;
+mod storm;
 mod tls_grade;
 mod upgrade;
 
@@ -50,6 +52,8 @@ pub(crate) enum Scenario {
     Certs100k,
     /// Memory of 10,000 idle connections.
     Connections10k,
+    /// A thousand changes a second beside good traffic.
+    ConfigChangeStorm,
     /// One process in the place of another under load.
     Upgrade,
     /// Slow visitors of every kind beside good traffic.
@@ -62,7 +66,7 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All of them, in the order of the list.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::ColdStart,
         Self::ChangeToEdge,
         Self::Http1Get1k,
@@ -75,6 +79,7 @@ impl Scenario {
         Self::Certs10k,
         Self::Certs100k,
         Self::Connections10k,
+        Self::ConfigChangeStorm,
         Self::Upgrade,
         Self::SlowAttacks,
         Self::Http2Floods,
@@ -118,6 +123,7 @@ impl Scenario {
             Self::TlsGrade => "tls-grade",
             Self::Certs100k => "certs-100k",
             Self::Connections10k => "connections-10k",
+            Self::ConfigChangeStorm => "config-change-storm",
             Self::Upgrade => "upgrade",
         }
     }
@@ -142,9 +148,19 @@ impl Scenario {
             Self::HandshakeFull => ("CPU of a full handshake and a GET, X25519, beside peers", PEERS),
             Self::HandshakeResumed => ("CPU of a resumed handshake and a GET, beside peers", PEERS),
             Self::HandshakePq => ("CPU of a handshake by X25519MLKEM768 and a GET, beside peers", PEERS),
-            Self::Certs10k => ("memory, restart and handshakes of an edge with 10,000 certificates", "-"),
-            Self::Certs100k => ("memory, restart and handshakes of an edge with 100,000 certificates", "-"),
+            Self::Certs10k => (
+                "memory, start, handshakes and new ones with 10,000 certificates, beside peers",
+                PEERS_AND_H2LOAD,
+            ),
+            Self::Certs100k => (
+                "memory, start, handshakes and new ones with 100,000 certificates",
+                "Debian: nginx-light, nghttp2-client",
+            ),
             Self::Connections10k => ("memory of 10,000 idle TLS connections, each, beside peers", PEERS),
+            Self::ConfigChangeStorm => (
+                "1,000 changes of apps a second: when they are live, what good traffic beside feels",
+                "Debian: nginx-light, nghttp2-client",
+            ),
             Self::Upgrade => (
                 "requests that fail while another process takes over 20 times, at 2,000 a second",
                 "Debian: nginx-light",
@@ -182,6 +198,7 @@ impl Scenario {
             Self::Certs10k => certs::run(10_000, effort, report).await,
             Self::Certs100k => certs::run(100_000, effort, report).await,
             Self::Connections10k => connections::run(effort, report).await,
+            Self::ConfigChangeStorm => storm::run(effort, report).await,
             Self::Upgrade => upgrade::run(effort, report).await,
             Self::SlowAttacks => slow_attacks::run(effort, report).await,
             Self::Http2Floods => floods::run(effort, report).await,

@@ -96,6 +96,11 @@ impl Place {
         Ok(Self { host, address: ([127, 0, 0, 1], port).into(), tls })
     }
 
+    /// The port of loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     async fn connect(&self, habit: Habit) -> anyhow::Result<TlsStream<TcpStream>> {
         self.shake_hands(TcpStream::connect(self.address).await.context("no connection")?, habit).await
     }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{HOST, Peer, Plan};
+use serde_json::json;
+
+use super::{Crowd, HOST, Peer, Plan};
 use crate::process;
 
 /// Starts it before the backend, on one processor as Go counts them.
@@ -47,4 +49,33 @@ https://{HOST}:{port} {{
     command.args(["GOMAXPROCS=1", &format!("HOME={folder}")]).arg(program);
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&path);
     Peer::start("caddy", &command, port, plan).await
+}
+
+/// Starts it with every certificate of a crowd's folder.
+///
+/// # Errors
+/// It does not start.
+pub(super) async fn for_names(program: &Path, crowd: &Crowd<'_>) -> anyhow::Result<Peer> {
+    let port = process::free_port()?;
+    let refuse = json!([{"handle": [{"handler": "static_response", "status_code": 404}]}]);
+    let server = json!({
+        "listen": [format!("127.0.0.1:{port}")],
+        "automatic_https": {"disable": true},
+        "tls_connection_policies": [{}],
+        "routes": refuse,
+    });
+    let configuration = json!({
+        "admin": {"disabled": true},
+        "logging": {"logs": {"default": {"level": "ERROR"}}},
+        "apps": {
+            "tls": {"certificates": {"load_folders": [crowd.pems]}},
+            "http": {"servers": {"names": server}},
+        },
+    });
+    let path = crowd.folder.join("caddy-names.json");
+    std::fs::write(&path, configuration.to_string())?;
+    let mut command = Command::new("env");
+    command.args(["GOMAXPROCS=1", &format!("HOME={}", crowd.folder.display())]).arg(program);
+    command.args(["run", "--config"]).arg(&path);
+    Peer::start_on("caddy", &command, port, (crowd.core, crowd.folder)).await
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{HOST, Peer, Plan};
+use super::{Crowd, HOST, Peer, Plan};
 use crate::process;
 
 /// Starts it before the backend. Its access log goes to standard output, which is a file: it knows no other.
@@ -49,4 +49,33 @@ backend none
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(&path);
     Peer::start("haproxy", &command, port, plan).await
+}
+
+/// Starts it with every certificate of a crowd's folder.
+///
+/// # Errors
+/// It does not start.
+pub(super) async fn for_names(program: &Path, crowd: &Crowd<'_>) -> anyhow::Result<Peer> {
+    let port = process::free_port()?;
+    let folder = crowd.pems.display();
+    let configuration = format!(
+        "global
+  nbthread 1
+  tune.ssl.cachesize 0
+  ssl-default-bind-options ssl-min-ver TLSv1.2
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend tls
+  bind 127.0.0.1:{port} ssl crt {folder} alpn h2,http/1.1 strict-sni
+  http-request deny deny_status 404
+"
+    );
+    let path = crowd.folder.join("haproxy-names.cfg");
+    std::fs::write(&path, configuration)?;
+    let mut command = Command::new(program);
+    command.arg("-db").arg("-f").arg(&path);
+    Peer::start_on("haproxy", &command, port, (crowd.core, crowd.folder)).await
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{HOST, Plan};
+use super::{Crowd, HOST, Plan};
 use crate::machine;
 use crate::process::{self, Process};
 
@@ -80,6 +80,30 @@ server {{
             )
         };
         Self::start(folder, "proxy", *core, server).await
+    }
+
+    /// Starts nginx as a TLS proxy for many names, a server for each with the certificate and key in
+    /// `<folder>/<name>.pem`. That is how it is told so, and how it has them in memory before a visitor comes.
+    ///
+    /// # Errors
+    /// nginx is not installed or does not start.
+    pub(super) async fn for_names(crowd: &Crowd<'_>) -> anyhow::Result<Self> {
+        let Crowd { folder, core, names, .. } = crowd;
+        let server = |port| {
+            let server = |name: &String| {
+                let pem = crowd.pem(name);
+                format!(
+                    "server {{ listen 127.0.0.1:{port} ssl; server_name {name}; ssl_certificate {pem}; \
+                     ssl_certificate_key {pem}; location / {{ proxy_pass http://127.0.0.1:9; }} }}\n"
+                )
+            };
+            let servers: String = names.iter().map(server).collect();
+            format!(
+                "server_names_hash_max_size 1048576; server_names_hash_bucket_size 128;\n\
+                 ssl_protocols TLSv1.2 TLSv1.3;\n{servers}"
+            )
+        };
+        Self::start(folder, "names", *core, server).await
     }
 
     async fn start(

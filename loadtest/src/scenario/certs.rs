@@ -3,7 +3,8 @@
 //!
 //! The edge runs alone, from a replica that is written here as the feed would write it: a hundred thousand
 //! uploads would measure the database. It is started three times: with nothing, with certificates only, and
-//! with a site for each. The differences are the shares of a certificate and of a site.
+//! with a site for each. The differences are the shares of a certificate and of a site. Peers are started with the
+//! same certificates ([`peers`]), and new ones are told to an edge that serves ([`live`]).
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -19,9 +20,10 @@ use crate::cpu;
 use crate::edge::{self, Edge};
 use crate::figure::{Report, number, percentile};
 
-use market::{Market, Share};
+use super::market::{Market, Share};
 
-mod market;
+mod live;
+mod peers;
 
 /// Names that are asked for one after another.
 const VISITED: usize = 2_000;
@@ -30,7 +32,7 @@ const VISITED: usize = 2_000;
 pub(super) async fn run(count: usize, effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let count = if effort.quick { 1_000 } else { count };
     let begun = Instant::now();
-    let market = tokio::task::spawn_blocking(move || Market::make(count)).await??;
+    let market = Arc::new(tokio::task::spawn_blocking(move || Market::make(count)).await??);
     report.add("generator", "seeded", begun.elapsed().as_secs_f64(), "s");
     let empty = start(&market, Share::Nothing).await?;
     let certificates = start(&market, Share::Certificates).await?;
@@ -40,21 +42,26 @@ pub(super) async fn run(count: usize, effort: Effort, report: &mut Report) -> an
     report.add("stoa", "memory_per_certificate_and_app", each(&all, &empty), "KB");
     report.add("stoa", "restart_until_ready", all.ready, "ms");
     report.add("stoa", "resident_after_restart", all.resident / 1_048_576.0, "MB");
-    let https = all.edge.https;
-    let times = tokio::task::spawn_blocking(move || handshakes(&market, https)).await??;
+    let (https, names) = (all.edge.https, Arc::clone(&market));
+    let times = tokio::task::spawn_blocking(move || handshakes(&names, https)).await??;
     for (figure, mut times) in [("first_handshake", times.first), ("later_handshake", times.later)] {
         report.add("stoa", &format!("{figure}_p50"), percentile(&mut times, 50), "ms");
         report.add("stoa", &format!("{figure}_p99"), percentile(&mut times, 99), "ms");
     }
     let resident = cpu::resident_bytes(all.edge.process.id())?;
     report.add("stoa", "resident_after_handshakes", resident / 1_048_576.0, "MB");
-    Ok(())
+    let ours = peers::Start { handshake: all.handshake, resident: all.resident };
+    drop(all.edge);
+    peers::compare(&market, &ours, report).await?;
+    live::run(market, effort, report).await
 }
 
 struct Started {
     edge: Edge,
     /// Milliseconds from the start of the process to `/readyz`.
     ready: f64,
+    /// The same to the end of a handshake; 0 without certificates.
+    handshake: f64,
     /// Bytes.
     resident: f64,
     _folder: tempfile::TempDir,
@@ -66,8 +73,12 @@ async fn start(market: &Market, share: Share) -> anyhow::Result<Started> {
     let begun = Instant::now();
     let edge = Edge::start(folder.path(), 0).await?;
     let ready = begun.elapsed().as_secs_f64() * 1000.0;
+    let handshake = match share {
+        Share::Nothing => 0.0,
+        _ => peers::first_handshake(edge.https, market, begun).await?,
+    };
     let resident = cpu::settled_bytes(edge.process.id()).await?;
-    Ok(Started { edge, ready, resident, _folder: folder })
+    Ok(Started { edge, ready, handshake, resident, _folder: folder })
 }
 
 /// Milliseconds each.

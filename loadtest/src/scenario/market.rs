@@ -1,15 +1,17 @@
-//! The contents of an edge's replica: one tenant, many names, each with a certificate of one authority.
+//! What an edge is told: one tenant, many names, each with a certificate of one authority. Written as the edge's
+//! replica, or as PEM files for peers.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use feed::Replica;
+use model::backend::Backend;
 use model::certificate::{Certificate, CertificateName};
 use model::change::{Batch, Change, Lineage, Object, Revision};
 use model::clock::{Clock as _, SystemClock};
 use model::id::{AppId, CertificateId, TenantId};
-use model::limits::Limits;
+use model::limits::{Limits, MAX, Rate};
 use model::seal::SealingKey;
 use model::site::{HeaderPolicy, HostOrigin, Settings, Site, SiteHost};
 use model::tenant::{Slug, Standing, Tenant};
@@ -21,6 +23,8 @@ use crate::edge;
 
 /// Changes in one batch.
 const BATCH: usize = 1_000;
+/// The log that a replica is of.
+pub(super) const LINEAGE: &str = "loadtest.0";
 
 /// Which part of a market an edge is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +41,11 @@ pub(super) enum Share {
 pub(super) struct Market {
     /// Who signed the intermediate that signed the certificates.
     pub(super) authority: CertificateDer<'static>,
+    /// The same as visitors take it.
+    pub(super) authority_pem: String,
+    issuer: CertifiedIssuer<'static, KeyPair>,
     key: SealingKey,
-    tenant: Object,
+    tenant: Tenant,
     certificates: Vec<Object>,
     sites: Vec<Object>,
 }
@@ -52,22 +59,30 @@ impl Market {
         let root = CertifiedIssuer::self_signed(authority("root"), KeyPair::generate()?)?;
         let issuer = CertifiedIssuer::signed_by(authority("intermediate"), KeyPair::generate()?, &root)?;
         let key = edge::sealing_key()?;
-        let now = SystemClock.now();
-        let tenant = tenant(now)?;
         let mut market = Self {
             authority: root.der().clone(),
+            authority_pem: root.pem(),
+            issuer,
             key,
             certificates: Vec::with_capacity(count),
             sites: Vec::with_capacity(count),
-            tenant: Object::Tenant(tenant.clone()),
+            tenant: tenant(SystemClock.now())?,
         };
         for number in 0..count {
-            let host = Host::parse(&Self::host(number))?;
-            let made = market.certificate(&host, &issuer, now)?;
-            market.certificates.push(made);
-            market.sites.push(site(host, number, tenant.id, now)?);
+            // Nothing listens there.
+            market.add(&Self::host(number), &format!("customer-{number}"), 9)?;
         }
         Ok(market)
+    }
+
+    /// One more name, with a certificate and a site before a backend on loopback.
+    ///
+    /// # Errors
+    /// It is no name.
+    pub(super) fn add(&mut self, host: &str, name: &str, backend: u16) -> anyhow::Result<()> {
+        self.certificates.push(Object::Certificate(self.certificate(host)?));
+        self.sites.push(Object::Site(Box::new(self.site(host, name, backend)?)));
+        Ok(())
     }
 
     /// How many names there are.
@@ -80,12 +95,14 @@ impl Market {
         format!("www.customer-{number}.example.com")
     }
 
-    /// Writes a share of it to a new replica, as an edge that followed the feed to its end would have it.
+    /// Writes a share of it to a new replica, as an edge that followed the feed to its end would have it, and tells
+    /// where that end is.
     ///
     /// # Errors
     /// The disk does not take it.
-    pub(super) fn write(&self, path: &Path, share: Share) -> anyhow::Result<()> {
-        let mut objects = vec![&self.tenant];
+    pub(super) fn write(&self, path: &Path, share: Share) -> anyhow::Result<Revision> {
+        let tenant = Object::Tenant(self.tenant.clone());
+        let mut objects = vec![&tenant];
         if share != Share::Nothing {
             objects.extend(&self.certificates);
         }
@@ -102,30 +119,62 @@ impl Market {
             });
             let changes: Vec<Change> = changes.collect();
             let (reset, more) = (number == 0, number + 1 < batches);
-            let lineage = Lineage("loadtest.0".to_owned());
+            let lineage = Lineage(LINEAGE.to_owned());
             replica.append(&Batch { lineage, reset, more, next: Revision(revision), changes })?;
+        }
+        Ok(Revision(revision))
+    }
+
+    /// Writes each certificate to a file of `folder`: chain and key in one, named after the name.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub(super) fn write_pem(&self, folder: &Path) -> anyhow::Result<()> {
+        for object in &self.certificates {
+            let Object::Certificate(certificate) = object else { continue };
+            let name = certificate.names.first().context("a certificate without a name")?;
+            let key = self.key.open(&Certificate::key_context(certificate.id), &certificate.key)?;
+            let key = KeyPair::try_from(key.as_slice())?.serialize_pem();
+            std::fs::write(folder.join(format!("{name}.pem")), format!("{}{key}", certificate.chain_pem))?;
         }
         Ok(())
     }
 
-    fn certificate(
-        &self,
-        host: &Host,
-        issuer: &CertifiedIssuer<'static, KeyPair>,
-        now: Timestamp,
-    ) -> anyhow::Result<Object> {
+    /// A certificate for `host`.
+    ///
+    /// # Errors
+    /// It is no name.
+    pub(super) fn certificate(&self, host: &str) -> anyhow::Result<Certificate> {
+        let (host, now) = (Host::parse(host)?, SystemClock.now());
         let pair = KeyPair::generate()?;
-        let leaf = CertificateParams::new(vec![host.to_string()])?.signed_by(&pair, issuer)?;
+        let leaf = CertificateParams::new(vec![host.to_string()])?.signed_by(&pair, &self.issuer)?;
         let id = CertificateId::generate(now);
-        Ok(Object::Certificate(Certificate {
+        Ok(Certificate {
             id,
             tenant: None,
-            names: vec![CertificateName::Exact(host.clone())],
-            chain_pem: format!("{}{}", leaf.pem(), issuer.pem()),
+            names: vec![CertificateName::Exact(host)],
+            chain_pem: format!("{}{}", leaf.pem(), self.issuer.pem()),
             key: self.key.seal(&Certificate::key_context(id), &pair.serialize_der())?,
             not_before: now.minus(Duration::from_secs(3600)),
             not_after: now.plus(Duration::from_secs(90 * 86_400)),
-        }))
+        })
+    }
+
+    /// A new app at `host` before a backend on loopback.
+    ///
+    /// # Errors
+    /// It is no name.
+    pub(super) fn site(&self, host: &str, name: &str, backend: u16) -> anyhow::Result<Site> {
+        let host = SiteHost { host: Host::parse(host)?, origin: HostOrigin::Zone, client_ca: None };
+        Ok(Site {
+            app: AppId::generate(SystemClock.now()),
+            tenant: self.tenant.id,
+            name: Slug::parse(name).context("no slug")?,
+            hosts: vec![host],
+            backends: vec![Backend { url: format!("http://127.0.0.1:{backend}").parse()?, weight: 1 }],
+            headers: HeaderPolicy::default(),
+            settings: Settings::default(),
+        })
     }
 }
 
@@ -136,19 +185,10 @@ fn authority(name: &str) -> CertificateParams {
     params
 }
 
+/// Without limits that matter here.
 fn tenant(now: Timestamp) -> anyhow::Result<Tenant> {
     let slug = Slug::parse("many").context("a slug")?;
-    Ok(Tenant { id: TenantId::generate(now), slug, standing: Standing::Active, limits: Limits::default() })
-}
-
-fn site(host: Host, number: usize, tenant: TenantId, now: Timestamp) -> anyhow::Result<Object> {
-    Ok(Object::Site(Box::new(Site {
-        app: AppId::generate(now),
-        tenant,
-        name: Slug::parse(&format!("customer-{number}")).context("a slug")?,
-        hosts: vec![SiteHost { host, origin: HostOrigin::Zone, client_ca: None }],
-        backends: vec![model::backend::Backend { url: "http://127.0.0.1:9".parse()?, weight: 1 }],
-        headers: HeaderPolicy::default(),
-        settings: Settings::default(),
-    })))
+    let wide = Rate { requests_per_minute: MAX, burst: MAX };
+    let limits = Limits { tenant: wide, visitor: wide };
+    Ok(Tenant { id: TenantId::generate(now), slug, standing: Standing::Active, limits })
 }
