@@ -23,7 +23,7 @@ use table::Table;
 pub(crate) async fn run(effort: Effort, json: bool, picture: Option<&Path>) -> anyhow::Result<()> {
     let mut circumstances = Circumstances::now(effort);
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
-    for scenario in Scenario::BESIDE_PEERS {
+    for scenario in Scenario::BESIDE_PEERS.iter().copied() {
         let mut report = Report::new(scenario.name(), json);
         if let Err(error) = scenario.run(effort, &mut report).await {
             report.note("all", &format!("failed: {error:#}"));
@@ -34,12 +34,14 @@ pub(crate) async fn run(effort: Effort, json: bool, picture: Option<&Path>) -> a
     }
     circumstances.end();
     let table = Table::of(&reports);
+    let mut caption = circumstances.sentences();
+    caption.push(format!("Rounds of one proxy lay up to {:.0} % apart.", table.spread_percent));
     if !json {
-        println!("\n{}\n{}", table.text(), circumstances.sentences().join("\n"));
+        println!("\n{}\n{}", table.text(), caption.join("\n"));
     }
     write(&data()?, &format!("{:#}\n", all(&circumstances, &reports)))?;
     if let Some(path) = picture {
-        write(path, &picture::draw(&table, &circumstances.sentences()))?;
+        write(path, &picture::draw(&table, &caption))?;
     }
     ensure!(failures.is_empty(), "these failed: {}", failures.join(", "));
     Ok(())

@@ -6,6 +6,8 @@ use crate::machine::{self, Ticks};
 
 /// Name of the figure that proxies are compared by.
 pub(crate) const CPU_PER_REQUEST: &str = "cpu_per_request";
+/// Name of the figure that tells how far the rounds of one proxy lie apart.
+pub(crate) const CPU_SPREAD: &str = "cpu_spread";
 
 /// What is said of one scenario, printed as it comes.
 #[derive(Debug)]

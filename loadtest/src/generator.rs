@@ -1,6 +1,6 @@
 //! Load from a second process: h2load, for HTTP/1.1 and HTTP/2.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
@@ -46,20 +46,36 @@ pub(crate) enum Protocol {
 /// # Errors
 /// h2load is not installed, or an answer was not 2xx.
 pub(crate) fn get(load: &Load<'_>, protocol: Protocol) -> anyhow::Result<Outcome> {
-    let h2load = machine::program("h2load").context("h2load is not installed (Debian: nghttp2-client)")?;
-    let mut command = Command::new(h2load);
-    command.arg("-t1").args(match protocol {
+    let how = match protocol {
         Protocol::Http1 => ["--h1", "-c32", "-m1"],
         Protocol::Http2 => ["--npn-list=h2", "-c4", "-m32"],
-    });
+    };
+    h2load(load, Command::new(program()?).args(how))
+}
+
+/// POST requests of what is in `body` over TLS and HTTP/1.1, on 8 kept connections: few, because those that the
+/// end cuts are not counted.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) fn post(load: &Load<'_>, body: &Path) -> anyhow::Result<Outcome> {
+    h2load(load, Command::new(program()?).args(["--h1", "-c8", "-m1", "-d"]).arg(body))
+}
+
+fn program() -> anyhow::Result<PathBuf> {
+    machine::program("h2load").context("h2load is not installed (Debian: nghttp2-client)")
+}
+
+fn h2load(load: &Load<'_>, command: &mut Command) -> anyhow::Result<Outcome> {
     let connect = format!("--connect-to=127.0.0.1:{}", load.port);
     command.args([
+        "-t1",
         "-D",
         &load.seconds.to_string(),
         &connect,
         &format!("https://{}:{}{}", load.host, load.port, load.path),
     ]);
-    let text = output(load, &command)?;
+    let text = output(load, command)?;
     // "status codes: 12345 2xx, 0 3xx, 0 4xx, 0 5xx"
     let line = text.lines().find(|line| line.starts_with("status codes:"));
     let line = line.with_context(|| format!("h2load said:\n{text}"))?;
@@ -87,8 +103,7 @@ pub(crate) struct Steady {
 /// # Errors
 /// h2load is not installed, or nothing was answered.
 pub(crate) fn steady(load: &Load<'_>, connections: u32, rate: u32, log: &Path) -> anyhow::Result<Steady> {
-    let h2load = machine::program("h2load").context("h2load is not installed (Debian: nghttp2-client)")?;
-    let mut command = Command::new(h2load);
+    let mut command = Command::new(program()?);
     command.args(["-t1", "--h1", "-m1", &format!("-c{connections}"), &format!("--rps={rate}")]);
     command.args(["-D", &load.seconds.to_string(), &format!("--connect-to=127.0.0.1:{}", load.port)]);
     command.arg("--log-file").arg(log).arg(format!("https://{}:{}{}", load.host, load.port, load.path));

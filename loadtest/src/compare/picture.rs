@@ -159,7 +159,11 @@ mod tests {
         };
         let cheap =
             Row { scenario: "handshake-full", cells: vec![cell(306.0, 0.52), cell(588.0, 1.0), None] };
-        Table { peers: vec!["stoa".into(), "nginx".into(), peer.into()], rows: vec![row, dear, cheap] }
+        Table {
+            peers: vec!["stoa".into(), "nginx".into(), peer.into()],
+            rows: vec![row, dear, cheap],
+            spread_percent: 3.0,
+        }
     }
 
     /// The text between the tags, once every tag is closed in its order and every value is quoted.

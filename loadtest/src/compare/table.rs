@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::figure::{CPU_PER_REQUEST, Line, Report};
+use crate::figure::{CPU_PER_REQUEST, CPU_SPREAD, Line, Report};
 
 /// The peer that ratios are to.
 pub(super) const MEASURE: &str = "nginx";
@@ -14,6 +14,8 @@ pub(super) struct Table {
     pub(super) peers: Vec<String>,
     /// The scenarios, in the order in which they ran.
     pub(super) rows: Vec<Row>,
+    /// How far the rounds of one proxy lay apart where that was farthest, in percent of their median.
+    pub(super) spread_percent: f64,
 }
 
 /// What came out of one scenario.
@@ -38,13 +40,15 @@ impl Table {
     /// Out of what was said.
     pub(super) fn of(reports: &[Report]) -> Self {
         let mut peers: Vec<String> = Vec::new();
-        for (peer, _) in reports.iter().flat_map(figures) {
+        for (peer, _) in reports.iter().flat_map(|report| figures(report, CPU_PER_REQUEST)) {
             if !peers.iter().any(|known| known == peer) {
                 peers.push(peer.to_owned());
             }
         }
         let rows = reports.iter().map(|report| Row::of(report, &peers)).collect();
-        Self { peers, rows }
+        let spreads = reports.iter().flat_map(|report| figures(report, CPU_SPREAD));
+        let spread_percent = spreads.map(|(_, percent)| percent).fold(0.0, f64::max);
+        Self { peers, rows, spread_percent }
     }
 
     /// For people.
@@ -64,13 +68,15 @@ impl Table {
     }
 }
 
-fn figures(report: &Report) -> impl Iterator<Item = (&str, f64)> {
-    report.lines().iter().filter_map(|line: &Line| line.figure(CPU_PER_REQUEST))
+fn figures<'a>(report: &'a Report, wanted: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    report.lines().iter().filter_map(move |line: &Line| line.figure(wanted))
 }
 
 impl Row {
     fn of(report: &Report, peers: &[String]) -> Self {
-        let micros = |peer: &str| figures(report).find(|(name, _)| *name == peer).map(|(_, micros)| micros);
+        let micros = |peer: &str| {
+            figures(report, CPU_PER_REQUEST).find(|(name, _)| *name == peer).map(|(_, micros)| micros)
+        };
         let measure = micros(MEASURE).filter(|micros| *micros > 0.0);
         let cell = |micros: f64| Cell { micros, ratio: measure.map(|measure| micros / measure) };
         let cells = peers.iter().map(|peer| micros(peer).map(cell)).collect();
@@ -96,6 +102,7 @@ mod tests {
         let mut report = Report::new(scenario, true);
         figures.iter().for_each(|(peer, micros)| report.add(peer, CPU_PER_REQUEST, *micros, "µs"));
         report.add("nginx", "requests_per_second", 1.0, "1/s");
+        report.add("nginx", CPU_SPREAD, figures.iter().map(|(_, micros)| micros).sum(), "%");
         report
     }
 
@@ -107,6 +114,7 @@ mod tests {
         ];
         let ratios: Vec<_> = Table::of(&reports).rows.iter().map(|row| row.cells[0].unwrap().ratio).collect();
         assert_eq!(ratios, [Some(2.0), Some(0.5)]);
+        assert!((Table::of(&reports).spread_percent - 90.0).abs() < f64::EPSILON);
     }
 
     #[test]

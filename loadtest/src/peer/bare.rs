@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{HOST, Peer, Plan};
 use crate::process;
-use connection::Connection;
+use connection::{Connection, Joined};
 use hooks::Hooks;
 
 /// What it is called in reports.
@@ -41,6 +41,8 @@ pub(super) const PINGORA: &str = "pingora 0.9.1";
 const BACKLOG: u32 = 4096;
 /// Connections to the backend that are kept, as Stoa's.
 const KEPT_CONNECTIONS: usize = 256;
+/// Writes are joined up to so many bytes, as Stoa's.
+const JOIN_BYTES: usize = 16 << 10;
 
 /// What it is told.
 #[derive(Debug, PartialEq)]
@@ -135,7 +137,8 @@ async fn serve(
     draining: ShutdownWatch,
 ) {
     let _set = tcp.set_nodelay(true);
-    let Ok(stream) = tls.accept(tcp).await else { return };
+    let joined = Joined::with_capacity(JOIN_BYTES, tcp);
+    let Ok(stream) = tls.accept(joined).await else { return };
     let Ok(connection) = Connection::new(stream, client) else { return };
     proxy.process_new(Box::new(connection), &draining).await;
 }

@@ -26,7 +26,7 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts the backend of all peers: 1 KB from memory at `/`, 100 KB at `/100k`, 16 MB at `/large`, kept-alive
     /// connections, no log.
-    /// `/form` answers when the request's body is there. It has all the patience that an edge may be tested for.
+    /// `/form` and, from memory and up to 2 MB, `/upload` answer when the request's body is there. It has all the patience that an edge may be tested for.
     ///
     /// # Errors
     /// nginx is not installed or does not start.
@@ -37,13 +37,19 @@ impl Nginx {
         let root = folder.display().to_string();
         let server = |port| {
             format!(
-                "server {{
+                "upstream self {{ server 127.0.0.1:{port}; keepalive 16; }}
+server {{
   listen 127.0.0.1:{port} reuseport; keepalive_requests 1000000000;
   client_body_timeout 600s; send_timeout 600s;
   location / {{ default_type text/plain; return 200 \"{body}\"; }}
   location = /large {{ root {root}; default_type text/plain; }}
   location = /100k {{ root {root}; default_type text/plain; }}
   location = /form {{ proxy_pass http://127.0.0.1:{port}/; }}
+  location = /upload {{
+    client_max_body_size 2m; client_body_buffer_size 2m;
+    proxy_method GET; proxy_pass_request_body off; proxy_set_header Content-Length \"\";
+    proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_pass http://self/;
+  }}
 }}"
             )
         };
@@ -51,7 +57,7 @@ impl Nginx {
     }
 
     /// Starts nginx as a TLS proxy before the backend, configured as a fair peer: one worker, tickets, kept
-    /// upstream connections, HSTS and forwarding headers, access log on as Stoa's is.
+    /// upstream connections, bodies handed on as they come, HSTS and forwarding headers, access log on as Stoa's is.
     ///
     /// # Errors
     /// nginx is not installed or does not start.
@@ -74,6 +80,7 @@ server {{
     proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
     proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto https;
     add_header Strict-Transport-Security "max-age=31536000";
+    client_max_body_size 0; proxy_request_buffering off; client_body_buffer_size 64k;
     proxy_buffers 16 16k; proxy_pass http://$pool;
   }}
 }}"#

@@ -8,7 +8,7 @@ mod meter;
 use tempfile::TempDir;
 
 use crate::Effort;
-use crate::figure::{CPU_PER_REQUEST, Report, median};
+use crate::figure::{CPU_PER_REQUEST, CPU_SPREAD, Report, median};
 use crate::generator::Outcome;
 use crate::machine;
 use crate::peer::{self, Nginx, Pair, Peer, Plan};
@@ -101,9 +101,7 @@ impl Field {
         drive: impl AsyncFn(u16, u32) -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<()> {
         let (rounds, seconds) = schedule(effort);
-        for runner in &self.runners {
-            drive(runner.port, 1).await?; // warm: connections, caches, branch predictors
-        }
+        self.warm(report, &drive).await?;
         for _ in 0..rounds {
             for runner in &mut self.runners {
                 let look = || Look::now(runner.pid, self.backend.process.id(), self.core);
@@ -117,6 +115,28 @@ impl Field {
     }
 }
 
+impl Field {
+    /// Fills connections, caches, branch predictors. A peer that cannot do this work is left out.
+    async fn warm(
+        &mut self,
+        report: &mut Report,
+        drive: &impl AsyncFn(u16, u32) -> anyhow::Result<Outcome>,
+    ) -> anyhow::Result<()> {
+        let mut fit = Vec::new();
+        for runner in std::mem::take(&mut self.runners) {
+            match drive(runner.port, 1).await {
+                Err(error) if !fit.is_empty() => report.skip(runner.name, &format!("{error:#}")),
+                warmed => {
+                    warmed?;
+                    fit.push(runner);
+                }
+            }
+        }
+        self.runners = fit;
+        Ok(())
+    }
+}
+
 /// How many rounds each of them has, and seconds a round.
 pub(crate) fn schedule(effort: Effort) -> (u32, u32) {
     if effort.quick { (3, 2) } else { (5, 6) }
@@ -126,7 +146,7 @@ fn tell(runners: &[Runner], report: &mut Report) {
     let medians: Vec<_> = runners.iter().map(|runner| (runner.name, Round::median(&runner.rounds))).collect();
     for (runner, (name, round)) in runners.iter().zip(&medians) {
         report.add(name, CPU_PER_REQUEST, round.micros, "µs");
-        report.add(name, "cpu_spread", spread(runner.rounds.iter().map(|round| round.micros)), "%");
+        report.add(name, CPU_SPREAD, spread(runner.rounds.iter().map(|round| round.micros)), "%");
         report.add(name, "requests_per_second", round.rate, "1/s");
         report.add(name, "cpu_of_proxy", round.proxy, "% of a core");
         report.add(name, "cpu_of_generator", round.generator, "% of a core");

@@ -14,14 +14,17 @@ use pingora_core::protocols::{
     UniqueID, UniqueIDType,
 };
 use pingora_http::ResponseHeader;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+/// A socket below TLS that joins small writes until a flush, as Stoa's wire does.
+pub(super) type Joined = BufWriter<TcpStream>;
 
 /// The connection, and in its digest the address that it is from.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Joined>,
     digest: Arc<ProxyDigest>,
 }
 
@@ -30,7 +33,7 @@ impl Connection {
     ///
     /// # Errors
     /// None: a response with a known status always builds.
-    pub(super) fn new(stream: TlsStream<TcpStream>, client: SocketAddr) -> pingora_core::Result<Self> {
+    pub(super) fn new(stream: TlsStream<Joined>, client: SocketAddr) -> pingora_core::Result<Self> {
         let empty = ResponseHeader::build(200, Some(0))?;
         Ok(Self { stream, digest: Arc::new(ProxyDigest::new(Box::new(empty), Some(Box::new(client)))) })
     }
@@ -82,7 +85,7 @@ impl Shutdown for Connection {
 
 impl UniqueID for Connection {
     fn id(&self) -> UniqueIDType {
-        self.stream.get_ref().0.as_raw_fd()
+        self.stream.get_ref().0.get_ref().as_raw_fd()
     }
 }
 
