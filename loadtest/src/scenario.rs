@@ -15,6 +15,7 @@ mod storm;
 mod tls_grade;
 mod upgrade;
 mod upload;
+mod websocket;
 
 use crate::Effort;
 use crate::figure::Report;
@@ -53,6 +54,8 @@ pub(crate) enum Scenario {
     Certs10k,
     /// The same with 100,000.
     Certs100k,
+    /// Messages over upgraded connections.
+    WebsocketEcho,
     /// Memory of 10,000 idle connections.
     Connections10k,
     /// A thousand changes a second beside good traffic.
@@ -82,6 +85,7 @@ impl Scenario {
         Self::HandshakePq,
         Self::Certs10k,
         Self::Certs100k,
+        Self::WebsocketEcho,
         Self::Connections10k,
         Self::ConfigChangeStorm,
         Self::Upgrade,
@@ -99,6 +103,7 @@ impl Scenario {
         Self::HandshakeFull,
         Self::HandshakeResumed,
         Self::HandshakePq,
+        Self::WebsocketEcho,
     ];
 
     /// The scenario of that name.
@@ -128,6 +133,7 @@ impl Scenario {
             Self::Http2Floods => "http2-floods",
             Self::TlsGrade => "tls-grade",
             Self::Certs100k => "certs-100k",
+            Self::WebsocketEcho => "websocket-echo",
             Self::Connections10k => "connections-10k",
             Self::ConfigChangeStorm => "config-change-storm",
             Self::Upgrade => "upgrade",
@@ -165,6 +171,9 @@ impl Scenario {
                 "memory, start, handshakes and new ones with 100,000 certificates",
                 "Debian: nginx-light, nghttp2-client",
             ),
+            Self::WebsocketEcho => {
+                ("CPU of a message of 125 bytes and its echo over a WebSocket, beside peers", PEERS)
+            }
             Self::Connections10k => ("memory of 10,000 idle TLS connections, each, beside peers", PEERS),
             Self::ConfigChangeStorm => (
                 "1,000 changes of apps a second: when they are live, what good traffic beside feels",
@@ -207,6 +216,7 @@ impl Scenario {
             Self::HandshakePq => handshake::run(handshake::Kind::Hybrid, effort, report).await,
             Self::Certs10k => certs::run(10_000, effort, report).await,
             Self::Certs100k => certs::run(100_000, effort, report).await,
+            Self::WebsocketEcho => websocket::run(effort, report).await,
             Self::Connections10k => connections::run(effort, report).await,
             Self::ConfigChangeStorm => storm::run(effort, report).await,
             Self::Upgrade => upgrade::run(effort, report).await,

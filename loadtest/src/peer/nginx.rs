@@ -83,6 +83,11 @@ server {{
     client_max_body_size 0; proxy_request_buffering off; client_body_buffer_size 64k;
     proxy_buffers 16 16k; proxy_pass http://$pool;
   }}
+  location = /ws {{
+    proxy_http_version 1.1; proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Proto https; proxy_pass http://$pool;
+  }}
 }}"#
             )
         };

@@ -26,7 +26,9 @@ pub(super) struct Field {
     pub(super) runners: Vec<Runner>,
     _stoa: Stoa,
     _peers: Vec<Peer>,
-    backend: Nginx,
+    /// The backend's process; none: it is this program.
+    backend: Option<u32>,
+    _nginx: Option<Nginx>,
     _folder: TempDir,
 }
 
@@ -67,19 +69,37 @@ impl Field {
             return Ok(None);
         }
         let folder = tempfile::tempdir()?;
-        let core = machine::cores().saturating_sub(1);
-        machine::stay_on(core)?;
-        let backend = Nginx::backend(folder.path(), core).await?;
+        let nginx = Nginx::backend(folder.path(), generators_core()?).await?;
+        let behind = (Some(nginx.process.id()), nginx.port);
+        let field = Self::start(folder, behind, more, report).await?;
+        Ok(Some(Self { _nginx: Some(nginx), ..field }))
+    }
+
+    /// Starts all before a backend of this program's own.
+    ///
+    /// # Errors
+    /// One of them does not start.
+    pub(super) async fn open_before(port: u16, report: &mut Report) -> anyhow::Result<Self> {
+        Self::start(tempfile::tempdir()?, (None, port), "", report).await
+    }
+
+    async fn start(
+        folder: TempDir,
+        (backend, port): (Option<u32>, u16),
+        more: &str,
+        report: &mut Report,
+    ) -> anyhow::Result<Self> {
+        let core = generators_core()?;
         let stoa = Stoa::start(folder.path(), PROXY_CORE, more).await?;
         let tenant = stoa.tenant("bench").await?;
-        stoa.app(&tenant, "bench", backend.port).await?;
+        stoa.app(&tenant, "bench", port).await?;
         let pair = Pair::make(folder.path())?;
-        let plan = Plan { folder: folder.path(), core: PROXY_CORE, backend: backend.port, pair: &pair };
+        let plan = Plan { folder: folder.path(), core: PROXY_CORE, backend: port, pair: &pair };
         let peers = Peer::all(&plan, report).await?;
         let ours = Runner::new("stoa", stoa.process.id(), stoa.https);
         let theirs = peers.iter().map(|peer| Runner::new(peer.name, peer.process.id(), peer.port));
         let runners = std::iter::once(ours).chain(theirs).collect();
-        Ok(Some(Self { core, runners, _stoa: stoa, _peers: peers, backend, _folder: folder }))
+        Ok(Self { core, runners, _stoa: stoa, _peers: peers, backend, _nginx: None, _folder: folder })
     }
 
     /// A look at one of them, at the generator and at the backend.
@@ -87,7 +107,7 @@ impl Field {
     /// # Errors
     /// One of them is gone.
     pub(super) fn look(&self, runner: &Runner) -> anyhow::Result<Look> {
-        Look::now(runner.pid, self.backend.process.id(), self.core)
+        Look::now(runner.pid, self.backend, self.core)
     }
 
     /// Lets `drive` load each of them, by port and for so many seconds, by turns, and tells what came out.
@@ -104,7 +124,7 @@ impl Field {
         self.warm(report, &drive).await?;
         for _ in 0..rounds {
             for runner in &mut self.runners {
-                let look = || Look::now(runner.pid, self.backend.process.id(), self.core);
+                let look = || Look::now(runner.pid, self.backend, self.core);
                 let before = look()?;
                 let outcome = drive(runner.port, seconds).await?;
                 runner.rounds.push(Round::between(&before, &look()?, outcome));
@@ -135,6 +155,13 @@ impl Field {
         self.runners = fit;
         Ok(())
     }
+}
+
+/// Keeps this program on the core that generators and backends have, and tells which one it is.
+fn generators_core() -> anyhow::Result<usize> {
+    let core = machine::cores().saturating_sub(1);
+    machine::stay_on(core)?;
+    Ok(core)
 }
 
 /// How many rounds each of them has, and seconds a round.

@@ -25,17 +25,17 @@ pub(in crate::scenario) struct Look {
 }
 
 impl Look {
-    /// At the processes of that proxy and of that backend, at this program with what it has run, and at the core
-    /// of generator and backend.
+    /// At the processes of that proxy and of that backend (none: it is this program), at this program with what it
+    /// has run, and at the core of generator and backend.
     ///
     /// # Errors
     /// One of them is gone.
-    pub(in crate::scenario) fn now(proxy: u32, backend: u32, core: usize) -> anyhow::Result<Self> {
+    pub(in crate::scenario) fn now(proxy: u32, backend: Option<u32>, core: usize) -> anyhow::Result<Self> {
         Ok(Self {
             at: Instant::now(),
             proxy: cpu::family_micros(proxy)?,
             generator: cpu::own_micros()?,
-            backend: cpu::family_micros(backend)?,
+            backend: backend.map_or(Ok(0.0), cpu::family_micros)?,
             core: machine::ticks_of(core),
         })
     }
