@@ -7,6 +7,11 @@ use anyhow::{Context as _, bail};
 
 use crate::machine;
 
+/// How much longer than its time a generator may take. On a crowded machine h2load was seen to go on for ever.
+const PATIENCE_SECONDS: u32 = 30;
+/// What timeout(1) says of a program that it ended.
+const TIMED_OUT: i32 = 124;
+
 /// What a generator is told.
 #[derive(Debug)]
 pub(crate) struct Load<'a> {
@@ -123,9 +128,13 @@ pub(crate) fn steady(load: &Load<'_>, connections: u32, rate: u32, log: &Path) -
 
 fn output(load: &Load<'_>, command: &Command) -> anyhow::Result<String> {
     let program = command.get_program().to_owned();
-    let mut pinned = Command::new("taskset");
-    pinned.arg("-c").arg(load.core.to_string()).arg(&program).args(command.get_args());
-    let output = pinned.output().context("taskset is not installed (Debian: util-linux)")?;
+    let mut pinned = Command::new("timeout");
+    pinned.arg((load.seconds + PATIENCE_SECONDS).to_string()).args(["taskset", "-c", &load.core.to_string()]);
+    pinned.arg(&program).args(command.get_args());
+    let output = pinned.output().context("timeout is not installed (Debian: coreutils)")?;
+    if output.status.code() == Some(TIMED_OUT) {
+        bail!("{} did not end when its time was over; run it again", program.to_string_lossy());
+    }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         bail!("{} failed: {text}{}", program.to_string_lossy(), String::from_utf8_lossy(&output.stderr));
