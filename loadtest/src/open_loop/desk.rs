@@ -170,7 +170,7 @@ mod tests {
         let tally = stalled(Duration::from_millis(600)).await;
         assert_eq!(tally.lag.count(), 3_000);
         assert!(tally.lag.millis(1.0) < 2.0, "{}", tally.lag.millis(1.0));
-        assert_eq!(tally.excuse(), None);
+        assert_eq!(tally.excuse(50.0), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,8 @@ use crate::generator::Outcome;
 const SAMPLES: usize = 5;
 /// Which part of the answers' p99 the p99 of the generator's own lateness may be, for the figure to be theirs.
 const MOST_LAG: f64 = 0.25;
+/// More of its core in use, by whomever, and the generator had to wait for it.
+const BUSY_PERCENT: f64 = 90.0;
 
 /// What a generator saw.
 #[derive(Debug, Clone)]
@@ -83,18 +85,21 @@ impl Tally {
         report.add("generator", &format!("{prefix}_cpu"), self.utilisation * 100.0, "% of a core");
     }
 
-    /// Why the latencies are the generator's own and no figures of what was asked, if they are.
-    pub(crate) fn excuse(&self) -> Option<String> {
+    /// Why the latencies are the generator's own and no figures of what was asked, if they are. Its core, which it
+    /// shares, was busy for so many percent of the time.
+    pub(crate) fn excuse(&self, core: f64) -> Option<String> {
         let mut all = self.kept.clone();
         all.add(&self.fresh);
         let (lag, latency) = (self.lag.millis(0.99), all.millis(0.99));
-        (lag > MOST_LAG * latency).then(|| {
-            format!(
-                "the generator sent late: p99 of its lag is {lag:.3} ms, of the latency {latency:.3} ms, of which \
-                 that is a part; it used {:.0} % of a core",
-                self.utilisation * 100.0
-            )
-        })
+        let why = if lag > MOST_LAG * latency {
+            format!("the generator sent late: p99 of its lag is {lag:.3} ms, of the latency {latency:.3} ms")
+        } else if core > BUSY_PERCENT {
+            format!("the generator's core was {core:.0} % busy: it read answers late")
+        } else {
+            return None;
+        };
+        let used = self.utilisation * 100.0;
+        Some(format!("{why} (it used {used:.0} % of a core); the latencies are its own too"))
     }
 
     pub(super) fn note(&mut self, on: On, latency: Duration) {
@@ -123,8 +128,15 @@ mod tests {
             tally.note(On::Kept, Duration::from_millis(10));
             tally.lag.record(Duration::from_millis(1));
         }
-        assert_eq!(tally.excuse(), None);
+        assert_eq!(tally.excuse(60.0), None);
         (0..10).for_each(|_| tally.lag.record(Duration::from_millis(5)));
-        assert!(tally.excuse().unwrap().contains("p99 of its lag is 5.0"), "{:?}", tally.excuse());
+        assert!(tally.excuse(60.0).unwrap().contains("p99 of its lag is 5.0"), "{:?}", tally.excuse(60.0));
+    }
+
+    #[test]
+    fn a_generator_without_time_of_its_core_excuses_the_figure() {
+        let mut tally = Tally::new();
+        tally.note(On::Kept, Duration::from_millis(10));
+        assert!(tally.excuse(95.0).unwrap().contains("95 % busy"), "{:?}", tally.excuse(95.0));
     }
 }

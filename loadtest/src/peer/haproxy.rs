@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Crowd, HOST, Peer, Plan};
+use super::{Crowd, Peer, Plan};
 use crate::process;
 
 /// Starts it before the backend. Its access log goes to standard output, which is a file: it knows no other.
@@ -13,7 +13,14 @@ use crate::process;
 pub(super) async fn proxy(program: &Path, plan: &Plan<'_>) -> anyhow::Result<Peer> {
     let port = process::free_port()?;
     let (pem, map) = (plan.pair.both.display(), plan.folder.join("hosts.map"));
-    std::fs::write(&map, format!("{HOST} app\n"))?;
+    let lines = plan.routes.iter().map(|route| format!("{} {}\n", route.host, route.pool()));
+    std::fs::write(&map, lines.collect::<String>())?;
+    // Without `retries 0` it waits for a second, and again, before it says that a port is closed.
+    let others = super::other_ports(plan.routes).into_iter().map(|port| {
+        let name = super::pool(port);
+        format!("backend {name}\n  retries 0\n  server other 127.0.0.1:{port} pool-max-conn 256\n")
+    });
+    let others: String = others.collect();
     let (map, backend) = (map.display(), plan.backend);
     let configuration = format!(
         "global
@@ -42,7 +49,7 @@ backend app
   server backend 127.0.0.1:{backend} pool-max-conn 256
 backend none
   http-request deny deny_status 404
-"
+{others}"
     );
     let path = plan.folder.join("haproxy.cfg");
     std::fs::write(&path, configuration)?;

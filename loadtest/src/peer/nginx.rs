@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Crowd, HOST, Plan};
+use super::{Crowd, Plan};
 use crate::machine;
 use crate::process::{self, Process};
 
@@ -25,8 +25,8 @@ pub(crate) struct Nginx {
 
 impl Nginx {
     /// Starts the backend of all peers: 1 KB from memory at `/`, 100 KB at `/100k`, 16 MB at `/large`, kept-alive
-    /// connections, no log.
-    /// `/form` and, from memory and up to 2 MB, `/upload` answer when the request's body is there. It has all the patience that an edge may be tested for.
+    /// connections, no log. `/missing` answers 404 and `/broken` 500. `/form` and, from memory and up to 2 MB,
+    /// `/upload` answer when the request's body is there. It has all the patience that an edge may be tested for.
     ///
     /// # Errors
     /// nginx is not installed or does not start.
@@ -44,6 +44,8 @@ server {{
   location / {{ default_type text/plain; return 200 \"{body}\"; }}
   location = /large {{ root {root}; default_type text/plain; }}
   location = /100k {{ root {root}; default_type text/plain; }}
+  location = /missing {{ return 404 \"missing\"; }}
+  location = /broken {{ return 500 \"broken\"; }}
   location = /form {{ proxy_pass http://127.0.0.1:{port}/; }}
   location = /upload {{
     client_max_body_size 2m; client_body_buffer_size 2m;
@@ -62,21 +64,31 @@ server {{
     /// # Errors
     /// nginx is not installed or does not start.
     pub(super) async fn proxy(plan: &Plan<'_>) -> anyhow::Result<Self> {
-        let Plan { folder, core, backend, pair } = plan;
+        let Plan { folder, core, backend, pair, routes } = plan;
         let (chain, key) = (pair.chain.display().to_string(), pair.key.display().to_string());
         let log = folder.join("proxy-access.log").display().to_string();
+        let map: String = routes.iter().map(|route| format!("{} {};\n", route.host, route.pool())).collect();
+        let others = super::other_ports(routes).into_iter();
+        let others = others.map(|port| {
+            format!("upstream {} {{ server 127.0.0.1:{port}; keepalive 256; }}\n", super::pool(port))
+        });
+        let others: String = others.collect();
+        // Where there is one host, nobody asks for another, and nginx is not made to look.
+        let unknown = if routes.len() > 1 { r#"if ($pool = "") { return 404; }"# } else { "" };
         let server = |port| {
             format!(
-                r#"map $host $pool {{ default ""; {HOST} app; }}
-log_format json escape=json '{{"time":"$time_iso8601","client":"$remote_addr","host":"$host","method":"$request_method","uri":"$uri","status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"agent":"$http_user_agent"}}';
+                r#"map_hash_max_size 65536; map_hash_bucket_size 128;
+map $host $pool {{ default ""; {map} }}
+{others}log_format json escape=json '{{"time":"$time_iso8601","client":"$remote_addr","host":"$host","method":"$request_method","uri":"$uri","status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"agent":"$http_user_agent"}}';
 upstream app {{ server 127.0.0.1:{backend}; keepalive 256; keepalive_requests 1000000000; }}
 server {{
-  listen 127.0.0.1:{port} ssl http2; server_name {HOST};
+  listen 127.0.0.1:{port} ssl http2; server_name _;
   ssl_certificate {chain}; ssl_certificate_key {key};
   ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; ssl_ecdh_curve X25519:prime256v1;
   keepalive_requests 1000000000; http2_max_requests 1000000000;
   access_log {log} json buffer=64k flush=1s;
   location / {{
+    {unknown}
     proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
     proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto https;
     add_header Strict-Transport-Security "max-age=31536000";

@@ -11,7 +11,7 @@ use crate::Effort;
 use crate::figure::{CPU_PER_REQUEST, CPU_SPREAD, Report, median};
 use crate::generator::Outcome;
 use crate::machine;
-use crate::peer::{self, Nginx, Pair, Peer, Plan};
+use crate::peer::{self, Nginx, Pair, Peer, Plan, Route};
 use crate::stoa::Stoa;
 pub(super) use meter::{Look, Round};
 
@@ -94,7 +94,9 @@ impl Field {
         let tenant = stoa.tenant("bench").await?;
         stoa.app(&tenant, "bench", port).await?;
         let pair = Pair::make(folder.path())?;
-        let plan = Plan { folder: folder.path(), core: PROXY_CORE, backend: port, pair: &pair };
+        let routes = [Route::of_host()];
+        let plan =
+            Plan { folder: folder.path(), core: PROXY_CORE, backend: port, pair: &pair, routes: &routes };
         let peers = Peer::all(&plan, report).await?;
         let ours = Runner::new("stoa", stoa.process.id(), stoa.https);
         let theirs = peers.iter().map(|peer| Runner::new(peer.name, peer.process.id(), peer.port));

@@ -198,7 +198,7 @@ impl<'a> Half<'a> {
         }
         report.add(name, &way.named("generators_core"), round.core, "% busy");
         let sum = self.sum();
-        for note in sum.excuse().iter().chain(&sum.failures) {
+        for note in sum.excuse(round.core).iter().chain(&sum.failures) {
             report.note(name, note);
         }
     }

@@ -109,20 +109,7 @@ impl Market {
         if share == Share::CertificatesAndSites {
             objects.extend(&self.sites);
         }
-        let (mut replica, _) = Replica::open(path, &self.key)?;
-        let mut revision = 0;
-        let batches = objects.len().div_ceil(BATCH);
-        for (number, batch) in objects.chunks(BATCH).enumerate() {
-            let changes = batch.iter().map(|object| {
-                revision += 1;
-                Change { revision: Revision(revision), id: object.id(), object: Some((*object).clone()) }
-            });
-            let changes: Vec<Change> = changes.collect();
-            let (reset, more) = (number == 0, number + 1 < batches);
-            let lineage = Lineage(LINEAGE.to_owned());
-            replica.append(&Batch { lineage, reset, more, next: Revision(revision), changes })?;
-        }
-        Ok(Revision(revision))
+        replicate(path, &self.key, &objects)
     }
 
     /// Writes each certificate to a file of `folder`: chain and key in one, named after the name.
@@ -176,6 +163,28 @@ impl Market {
             settings: Settings::default(),
         })
     }
+}
+
+/// Writes objects to a new replica, as an edge that followed the feed to its end would have it, and tells where that
+/// end is.
+///
+/// # Errors
+/// The disk does not take it.
+pub(super) fn replicate(path: &Path, key: &SealingKey, objects: &[&Object]) -> anyhow::Result<Revision> {
+    let (mut replica, _) = Replica::open(path, key)?;
+    let mut revision = 0;
+    let batches = objects.len().div_ceil(BATCH);
+    for (number, batch) in objects.chunks(BATCH).enumerate() {
+        let changes = batch.iter().map(|object| {
+            revision += 1;
+            Change { revision: Revision(revision), id: object.id(), object: Some((*object).clone()) }
+        });
+        let changes: Vec<Change> = changes.collect();
+        let (reset, more) = (number == 0, number + 1 < batches);
+        let lineage = Lineage(LINEAGE.to_owned());
+        replica.append(&Batch { lineage, reset, more, next: Revision(revision), changes })?;
+    }
+    Ok(Revision(revision))
 }
 
 fn authority(name: &str) -> CertificateParams {
