@@ -11,6 +11,7 @@ mod half_load;
 mod handshake;
 mod market;
 mod mixed;
+mod noisy_neighbour;
 mod slow_attacks;
 mod storm;
 mod tls_grade;
@@ -65,6 +66,8 @@ pub(crate) enum Scenario {
     ConfigChangeStorm,
     /// One process in the place of another under load.
     Upgrade,
+    /// A quiet tenant beside a loud one and a slow one.
+    NoisyNeighbour,
     /// Slow visitors of every kind beside good traffic.
     SlowAttacks,
     /// Floods over HTTP/2: what of them reaches the backend.
@@ -93,6 +96,7 @@ impl Scenario {
         Self::Connections10k,
         Self::ConfigChangeStorm,
         Self::Upgrade,
+        Self::NoisyNeighbour,
         Self::SlowAttacks,
         Self::Http2Floods,
         Self::TlsGrade,
@@ -142,6 +146,7 @@ impl Scenario {
             Self::Connections10k => "connections-10k",
             Self::ConfigChangeStorm => "config-change-storm",
             Self::Upgrade => "upgrade",
+            Self::NoisyNeighbour => "noisy-neighbour",
         }
     }
 
@@ -192,6 +197,10 @@ impl Scenario {
                 "requests that fail while another process takes over 20 times, at 2,000 a second",
                 "Debian: nginx-light",
             ),
+            Self::NoisyNeighbour => (
+                "latency of a quiet tenant, calm and beside one far above its limit and one with a slow backend",
+                "Debian: nginx-light",
+            ),
             Self::SlowAttacks => (
                 "slow visitors of eight kinds: when they are closed, how much good traffic is slowed",
                 "Debian: nginx-light, nghttp2-client, slowhttptest",
@@ -230,6 +239,7 @@ impl Scenario {
             Self::Connections10k => connections::run(effort, report).await,
             Self::ConfigChangeStorm => storm::run(effort, report).await,
             Self::Upgrade => upgrade::run(effort, report).await,
+            Self::NoisyNeighbour => noisy_neighbour::run(effort, report).await,
             Self::SlowAttacks => slow_attacks::run(effort, report).await,
             Self::Http2Floods => floods::run(effort, report).await,
             Self::TlsGrade => tls_grade::run(effort, report).await,

@@ -183,6 +183,23 @@ impl Stoa {
         field(&app, "id")
     }
 
+    /// Waits until the app of that host answers.
+    ///
+    /// # Errors
+    /// It does not in ten seconds.
+    pub(crate) async fn serves(&self, host: &str) -> anyhow::Result<()> {
+        let (visitor, url) = (self.visitor(host)?, format!("https://{host}:{}/", self.https));
+        for _ in 0..500 {
+            if let Ok(response) = visitor.get(&url).send().await
+                && response.status().is_success()
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bail!("`{host}` is not served after 10 s")
+    }
+
     /// The same edge as the clients of `testkit` reach it.
     pub(crate) fn edge(&self) -> testkit::edge::Edge {
         let at = |port| ([127, 0, 0, 1], port).into();
