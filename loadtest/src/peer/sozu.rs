@@ -1,4 +1,4 @@
-//! sozu 2 as a peer. It keeps no sessions beyond rustls' own, which are as many as its defaults make them.
+//! sozu 2 as a peer.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,8 @@ use std::process::Command;
 use super::{HOST, Peer, Plan};
 use crate::process;
 
-/// Starts it before the backend, with one worker.
+/// Starts it before the backend, with one worker. Its access log is on the level "info". It wants two files a
+/// connection, and does not start where the machine allows fewer than that: 20,000 is common.
 ///
 /// # Errors
 /// It does not start.
@@ -24,13 +25,13 @@ fn configuration(port: u16, plan: &Plan<'_>) -> String {
     let (chain, key) = (plan.pair.chain.display(), plan.pair.key.display());
     format!(
         r#"command_socket = "{folder}/sozu.sock"
-log_level = "error"
+log_level = "info"
 log_target = "stdout"
 access_logs_target = "file://{folder}/sozu-access.log"
 worker_count = 1
 worker_automatic_restart = false
-max_connections = 12000
-max_buffers = 24000
+max_connections = 9000
+max_buffers = 18000
 
 [[listeners]]
 protocol = "https"
