@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::Timestamp;
+use crate::push::Push;
 
 /// Why a text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +58,16 @@ macro_rules! ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "_{}"), self.0)
+                f.write_str(concat!($prefix, "_"))?;
+                // The ULID's own way asks what padding is wanted, letter by letter.
+                f.write_str(self.0.array_to_str(&mut [0; ulid::ULID_LEN]))
+            }
+        }
+
+        impl Push for $name {
+            fn push_to(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(concat!($prefix, "_").as_bytes());
+                out.extend_from_slice(self.0.array_to_str(&mut [0; ulid::ULID_LEN]).as_bytes());
             }
         }
 

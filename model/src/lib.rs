@@ -20,6 +20,7 @@ pub mod host;
 pub mod id;
 pub mod limits;
 pub mod net;
+pub mod push;
 pub mod seal;
 pub mod secret;
 pub mod site;

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::id::{AppId, RequestId, TenantId};
-use serde::{Serialize, Serializer};
 
-use crate::client_hello::Ja4;
 use crate::metrics::Metrics;
 use crate::settings::AccessLog;
+
+mod line;
 
 /// Most bytes that may wait: some 8,000 lines.
 const QUEUE_BYTES: usize = 4 << 20;
@@ -31,23 +31,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ROTATE_BYTES: u64 = 64 << 20;
 /// Files put aside.
 const KEPT_FILES: u32 = 4;
-/// Longest text of a visitor's in a line.
-const MOST_TEXT_BYTES: usize = 256;
-
 /// One request.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) time: Timestamp,
     pub(crate) request_id: RequestId,
     pub(crate) connection: u64,
     pub(crate) client: Option<IpAddr>,
     /// Who connected, if somebody else than the client.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peer: Option<IpAddr>,
     pub(crate) scheme: &'static str,
-    #[serde(serialize_with = "short")]
     pub(crate) host: Option<&'a str>,
-    #[serde(serialize_with = "short_text")]
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) status: u16,
@@ -57,46 +51,16 @@ pub(crate) struct Entry<'a> {
     pub(crate) app: Option<AppId>,
     pub(crate) backend: Option<&'a str>,
     /// How a second request to another backend ended; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hedged: Option<&'static str>,
-    #[serde(rename = "ttfb_ms", serialize_with = "optional_millis")]
     pub(crate) ttfb: Option<Duration>,
-    #[serde(rename = "total_ms", serialize_with = "millis")]
     pub(crate) total: Duration,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) protocol: &'static str,
     pub(crate) sni: Option<&'a str>,
     pub(crate) tls_version: Option<&'static str>,
-    pub(crate) ja4: Option<Ja4>,
-    #[serde(serialize_with = "short")]
+    pub(crate) ja4: Option<&'a str>,
     pub(crate) user_agent: Option<&'a str>,
-}
-
-fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MOST_TEXT_BYTES)).unwrap_or(text)
-}
-
-fn short<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
-    text.map(cut).serialize(serializer)
-}
-
-fn short_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(cut(text))
-}
-
-/// Milliseconds to the microsecond.
-fn as_millis(time: Duration) -> f64 {
-    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
-    if micros == u32::MAX { time.as_secs_f64() * 1e3 } else { f64::from(micros) / 1e3 }
-}
-
-fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(as_millis(*time))
-}
-
-fn optional_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(as_millis).serialize(serializer)
 }
 
 /// Lines on their way to the writer.
@@ -182,9 +146,8 @@ impl Log {
     pub(crate) fn write(&self, entry: &Entry<'_>, metrics: &Metrics) {
         let Some(queue) = &self.queue else { return };
         let mut line = Vec::with_capacity(640);
-        let is_written = serde_json::to_writer(&mut line, entry).is_ok();
-        line.push(b'\n');
-        if !is_written || !queue.add(&line) {
+        line::write(entry, &mut line);
+        if !queue.add(&line) {
             metrics.log_dropped.inc();
         }
         if queue.lost.load(Relaxed) > 0 {
@@ -395,7 +358,7 @@ mod tests {
         assert_eq!(lines[0]["user_agent"], "\u{e9}".repeat(128));
         assert_eq!(lines[1]["ttfb_ms"], 1.5);
         assert_eq!(lines[1]["path"], "/\"\n");
-        assert_eq!(lines[1]["time"], "2027-01-15T08:00:00Z");
+        assert_eq!(lines[1]["time"], "2027-01-15T08:00:00.000Z");
     }
 
     #[test]

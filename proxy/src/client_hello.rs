@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use serde::{Serialize, Serializer};
 
 use reader::Reader;
 
@@ -278,12 +277,6 @@ impl Ja4 {
 impl fmt::Debug for Ja4 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Ja4 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

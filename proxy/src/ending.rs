@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::access_log::Entry;
 use crate::answer::has_answer;
+use crate::connection::Carrier;
 use crate::context::{Context, Progress};
 use crate::edge::Shared;
 use crate::forward::OVERDUE;
@@ -227,7 +228,7 @@ fn entry<'a>(outcome: &Outcome<'a>, context: &'a Context, facts: Facts, edge: &S
         protocol: asked.protocol,
         sni: tls.map(|tls| tls.sni.as_str()),
         tls_version: tls.map(|tls| tls.version),
-        ja4: tls.and_then(|tls| tls.ja4),
+        ja4: connection.and_then(Carrier::ja4),
         user_agent: asked.user_agent,
     }
 }
