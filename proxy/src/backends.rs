@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, timeout};
 
 use crate::resolver::Resolver;
-pub(crate) use adopted::{Adopted, AskError};
+pub(crate) use adopted::{Adopted, AskError, head_end};
 use check::Checker;
 use endpoint::Endpoint;
 use fence::Fence;
@@ -30,7 +30,7 @@ pub(crate) use gate::{Entrance, Place, Ticket};
 use health::Fitness;
 use line::Dialer;
 pub(crate) use line::Line;
-pub(crate) use pool::{Caller, Lease, NoPick, Pool};
+pub(crate) use pool::{Caller, Lease, LineKey, NoPick, Pool};
 use pool::{Member, SUSPICION};
 pub(crate) use protocol::{Need, is_shared};
 use schedule::Schedule;

@@ -29,6 +29,7 @@ pub(crate) use farewell::Farewell;
 pub(crate) use gate::Gate;
 pub(crate) use gauge::{Cut, Gauge};
 pub(crate) use guard::{Flood, Guard, Limits};
+pub(crate) use pace::Alarm;
 pub(crate) use wire::{Wire, reset};
 
 mod farewell;

@@ -23,7 +23,7 @@ use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use crate::backends::{Adopted, Caller, Lease, Line, Need, NoPick, is_shared};
-use crate::context::{Context, Exchange};
+use crate::context::{Context, Exchange, Progress};
 use crate::edge::Shared;
 use crate::headers::{
     Asked, ForwardFacts, Hsts, check_response, hint_response, is_websocket, rebuild_request, secure_response,
@@ -63,22 +63,44 @@ fn is_switch(response: &ResponseHeader) -> bool {
     response.status == StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// The backend for the next attempt. Before the first, the request waits for its place at the app.
+/// Takes the backend for the next attempt, and the connection on which it has answered already, if it has. Before
+/// the first, the request waits for its place at the app.
 ///
 /// # Errors
 /// If there is none.
+pub(crate) async fn take(
+    session: &mut Session,
+    context: &mut Context,
+    edge: &Shared,
+) -> Result<Option<Adopted>> {
+    queue::enter(session, context, edge).await?;
+    let arrived = context.arrived;
+    let exchange = context.exchange().ok_or_else(not_admitted)?;
+    let (lease, adopted) = next(exchange)?;
+    exchange.deadline = Some(arrived + exchange.admitted.site.pool.settings().total_timeout());
+    exchange.tried.push(lease.index());
+    exchange.lease = Some(lease);
+    Ok(adopted)
+}
+
+fn not_admitted() -> Box<Error> {
+    Error::explain(NO_CARRIER, "a request was not admitted")
+}
+
+/// The backend for the next attempt, as pingora connects to it.
+///
+/// # Errors
+/// As [`take`].
 pub(crate) async fn choose(
     session: &mut Session,
     context: &mut Context,
     edge: &Shared,
 ) -> Result<Box<HttpPeer>> {
-    queue::enter(session, context, edge).await?;
+    let adopted = take(session, context, edge).await?;
     let need = need(session.req_header());
-    let (arrived, caller) = (context.arrived, caller(context));
-    let Some(exchange) = context.exchange() else {
-        return Err(Error::explain(NO_CARRIER, "a request was not admitted"));
-    };
-    let (lease, adopted) = next(exchange)?;
+    let caller = caller(context);
+    let exchange = context.exchange().ok_or_else(not_admitted)?;
+    let lease = exchange.lease.as_ref().ok_or_else(not_admitted)?;
     let settings = exchange.admitted.site.pool.settings();
     let mut peer = lease.peer(need);
     // The limits of what is no stream are shorter, and the patience's.
@@ -92,9 +114,9 @@ pub(crate) async fn choose(
         adopted.lead(&mut peer);
     }
     exchange.is_call = is_shared(&peer.options);
-    exchange.deadline = (!exchange.is_call).then(|| arrived + settings.total_timeout());
-    exchange.tried.push(lease.index());
-    exchange.lease = Some(lease);
+    if exchange.is_call {
+        exchange.deadline = None;
+    }
     Ok(peer)
 }
 
@@ -181,23 +203,27 @@ pub(crate) fn send(
 
 fn rewrite(request: &mut RequestHeader, context: &mut Context) -> Result<()> {
     make_origin_form(request);
-    let id = context.id;
-    let Some(visitor) = context.visitor else { return Ok(()) };
-    let Some(exchange) = context.exchange() else { return Ok(()) };
-    let facts = ForwardFacts {
-        client: visitor.address,
-        https: visitor.is_https,
-        host: exchange.admitted.host.as_str(),
-        port: exchange.admitted.port,
-        request: id,
-        client_certificate: exchange.admitted.client.as_ref().map(|proof| &proof.identity),
-    };
+    let Some(facts) = facts(context) else { return Ok(()) };
     rebuild_request(request, &facts)?;
-    if exchange.is_call {
+    if context.exchange().is_some_and(|exchange| exchange.is_call) {
         // It belongs to one connection, so what the visitor said is gone; gRPC servers insist on it.
         request.insert_header(TE, "trailers")?;
     }
     Ok(())
+}
+
+/// What the app should know about the request; none before it is admitted.
+pub(crate) fn facts(context: &Context) -> Option<ForwardFacts<'_>> {
+    let visitor = context.visitor?;
+    let Progress::Admitted(exchange) = &context.progress else { return None };
+    Some(ForwardFacts {
+        client: visitor.address,
+        https: visitor.is_https,
+        host: exchange.admitted.host.as_str(),
+        port: exchange.admitted.port,
+        request: context.id,
+        client_certificate: exchange.admitted.client.as_ref().map(|proof| &proof.identity),
+    })
 }
 
 /// The target as a path (RFC 9112 §3.2.1): in HTTP/2 it comes with the host, which stands in `Host` by now. In

@@ -7,8 +7,10 @@
 pub(crate) use request::{ForwardFacts, is_claim, is_websocket, rebuild_request};
 pub(crate) use response::{Hsts, PreparedPolicy, clean_trailers, hint_response, secure_response};
 pub(crate) use sound::{Asked, check_response};
+pub(crate) use wire::write_request;
 
 mod cookie;
 mod request;
 mod response;
 mod sound;
+mod wire;

@@ -15,6 +15,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::context::Context;
+use crate::direct::{self, Lines};
 use crate::edge::Shared;
 use crate::headers::clean_trailers;
 use crate::{answer, ending, forward};
@@ -22,6 +23,8 @@ use crate::{answer, ending, forward};
 /// The edge as pingora sees it.
 pub(crate) struct Hooks {
     pub(crate) edge: Arc<Shared>,
+    /// The connections of the direct way.
+    pub(crate) lines: Arc<Lines>,
 }
 
 #[async_trait]
@@ -41,7 +44,8 @@ impl ProxyHttp for Hooks {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        answer::receive(session, context, &self.edge).await
+        Ok(answer::receive(session, context, &self.edge).await?
+            || direct::forward(session, context, &self.edge, &self.lines).await?)
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {

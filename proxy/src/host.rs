@@ -23,11 +23,23 @@ use crate::way::Arrival;
 pub(crate) fn read(arrival: &Arrival<'_>) -> Result<(Host, Option<u16>), Refusal> {
     let text = authority(arrival.head)?;
     if let Some(tls) = &arrival.connection.tls
-        && text == tls.sni.as_str()
+        && let Some(port) = port_behind(&tls.sni, text.as_bytes())
     {
-        return Ok((tls.sni.clone(), None));
+        return Ok((tls.sni.clone(), port));
     }
     Host::parse_authority(text).map_err(|error| refusal(&error))
+}
+
+/// The port in `text`, or that there is none, if it is plain to see that it names the host `known`: which is
+/// almost always so, and costs much less to see than to parse. None says nothing.
+pub(crate) fn port_behind(known: &Host, text: &[u8]) -> Option<Option<u16>> {
+    match text.strip_prefix(known.as_str().as_bytes())? {
+        [] => Some(None),
+        [b':', digits @ ..] if matches!(digits, [b'1'..=b'9', ..]) => {
+            std::str::from_utf8(digits).ok()?.parse().ok().map(Some)
+        }
+        _ => None,
+    }
 }
 
 /// Refuses the value of a `Host` field that names no host.

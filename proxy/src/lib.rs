@@ -13,6 +13,7 @@ mod client_auth;
 mod client_hello;
 mod connection;
 mod context;
+mod direct;
 mod drain;
 mod edge;
 mod ending;

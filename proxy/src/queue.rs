@@ -56,7 +56,7 @@ async fn wait(session: &mut Session, mut ticket: Ticket, limit: Duration, edge: 
 }
 
 /// Waits until the visitor is gone.
-async fn left(visitor: &mut ServerSession) -> Box<Error> {
+pub(crate) async fn left(visitor: &mut ServerSession) -> Box<Error> {
     if visitor.is_body_done() {
         if let Err(error) = visitor.read_body_or_idle(true).await {
             return error;

@@ -137,9 +137,11 @@ fn line_end(read: &[u8]) -> Option<usize> {
 }
 
 /// Where the first header section ends; its lines may end as pingora takes them, without a CR.
-fn head_end(read: &[u8]) -> Option<usize> {
-    let ends = [&b"\n\r\n"[..], b"\n\n"];
-    ends.into_iter().filter_map(|end| memmem::find(read, end).map(|at| at + end.len())).min()
+pub(crate) fn head_end(read: &[u8]) -> Option<usize> {
+    let find = |read: &[u8], end: &[u8]| memmem::find(read, end).map(|at| at + end.len());
+    let usual = find(read, b"\n\r\n");
+    // Only before that: a body may be behind it.
+    find(read.get(..usual.unwrap_or(read.len())).unwrap_or_default(), b"\n\n").or(usual)
 }
 
 /// The status of `HTTP/1.1 200 …`.

@@ -7,12 +7,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use model::backend::Scheme;
+use model::backend::{BackendHost, Scheme};
 use model::site::Settings;
+use pingora_core::protocols::l4::ext;
 use pingora_core::protocols::l4::socket::SocketAddr as Place;
 use pingora_core::protocols::{ALPN, TcpKeepalive};
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{ErrorType, OrErr as _, Result as Outcome};
 use rand::Rng;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::adopted::{Adopted, AskError};
 use super::check::Checker;
@@ -163,6 +167,18 @@ impl Pool {
         protocol::versions(member.endpoint.url.scheme, self.settings.protocol, Need::Http1) == ALPN::H1
     }
 
+    /// Whether requests to all its backends may go the direct way: HTTP/1.1 in the clear to an address, no second
+    /// request beside the first, nothing before the first byte.
+    pub(crate) fn is_direct(&self) -> bool {
+        let is_plain = |member: &Member| {
+            let url = &member.endpoint.url;
+            let versions = protocol::versions(url.scheme, self.settings.protocol, Need::Exchange);
+            url.scheme == Scheme::Http && versions == ALPN::H1 && !matches!(url.host, BackendHost::Socket(_))
+        };
+        let wants_more = self.settings.hedge_after_ms > 0 || self.settings.send_proxy_protocol;
+        !wants_more && self.members.iter().all(is_plain)
+    }
+
     /// Time limits, health checks and load limits of the app.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
@@ -241,6 +257,15 @@ impl Pool {
     }
 }
 
+/// Whose requests a connection of the direct way can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineKey {
+    /// The pool's [`Pool::group_key`].
+    group: u64,
+    /// Where the backend is.
+    pub(crate) address: SocketAddr,
+}
+
 /// Whom a request is from, as a PROXY header tells it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller {
@@ -293,14 +318,26 @@ impl Lease {
         options.ca = self.pool.trust.as_ref().map(|trust| Arc::clone(&trust.anchors));
         options.write_timeout = Some(WRITE_TIMEOUT);
         options.idle_timeout = Some(IDLE_TIMEOUT);
-        options.tcp_keepalive = Some(TcpKeepalive {
-            idle: KEEPALIVE_IDLE,
-            interval: KEEPALIVE_INTERVAL,
-            count: KEEPALIVE_PROBES,
-            #[cfg(target_os = "linux")]
-            user_timeout: Duration::ZERO,
-        });
+        options.tcp_keepalive = Some(keepalive());
         Box::new(peer)
+    }
+
+    /// Which connections of the direct way serve its requests; none at a Unix socket.
+    pub(crate) fn key(&self) -> Option<LineKey> {
+        self.address.map(|address| LineKey { group: self.pool.group_key, address })
+    }
+
+    /// Connects to `address` for the direct way.
+    ///
+    /// # Errors
+    /// If there is no connection within the app's connect timeout.
+    pub(crate) async fn dial(&self, address: SocketAddr) -> Outcome<TcpStream> {
+        let limit = self.pool.settings.connect_timeout();
+        let connected = timeout(limit, ext::connect(&address, None)).await;
+        let tcp = connected.or_err(ErrorType::ConnectTimedout, "no connection in time")??;
+        ext::set_tcp_keepalive(&tcp, &keepalive())?;
+        tcp.set_nodelay(true).or_err(ErrorType::SocketError, "no option of a socket can be set")?;
+        Ok(tcp)
     }
 
     /// Has the connection begin with a PROXY header that names the `caller`. Then it is the caller's, so it is used
@@ -352,6 +389,17 @@ impl Lease {
     pub(crate) fn failed(&self) {
         self.endpoint.note_failure(self.began, self.pool.uptime.millis());
         self.pool.checks.hasten(&self.endpoint, self.pool.settings.health_interval() / SUSPICION);
+    }
+}
+
+/// Probes of a silent connection.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive {
+        idle: KEEPALIVE_IDLE,
+        interval: KEEPALIVE_INTERVAL,
+        count: KEEPALIVE_PROBES,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::ZERO,
     }
 }
 

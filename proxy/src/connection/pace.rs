@@ -21,11 +21,11 @@ const LOOK: Duration = Duration::from_millis(500);
 /// A timer that stays armed while its deadline moves on: most waits end before it goes off, and then cost
 /// nothing.
 #[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     /// Ready at `deadline`. May wake the task before.
-    pub(super) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline || sleep.is_elapsed() {
             sleep.as_mut().reset(deadline);

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::Shared;
 use super::signals::{Flags, wait_for};
+use crate::direct::Lines;
 use crate::forward::ATTEMPTS;
 use crate::hooks::Hooks;
 use crate::listen::{self, Protection, Worker};
@@ -33,7 +34,8 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) async fn run(self) {
         let Flags { draining, mut closing, mut stopped, .. } = self.flags;
-        let proxy = Arc::new(proxy(&self.conf, &self.edge));
+        let lines = Arc::<Lines>::default();
+        let proxy = Arc::new(proxy(&self.conf, &self.edge, &lines));
         let worker = Worker { edge: self.edge, proxy: Arc::clone(&proxy), draining };
         for (socket, protection) in self.sockets {
             match TcpListener::from_std(socket) {
@@ -47,14 +49,15 @@ impl Plan {
         // An error means that the start was given up.
         let _told = self.ready.send(());
         drop(worker);
+        drop(tokio::spawn(async move { lines.run().await }));
         wait_for(&mut closing).await;
         proxy.http_cleanup().await;
         wait_for(&mut stopped).await;
     }
 }
 
-fn proxy(conf: &Arc<ServerConf>, edge: &Arc<Shared>) -> HttpProxy<Hooks> {
-    let mut proxy = http_proxy(conf, Hooks { edge: Arc::clone(edge) });
+fn proxy(conf: &Arc<ServerConf>, edge: &Arc<Shared>, lines: &Arc<Lines>) -> HttpProxy<Hooks> {
+    let mut proxy = http_proxy(conf, Hooks { edge: Arc::clone(edge), lines: Arc::clone(lines) });
     let mut options = HttpServerOptions::default();
     // The guard ends idle connections with a farewell. This is for streams that it takes for open because the
     // visitor does not take the end of their answers.

@@ -8,9 +8,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, HOST, HeaderName, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{CONNECTION, HeaderName, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use model::id::RequestId;
+use model::push::Push as _;
 use pingora_core::{ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
 
@@ -65,15 +66,20 @@ pub(super) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 fn remove_untrusted(req: &mut RequestHeader) {
     let keeps_upgrade = is_websocket(req);
-    let is_dropped = |name: &HeaderName| match name.as_str() {
+    let dropped: Vec<HeaderName> =
+        req.headers.keys().filter(|name| is_dropped(name.as_str(), keeps_upgrade)).cloned().collect();
+    for name in &dropped {
+        req.remove_header(name);
+    }
+}
+
+/// Whether no app sees the field `name` of a request, which may keep those of an upgrade.
+pub(super) fn is_dropped(name: &str, keeps_upgrade: bool) -> bool {
+    match name {
         "connection" | "upgrade" => !keeps_upgrade,
         // It is answered here, so that no visitor waits for what a backend never says.
         "expect" => true,
         other => is_hop_by_hop(other) || is_claim(other) || imitates(other),
-    };
-    let dropped: Vec<HeaderName> = req.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
-    for name in &dropped {
-        req.remove_header(name);
     }
 }
 
@@ -130,53 +136,68 @@ fn imitates(name: &str) -> bool {
     frames || is_hop_by_hop(&plain) || is_claim(&plain)
 }
 
-fn state_facts(req: &mut RequestHeader, facts: &ForwardFacts<'_>) -> Result<()> {
-    let host = host_field(facts)?;
-    let proto = if facts.https { "https" } else { "http" };
-    let client = facts.client.to_canonical();
-    req.insert_header("Forwarded", forwarded(client, &host, proto)?)?;
-    req.insert_header("X-Forwarded-For", client.to_string())?;
-    req.insert_header("X-Forwarded-Proto", HeaderValue::from_static(proto))?;
-    req.insert_header("X-Forwarded-Host", host.clone())?;
-    req.insert_header("X-Forwarded-Port", port_field(facts))?;
-    req.insert_header("X-Request-Id", facts.request.to_string())?;
-    if let Some(certificate) = facts.client_certificate {
-        req.insert_header("X-Client-Cert-Subject", certificate.subject.clone())?;
-        req.insert_header("X-Client-Cert-Fingerprint", certificate.fingerprint.clone())?;
-        if let Some(whole) = &certificate.certificate {
-            req.insert_header("Client-Cert", whole.clone())?;
-        }
+/// Where the facts are stated, each field once.
+pub(super) trait Sink {
+    /// A field whose value `write` appends.
+    ///
+    /// # Errors
+    /// If the value cannot stand in a field.
+    fn say(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Result<()>;
+}
+
+impl Sink for RequestHeader {
+    fn say(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        let mut value = Vec::new();
+        write(&mut value);
+        let value = HeaderValue::from_bytes(&value);
+        self.insert_header(name, value.or_err(ErrorType::InvalidHTTPHeader, "it cannot stand in a header")?)
     }
-    req.insert_header(HOST, host)
 }
 
-/// `Host` with the port that the visitor wrote, so that the app's own links lead back here.
-fn host_field(facts: &ForwardFacts<'_>) -> Result<HeaderValue> {
-    let value = match facts.port {
-        Some(port) => HeaderValue::try_from(format!("{}:{port}", facts.host)),
-        None => HeaderValue::from_str(facts.host),
+/// States what the edge knows, `Host` first.
+pub(super) fn state_facts(sink: &mut impl Sink, facts: &ForwardFacts<'_>) -> Result<()> {
+    let proto = if facts.https { "https" } else { "http" };
+    let port = facts.port.unwrap_or(if facts.https { 443 } else { 80 });
+    let client = facts.client.to_canonical();
+    sink.say("Host", |out| push_host(facts, out))?;
+    sink.say("Forwarded", |out| push_forwarded(client, proto, facts, out))?;
+    sink.say("X-Forwarded-For", |out| client.push_to(out))?;
+    sink.say("X-Forwarded-Proto", |out| proto.push_to(out))?;
+    sink.say("X-Forwarded-Host", |out| push_host(facts, out))?;
+    sink.say("X-Forwarded-Port", |out| port.push_to(out))?;
+    sink.say("X-Request-Id", |out| facts.request.push_to(out))?;
+    let Some(certificate) = facts.client_certificate else { return Ok(()) };
+    let mut repeat = |name, value: &HeaderValue| {
+        sink.say(name, |out: &mut Vec<u8>| out.extend_from_slice(value.as_bytes()))
     };
-    value.or_err(ErrorType::InvalidHTTPHeader, "the host cannot stand in a header")
+    repeat("X-Client-Cert-Subject", &certificate.subject)?;
+    repeat("X-Client-Cert-Fingerprint", &certificate.fingerprint)?;
+    certificate.certificate.as_ref().map_or(Ok(()), |whole| repeat("Client-Cert", whole))
 }
 
-fn port_field(facts: &ForwardFacts<'_>) -> HeaderValue {
-    match facts.port {
-        Some(port) => HeaderValue::from(port),
-        None if facts.https => HeaderValue::from_static("443"),
-        None => HeaderValue::from_static("80"),
+/// The host with the port that the visitor wrote, so that the app's own links lead back here.
+fn push_host(facts: &ForwardFacts<'_>, out: &mut Vec<u8>) {
+    facts.host.push_to(out);
+    if let Some(port) = facts.port {
+        out.push(b':');
+        port.push_to(out);
     }
 }
 
 /// One element of `Forwarded`; an IPv6 address and a host with a port must be quoted (RFC 7239 §4, §6).
-fn forwarded(client: IpAddr, host: &HeaderValue, proto: &str) -> Result<HeaderValue> {
-    let host = host.to_str().or_err(ErrorType::InvalidHTTPHeader, "the host is not ASCII")?;
-    let quote = if host.contains(':') { "\"" } else { "" };
-    let element = match client {
-        IpAddr::V4(v4) => format!("for={v4};host={quote}{host}{quote};proto={proto}"),
-        IpAddr::V6(v6) => format!("for=\"[{v6}]\";host={quote}{host}{quote};proto={proto}"),
-    };
-    HeaderValue::try_from(element)
-        .or_err(ErrorType::InvalidHTTPHeader, "the address cannot stand in a header")
+fn push_forwarded(client: IpAddr, proto: &str, facts: &ForwardFacts<'_>, out: &mut Vec<u8>) {
+    let quote = if facts.port.is_some() { "\"" } else { "" };
+    let (open, close) = if client.is_ipv6() { ("for=\"[", "]\"") } else { ("for=", "") };
+    open.push_to(out);
+    client.push_to(out);
+    close.push_to(out);
+    for part in [";host=", quote] {
+        part.push_to(out);
+    }
+    push_host(facts, out);
+    for part in [quote, ";proto=", proto] {
+        part.push_to(out);
+    }
 }
 
 #[cfg(test)]

@@ -65,8 +65,7 @@ pub(crate) fn secure_response(
     hsts: Hsts,
     request: RequestId,
 ) -> Result<()> {
-    remove_hop_by_hop(resp);
-    remove_reserved(resp);
+    remove_foreign(resp);
     confine_cookies(resp, zones)?;
     match &policy.content_security_policy {
         Some(value) => resp.insert_header("Content-Security-Policy", value.clone())?,
@@ -107,14 +106,15 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// Without an upgrade, `Connection` and `Upgrade` go too: pingora says its own.
-fn remove_hop_by_hop(resp: &mut ResponseHeader) {
+/// Takes out what is the backend's connection's and what is the platform's. Without an upgrade, `Connection` and
+/// `Upgrade` go too: pingora says its own.
+fn remove_foreign(resp: &mut ResponseHeader) {
     let keeps_upgrade = resp.status == StatusCode::SWITCHING_PROTOCOLS;
     let is_dropped = |name: &HeaderName| match name.as_str() {
         "connection" | "upgrade" => !keeps_upgrade,
         // Which fields come at the end is the message's.
         "trailer" => false,
-        other => is_hop_by_hop(other),
+        other => is_hop_by_hop(other) || is_reserved(name),
     };
     let mut dropped = nominated(&resp.headers);
     dropped.extend(resp.headers.keys().filter(|name| is_dropped(name)).cloned());
@@ -128,13 +128,6 @@ fn is_reserved(name: &HeaderName) -> bool {
         || *name == REFERRER_POLICY
         || matches!(name.as_str(), "alt-svc" | "x-powered-by")
         || name.as_str().starts_with("x-stoa-")
-}
-
-fn remove_reserved(resp: &mut ResponseHeader) {
-    let reserved: Vec<HeaderName> = resp.headers.keys().filter(|name| is_reserved(name)).cloned().collect();
-    for name in &reserved {
-        resp.remove_header(name);
-    }
 }
 
 /// Rewrites the cookies that are set for a whole zone; leaves the response as it is if there are none.

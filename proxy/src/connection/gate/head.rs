@@ -161,7 +161,7 @@ impl<'a> Facts<'a> {
             return Err(Refusal::BadRequest("the handshake of a WebSocket has a body"));
         }
         let host = self.host.ok_or(Refusal::BadRequest("the Host field is missing"))?;
-        let is_known = known.is_some_and(|known| known.as_str().as_bytes() == host);
+        let is_known = known.is_some_and(|known| host::port_behind(known, host).is_some());
         if !is_known {
             host::check(host)?;
         }
