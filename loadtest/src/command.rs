@@ -19,6 +19,8 @@ pub(crate) enum Order {
     Compare(Option<PathBuf>),
     /// Is the bare proxy that other orders start.
     Bare(Bare),
+    /// Lets an instrumented binary see typical work.
+    Rehearse,
 }
 
 /// An order and how to carry it out.
@@ -57,6 +59,7 @@ impl Command {
         let order = match words.as_slice() {
             ["bare", ..] => Order::Bare(Bare::read(names.get(1..).unwrap_or_default())?),
             ["list"] => Order::List,
+            ["rehearse"] => Order::Rehearse,
             ["compare"] => Order::Compare(draw.take().map(PathBuf::from)),
             [name] => Order::Run(Scenario::named(name)?),
             _ => bail!("give one scenario; `loadtest list` names them"),

@@ -1,5 +1,5 @@
 //! Figures that need processes, peers or time: `loadtest <scenario> [--quick] [--json]`, `loadtest list`, and
-//! `loadtest compare [--draw PATH]` for all that go beside peers.
+//! `loadtest compare [--draw PATH]` for all that go beside peers. `loadtest rehearse` trains a release.
 //!
 //! Stoa is the real binary with its real configuration: SNI from the store, routing, limits, metering and
 //! access log on. Peers do the same work beside it in the same run. CPU is read from the kernel's accounting
@@ -56,6 +56,7 @@ fn obey(Command { order, effort, json }: Command) -> anyhow::Result<()> {
             Scenario::ALL.iter().for_each(|scenario| println!("{}", scenario.describe()));
             Ok(())
         }
+        Order::Rehearse => block_on(scenario::rehearsal::run()),
         Order::Run(scenario) => block_on(run(scenario, effort, json)),
         Order::Compare(picture) => block_on(compare::run(effort, json, picture.as_deref())),
         // On a runtime of its own.

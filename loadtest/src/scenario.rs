@@ -12,6 +12,7 @@ mod handshake;
 mod market;
 mod mixed;
 mod noisy_neighbour;
+pub(crate) mod rehearsal;
 mod slow_attacks;
 mod storm;
 mod tls_grade;

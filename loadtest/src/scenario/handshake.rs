@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-async fn shake(kind: Kind, port: u16, seconds: u32) -> anyhow::Result<Outcome> {
+pub(super) async fn shake(kind: Kind, port: u16, seconds: u32) -> anyhow::Result<Outcome> {
     let end = Instant::now() + Duration::from_secs(seconds.into());
     let mut visitors = JoinSet::new();
     for _ in 0..VISITORS {
