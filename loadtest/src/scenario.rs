@@ -153,68 +153,70 @@ impl Scenario {
 
     /// One line: name, what it measures, what it needs.
     pub(crate) fn describe(self) -> String {
-        let (what, needs) = match self {
-            Self::ColdStart => ("`stoa up` in an empty folder until the demo app answers over HTTPS", "-"),
-            Self::ChangeToEdge => ("time from the API's answer until the edge serves a new app", "-"),
-            Self::Http1Get1k => {
-                ("CPU and rate of a 1 KB GET, kept alive, TLS, beside peers", PEERS_AND_H2LOAD)
-            }
-            Self::Http2Get1k => {
-                ("CPU and rate of a 1 KB GET, 32 streams, TLS, beside peers", PEERS_AND_H2LOAD)
-            }
-            Self::Get100k => {
-                ("CPU and rate of a 100 KB GET, kept alive, TLS, beside peers", PEERS_AND_H2LOAD)
-            }
-            Self::Upload1m => {
-                ("CPU and rate of a POST of 1 MB, kept alive, TLS, beside peers", PEERS_AND_H2LOAD)
-            }
-            Self::LatencyAtHalfLoad => {
-                ("latency of a 1 KB GET at half of nginx's maximum rate, beside peers", PEERS_AND_H2LOAD)
-            }
-            Self::Mixed => (
-                "10,000 tenants, new and kept connections, errors, slow clients, beside peers",
-                "Debian: nginx-light, haproxy",
-            ),
-            Self::HandshakeFull => ("CPU of a full handshake and a GET, X25519, beside peers", PEERS),
-            Self::HandshakeResumed => ("CPU of a resumed handshake and a GET, beside peers", PEERS),
-            Self::HandshakePq => ("CPU of a handshake by X25519MLKEM768 and a GET, beside peers", PEERS),
-            Self::Certs10k => (
-                "memory, start, handshakes and new ones with 10,000 certificates, beside peers",
-                PEERS_AND_H2LOAD,
-            ),
-            Self::Certs100k => (
-                "memory, start, handshakes and new ones with 100,000 certificates",
-                "Debian: nginx-light, nghttp2-client",
-            ),
+        format!("{:<20} {} [{}]", self.name(), self.what(), self.needs())
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::ColdStart => "`stoa up` in an empty folder until the demo app answers over HTTPS",
+            Self::ChangeToEdge => "time from the API's answer until the edge serves a new app",
+            Self::Http1Get1k => "CPU and rate of a 1 KB GET, kept alive, TLS, beside peers",
+            Self::Http2Get1k => "CPU and rate of a 1 KB GET, 32 streams, TLS, beside peers",
+            Self::Get100k => "CPU and rate of a 100 KB GET, kept alive, TLS, beside peers",
+            Self::Upload1m => "CPU and rate of a POST of 1 MB, kept alive, TLS, beside peers",
+            Self::LatencyAtHalfLoad => "latency of a 1 KB GET at half of nginx's maximum rate, beside peers",
+            Self::Mixed => "10,000 tenants, new and kept connections, errors, slow clients, beside peers",
+            Self::HandshakeFull => "CPU of a full handshake and a GET, X25519, beside peers",
+            Self::HandshakeResumed => "CPU of a resumed handshake and a GET, beside peers",
+            Self::HandshakePq => "CPU of a handshake by X25519MLKEM768 and a GET, beside peers",
+            Self::Certs10k => "memory, start, handshakes and new ones with 10,000 certificates, beside peers",
+            Self::Certs100k => "memory, start, handshakes and new ones with 100,000 certificates",
             Self::WebsocketEcho => {
-                ("CPU of a message of 125 bytes and its echo over a WebSocket, beside peers", PEERS)
+                "CPU of a message of 125 bytes and its echo over a WebSocket, beside peers"
             }
-            Self::Connections10k => ("memory of 10,000 idle TLS connections, each, beside peers", PEERS),
-            Self::ConfigChangeStorm => (
-                "1,000 changes of apps a second: when they are live, what good traffic beside feels",
-                "Debian: nginx-light, nghttp2-client",
-            ),
-            Self::Upgrade => (
-                "requests that fail while another process takes over 20 times, at 2,000 a second",
-                "Debian: nginx-light",
-            ),
-            Self::NoisyNeighbour => (
-                "latency of a quiet tenant, calm and beside one far above its limit and one with a slow backend",
-                "Debian: nginx-light",
-            ),
-            Self::SlowAttacks => (
-                "slow visitors of eight kinds: when they are closed, how much good traffic is slowed",
-                "Debian: nginx-light, nghttp2-client, slowhttptest",
-            ),
-            Self::Http2Floods => (
-                "floods over HTTP/2: requests that reach the backend, answer of the edge, good traffic beside",
-                "Debian: nginx-light, nghttp2-client",
-            ),
-            Self::TlsGrade => {
-                ("findings of testssl.sh and sslyze, hybrid key exchange", "Debian: testssl.sh; PyPI: sslyze")
+            Self::Connections10k => "memory of 10,000 idle TLS connections, each, beside peers",
+            Self::ConfigChangeStorm => {
+                "1,000 changes of apps a second: when they are live, what good traffic beside feels"
             }
-        };
-        format!("{:<20} {what} [{needs}]", self.name())
+            Self::Upgrade => {
+                "requests that fail while another process takes over 20 times, at 2,000 a second"
+            }
+            Self::NoisyNeighbour => {
+                "latency of a quiet tenant, calm and beside one far above its limit and one with a slow backend"
+            }
+            Self::SlowAttacks => {
+                "slow visitors of eight kinds: when they are closed, how much good traffic is slowed"
+            }
+            Self::Http2Floods => {
+                "floods over HTTP/2: requests that reach the backend, answer of the edge, good traffic beside"
+            }
+            Self::TlsGrade => "findings of testssl.sh and sslyze, hybrid key exchange",
+        }
+    }
+
+    /// Programs and where they come from; the `stoa` built beside this one always.
+    fn needs(self) -> &'static str {
+        match self {
+            Self::ColdStart | Self::ChangeToEdge => "-",
+            Self::Http1Get1k
+            | Self::Http2Get1k
+            | Self::Get100k
+            | Self::Upload1m
+            | Self::LatencyAtHalfLoad
+            | Self::Certs10k => PEERS_AND_H2LOAD,
+            Self::Mixed => "Debian: nginx-light, haproxy",
+            Self::HandshakeFull
+            | Self::HandshakeResumed
+            | Self::HandshakePq
+            | Self::WebsocketEcho
+            | Self::Connections10k => PEERS,
+            Self::Certs100k | Self::ConfigChangeStorm | Self::Http2Floods => {
+                "Debian: nginx-light, nghttp2-client"
+            }
+            Self::Upgrade | Self::NoisyNeighbour => "Debian: nginx-light",
+            Self::SlowAttacks => "Debian: nginx-light, nghttp2-client, slowhttptest",
+            Self::TlsGrade => "Debian: testssl.sh; PyPI: sslyze",
+        }
     }
 
     /// Runs it.

@@ -5,6 +5,7 @@
 //! there, the fifth makes one, with a full handshake, for a tenant that is drawn anew. Every answer is checked
 //! against what it should be: pages, the errors that an app answers itself, 404 for hosts that nobody has, 502 or
 //! 503 for apps whose backend refuses. What is answered otherwise is told as unwanted, and fails the run.
+//! CPU a request counts the slow clients' CPU and not their requests, which are under one in a hundred.
 //!
 //! Everybody shows the same wildcard certificate and knows the same hosts, nginx and HAProxy in a map. It is the
 //! easier part that they have: they share one pool of backend connections among all tenants, whose apps Stoa keeps
