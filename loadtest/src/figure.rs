@@ -137,6 +137,11 @@ pub(crate) fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.get(rank - 1).copied().unwrap_or(0.0)
 }
 
+/// A count of events as a figure; exact up to 2^53.
+pub(crate) fn events(count: u64) -> f64 {
+    count as f64
+}
+
 /// A count as a figure.
 pub(crate) fn number(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Latency, On};
-use crate::figure::Report;
+use crate::figure::{Report, events};
 use crate::generator::Outcome;
 
 /// Texts of what went wrong that are kept.
@@ -72,8 +72,7 @@ impl Tally {
 
     /// As CPU is divided by it, for a load that lasted so long.
     pub(crate) fn outcome(&self, seconds: u32) -> Outcome {
-        // Exact up to 2^53.
-        let requests = self.requests() as f64;
+        let requests = events(self.requests());
         Outcome { requests, requests_per_second: requests / f64::from(seconds) }
     }
 

@@ -21,7 +21,7 @@ use anyhow::ensure;
 
 use super::beside::{Look, Round, schedule};
 use crate::Effort;
-use crate::figure::{CPU_PER_REQUEST, Report};
+use crate::figure::{CPU_PER_REQUEST, Report, events};
 use crate::open_loop::{Arrivals, Dial, Http, Lines, Load, Tally};
 use slow::{Patient, Slow};
 use traffic::{Tenants, Traffic};
@@ -112,10 +112,10 @@ impl Seen {
             }
         }
         for (status, count) in &self.tally.statuses {
-            report.add(name, &format!("status_{status}"), number(*count), "requests");
+            report.add(name, &format!("status_{status}"), events(*count), "requests");
         }
-        report.add(name, "slow_served", number(self.slow.served), "requests");
-        report.add(name, "unwanted", number(self.unwanted()), "requests");
+        report.add(name, "slow_served", events(self.slow.served), "requests");
+        report.add(name, "unwanted", events(self.unwanted()), "requests");
         let notes = self.tally.excuse(round.core).into_iter();
         for note in notes.chain(self.tally.failures.iter().chain(&self.slow.failures).cloned()) {
             report.note(name, &note);
@@ -137,9 +137,4 @@ fn tell(all: &[(&'static str, &Seen)], report: &mut Report) {
         report.add("stoa", &format!("kept_p99_ratio_to_{name}"), p99(stoa) / p99(peer), "×");
     }
     generator.tell_generator("mixed", report);
-}
-
-/// A count as a figure; exact up to 2^53.
-fn number(count: u64) -> f64 {
-    count as f64
 }

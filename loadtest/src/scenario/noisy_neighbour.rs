@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::beside::{Look, Round, schedule};
 use crate::Effort;
-use crate::figure::Report;
+use crate::figure::{Report, events};
 use crate::machine;
 use crate::open_loop::{Arrivals, Ask, Destination, Dial, Http, Lines, Load, On, Same, Tally, Wanted};
 use crate::peer::Nginx;
@@ -72,7 +72,7 @@ pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<(
     ensure!(unwanted == 0, "{unwanted} requests were not answered as they should be");
     let admitted = flood.statuses.get(&200).copied().unwrap_or_default();
     let most = f64::from(LIMIT.1) + f64::from(LIMIT.0) / 60.0 * begun.elapsed().as_secs_f64();
-    ensure!(number(admitted) <= most, "{admitted} requests of the loud tenant passed, {most:.0} may");
+    ensure!(events(admitted) <= most, "{admitted} requests of the loud tenant passed, {most:.0} may");
     Ok(())
 }
 
@@ -179,7 +179,7 @@ impl Seen {
         for (figure, quantile) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)] {
             report.add("quiet", &format!("{figure}_{suffix}"), self.tally.kept.millis(quantile), "ms");
         }
-        report.add("quiet", &format!("failed_{suffix}"), number(self.tally.unwanted), "requests");
+        report.add("quiet", &format!("failed_{suffix}"), events(self.tally.unwanted), "requests");
         let round = Round::median(&self.rounds);
         report.add("stoa", &format!("cpu_{suffix}"), round.proxy, "% of a core");
         report.add("generator", &format!("generators_core_{suffix}"), round.core, "% busy");
@@ -199,14 +199,9 @@ fn tell(calm: &Seen, loud: &Seen, (flood, slow): (&Tally, &Tally), report: &mut 
     }
     for (name, tally) in [("loud", flood), ("sleepy", slow)] {
         for (status, count) in &tally.statuses {
-            report.add(name, &format!("status_{status}"), number(*count), "requests");
+            report.add(name, &format!("status_{status}"), events(*count), "requests");
         }
         report.add(name, "p99", tally.kept.millis(0.99), "ms");
         tally.failures.iter().for_each(|failure| report.note(name, failure));
     }
-}
-
-/// A count as a figure; exact up to 2^53.
-fn number(count: u64) -> f64 {
-    count as f64
 }
