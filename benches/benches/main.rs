@@ -1,10 +1,12 @@
-//! All micro-benchmarks in one binary: links are dear.
+//! All micro-benchmarks in one binary: links are dear. `count <operation> <times>` runs one for
+//! `scripts/count-instructions`, without a clock.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a failing set-up should stop the benchmark"
 )]
 
+mod count;
 mod host;
 mod limits;
 mod sni;
@@ -14,4 +16,14 @@ mod sni;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 criterion::criterion_group!(all, host::benchmark, limits::benchmark, sni::benchmark);
-criterion::criterion_main!(all);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [verb, operation, times] = arguments.as_slice()
+        && verb == "count"
+    {
+        return count::run(operation, times.parse().expect("a number of times"));
+    }
+    all();
+    criterion::Criterion::default().configure_from_args().final_summary();
+}

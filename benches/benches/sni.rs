@@ -23,19 +23,19 @@ const BUSY: u32 = 10_000;
 /// Look-ups whose times the percentiles are of.
 const SAMPLES: u32 = 200_000;
 
-struct Edge {
-    state: Arc<State>,
+/// An edge's memory, and a key and a leaf for all names.
+pub(crate) struct Edge {
+    pub(crate) state: Arc<State>,
     key: SealingKey,
     chain_pem: String,
     key_der: Vec<u8>,
 }
 
 impl Edge {
-    fn new() -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).expect("a key can be made");
         let key = SealingKey::generate();
-        let state =
-            State::new(&Settings::default(), key.clone(), Arc::new(SystemClock)).expect("no files are read");
+        let state = State::new(settings, key.clone(), Arc::new(SystemClock)).expect("no files are read");
         Self { state, key, chain_pem: made.cert.pem(), key_der: made.signing_key.serialize_der() }
     }
 
@@ -56,7 +56,7 @@ impl Edge {
         Change { revision: Revision(1), id: object.id(), object: Some(object) }
     }
 
-    fn put(&self, name: &str) {
+    pub(crate) fn put(&self, name: &str) {
         let change = self.certificate(name.parse().expect("a name"));
         self.state.apply(&change).expect("a certificate that can be served");
     }
@@ -82,7 +82,7 @@ impl Walk {
 
 /// `sni/hit`, `sni/wildcard`, `sni/miss`, `sni/first-use`, `sni/replace`, and percentiles of the first three.
 pub(crate) fn benchmark(criterion: &mut Criterion) {
-    let edge = Edge::new();
+    let edge = Edge::new(&Settings::default());
     (0..CERTIFICATES).for_each(|number| edge.put(&name(number)));
     edge.put("*.apps.test");
     let hits: Vec<String> = (0..BUSY).map(name).collect();
