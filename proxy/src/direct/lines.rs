@@ -33,13 +33,13 @@ impl Lines {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection with this key that can carry a request: the one that was used last.
+    /// A connection with this key that can carry a request: one that was used lately, which leaves the others time
+    /// to be given up.
     pub(super) fn take(&self, key: LineKey) -> Option<Line> {
         let mut kept = self.kept();
         let now = Instant::now();
         loop {
-            let newest = kept.iter().enumerate().filter(|(_, kept)| kept.key == key);
-            let (at, _) = newest.max_by_key(|(_, kept)| kept.since)?;
+            let at = kept.iter().rposition(|kept| kept.key == key)?;
             let found = kept.swap_remove(at);
             if found.until > now && found.line.is_quiet() {
                 return Some(*found.line);

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use model::Host;
 use model::id::RequestId;
 use model::site::HeaderPolicy;
-use pingora_core::Result;
+use pingora_core::{ErrorType, OrErr as _, Result};
 use pingora_http::ResponseHeader;
 
 use super::cookie;
@@ -73,12 +73,21 @@ pub(crate) fn secure_response(
     }
     resp.insert_header("Referrer-Policy", policy.referrer_policy.clone())?;
     resp.insert_header("X-Content-Type-Options", NOSNIFF)?;
-    resp.insert_header("X-Request-Id", request.to_string())?;
+    resp.insert_header("X-Request-Id", unique(request)?)?;
     match hsts {
         Hsts::Off => Ok(()),
         Hsts::Zone => resp.insert_header("Strict-Transport-Security", ZONE_HSTS),
         Hsts::Domain => resp.insert_header("Strict-Transport-Security", DOMAIN_HSTS),
     }
+}
+
+/// A value that no other response has. Marked as one that HTTP/2 does not put into its table of fields (RFC 7541
+/// §7.1), where it would push out those that come again.
+fn unique(request: RequestId) -> Result<HeaderValue> {
+    let value = HeaderValue::try_from(request.to_string());
+    let mut value = value.or_err(ErrorType::InvalidHTTPHeader, "an id cannot stand in a header")?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Makes a backend's informational response one of the platform: hints of what to load (103, RFC 8297) are the
