@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
 use async_trait::async_trait;
 use model::Host;
@@ -25,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::client_auth::Proof;
 use crate::client_hello::Ja4;
+use draft::Draft;
 pub(crate) use farewell::Farewell;
 pub(crate) use gate::Gate;
 pub(crate) use gauge::{Cut, Gauge};
@@ -32,6 +33,7 @@ pub(crate) use guard::{Flood, Guard, Limits};
 pub(crate) use pace::Alarm;
 pub(crate) use wire::{Wire, reset};
 
+mod draft;
 mod farewell;
 pub(crate) mod gate;
 mod gauge;
@@ -102,6 +104,8 @@ impl Carrier {
 pub(crate) struct Connection {
     transport: Transport,
     screen: Screen,
+    /// For HTTP/1 over TLS. In the clear the wire joins, and HTTP/2 joins its frames itself.
+    draft: Option<Draft>,
     farewell: Farewell,
     digest: Arc<ProxyDigest>,
     fd: UniqueIDType,
@@ -139,16 +143,37 @@ impl Connection {
         if let (Screen::Http1(_), Some(wire)) = (&screen, transport.wire_mut()) {
             wire.leave_reading();
         }
+        let is_drafted = matches!((&screen, &transport), (Screen::Http1(_), Transport::Tls(_)));
         let digest = Arc::new(ProxyDigest::new(Box::new(empty), Some(Box::new(carrier))));
-        Self { transport, screen, farewell, digest, fd }
+        Self { transport, screen, draft: is_drafted.then(Draft::default), farewell, digest, fd }
     }
 }
 
 /// pingora drops a connection that it has no more use for, without a look at what may still come.
 impl Drop for Connection {
     fn drop(&mut self) {
+        // What the visitor was to see of an answer that broke off; what is not taken at once is lost.
+        let _sent = self.poll_drain(&mut Context::from_waker(Waker::noop()));
         if matches!(&self.screen, Screen::Http1(gate) if gate.owes_farewell()) {
             self.farewell.leave(std::mem::replace(&mut self.transport, Transport::Gone));
+        }
+    }
+}
+
+impl Connection {
+    /// Waits for the next request of HTTP/1, which pingora can be asked to serve then. Ready with false if none comes:
+    /// the visitor has left, or has got an answer of ours that ends the connection.
+    pub(crate) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match &mut self.screen {
+            Screen::Http1(gate) => gate.poll_request(&mut self.transport, cx),
+            Screen::Http2(_) => Poll::Ready(false),
+        }
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.draft {
+            Some(draft) => draft.poll_drain(&mut self.transport, cx),
+            None => Poll::Ready(Ok(())),
         }
     }
 }
@@ -261,11 +286,14 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { transport, screen, .. } = &mut *self;
+        let Self { transport, screen, draft, .. } = &mut *self;
         match screen {
             Screen::Http1(gate) => {
                 gate.note_write();
-                Pin::new(transport).poll_write(cx, bytes)
+                match draft {
+                    Some(draft) => draft.poll_write(transport, cx, bytes),
+                    None => Pin::new(transport).poll_write(cx, bytes),
+                }
             }
             Screen::Http2(guard) => guard.poll_write(transport, cx, bytes),
         }
@@ -276,6 +304,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_drain(cx))?;
         let Self { transport, screen, .. } = &mut *self;
         match screen {
             Screen::Http1(gate) => {
@@ -291,6 +320,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
         let Self { transport, screen, .. } = &mut *self;
         match screen {
             Screen::Http1(_) => Pin::new(transport).poll_flush(cx),
@@ -299,6 +329,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }

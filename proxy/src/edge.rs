@@ -37,6 +37,7 @@ use crate::state::State;
 use crate::tls::Tls;
 use crate::usage::UsageSink;
 pub use error::EdgeError;
+pub(crate) use signals::wait_for;
 use signals::{Flags, Signals};
 
 /// How long a runtime's last tasks may take to end.

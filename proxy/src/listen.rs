@@ -5,12 +5,14 @@
 //! Above a cap (see [`crate::slots`]) connections are reset at once: memory is bounded, and the ones there are
 //! go on.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::ServerApp as _;
+use pingora_core::apps::{HttpServerApp as _, ServerApp as _};
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
 use pingora_proxy::HttpProxy;
@@ -21,7 +23,7 @@ use tokio::time::sleep;
 use crate::connection::{
     Carrier, Connection, Ends, Farewell, Gate, Gauge, Guard, Limits, Screen, Settled, Transport, Wire, reset,
 };
-use crate::edge::{EdgeError, Shared};
+use crate::edge::{EdgeError, Shared, wait_for};
 use crate::front::Unannounced;
 use crate::handshake;
 use crate::hooks::Hooks;
@@ -30,6 +32,8 @@ use crate::slots::{Slot, Slots};
 
 /// Connections that the kernel holds for us while all workers are busy.
 const BACKLOG: i32 = 4096;
+/// That connections are kept. pingora would wait so long for a request; the gate has one before pingora is asked.
+const KEEP_ALIVE_SECONDS: u64 = 60;
 /// Pause after an accept that failed for want of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -101,6 +105,8 @@ pub(crate) struct Worker {
     pub(crate) proxy: Arc<HttpProxy<Hooks>>,
     /// True when connections should end.
     pub(crate) draining: ShutdownWatch,
+    /// True when idle connections are closed.
+    pub(crate) closing: ShutdownWatch,
 }
 
 /// Accepts until the edge drains.
@@ -231,7 +237,9 @@ async fn serve_clear(worker: &Worker, mut wire: Wire, ends: Ends) {
 
 async fn serve_tls(worker: &Worker, wire: Wire, ends: Ends) {
     let (gauge, local) = (wire.gauge(), wire.local());
-    let Some(secured) = handshake::perform(&worker.edge, wire, ends.client).await else { return };
+    // Boxed, so that a connection does not keep the room for its handshake.
+    let shaken = Box::pin(handshake::perform(&worker.edge, wire, ends.client)).await;
+    let Some(secured) = shaken else { return };
     let carrier = carrier(&worker.edge, (ends, local), Some(secured.settled), gauge);
     serve(worker, Transport::Tls(Box::new(secured.stream)), carrier).await;
 }
@@ -248,11 +256,39 @@ fn carrier(
 async fn serve(worker: &Worker, transport: Transport, carrier: Arc<Carrier>) {
     // A response with a known status always builds.
     let Ok(empty) = ResponseHeader::build(200, Some(0)) else { return };
+    let is_http2 = transport.is_http2();
     let screen = screen(&transport, &carrier, &worker.edge);
     let farewell = Farewell::default();
-    let connection = Connection::new(transport, screen, carrier, farewell.clone(), empty);
-    worker.proxy.process_new(Box::new(connection), &worker.draining).await;
+    let connection = Box::new(Connection::new(transport, screen, carrier, farewell.clone(), empty));
+    if is_http2 {
+        worker.proxy.process_new(connection, &worker.draining).await;
+    } else {
+        serve_http1(worker, connection).await;
+    }
     farewell.say().await;
+}
+
+/// One request after the other. pingora's own loop would keep room for a whole request, 23 KB, while the next one is
+/// awaited, which for most connections is nearly always.
+async fn serve_http1(worker: &Worker, mut connection: Box<Connection>) {
+    let mut closing = worker.closing.clone();
+    let closing = wait_for(&mut closing);
+    tokio::pin!(closing);
+    loop {
+        let is_there = tokio::select! {
+            biased;
+            is_there = poll_fn(|cx| connection.poll_request(cx)) => is_there,
+            () = &mut closing => false,
+        };
+        if !is_there {
+            return;
+        }
+        let mut session = ServerSession::new_http1(connection);
+        session.set_keepalive(Some(KEEP_ALIVE_SECONDS));
+        let Some(reused) = worker.proxy.process_new_http(session, &worker.draining).await else { return };
+        let Ok(again) = reused.consume().0.into_any().downcast() else { return };
+        connection = again;
+    }
 }
 
 fn screen(transport: &Transport, carrier: &Arc<Carrier>, edge: &Arc<Shared>) -> Screen {

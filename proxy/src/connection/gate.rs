@@ -114,6 +114,24 @@ impl Gate {
         }
     }
 
+    /// Ready with true once a whole header section has passed; with false if none will.
+    pub(super) fn poll_request<T: Stream>(&mut self, transport: &mut T, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            self.follow();
+            match &self.stage {
+                Stage::Head(_) => {
+                    if ready!(self.poll_head(transport, cx)).is_err() {
+                        return Poll::Ready(false);
+                    }
+                }
+                Stage::Hand { .. } => return Poll::Ready(true),
+                Stage::Body(body) if body.is_whole() => self.stage = Stage::Whole,
+                Stage::Answer { .. } => drop(ready!(self.poll_answer(transport, cx))),
+                _ => return Poll::Ready(false),
+            }
+        }
+    }
+
     /// What pingora reads.
     pub(super) fn poll_read<T: Stream>(
         &mut self,

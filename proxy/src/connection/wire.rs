@@ -26,8 +26,8 @@ use crate::settings::Deadlines;
 const JOIN_BYTES: usize = 16 << 10;
 /// Room for the ClientHello of a browser.
 const HELLO_BYTES: usize = 2 << 10;
-/// A drained buffer of at most so many bytes is kept for the next response.
-const KEEP_BYTES: usize = 4 << 10;
+/// Room for most small answers.
+const USUAL_BYTES: usize = 2 << 10;
 
 /// One TCP connection.
 #[derive(Debug)]
@@ -146,16 +146,18 @@ impl Wire {
             self.sent += sent;
         }
         self.sent = 0;
-        self.out.clear();
-        if self.out.capacity() > KEEP_BYTES {
-            self.out = Vec::new();
-        }
+        // An idle connection keeps nothing of it.
+        self.out = Vec::new();
         Poll::Ready(Ok(()))
     }
 
-    /// Whether `bytes` more are joined to what waits.
-    fn joins(&self, bytes: usize) -> bool {
-        self.is_joining && self.out.len() + bytes <= JOIN_BYTES
+    /// Whether `bytes` more are joined to what waits; makes room for them if so.
+    fn joins(&mut self, bytes: usize) -> bool {
+        let joins = self.is_joining && self.out.len() + bytes <= JOIN_BYTES;
+        if joins && self.out.is_empty() {
+            self.out.reserve(bytes.max(USUAL_BYTES));
+        }
+        joins
     }
 }
 

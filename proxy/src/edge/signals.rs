@@ -40,6 +40,6 @@ impl Signals {
 
 /// Waits until the flag is set or its owner is gone. What `wait_for` returns is a lock, which must not be held
 /// over another wait: it would block whoever sets the flag.
-pub(super) async fn wait_for(flag: &mut watch::Receiver<bool>) {
+pub(crate) async fn wait_for(flag: &mut watch::Receiver<bool>) {
     drop(flag.wait_for(|is_set| *is_set).await);
 }

@@ -36,7 +36,8 @@ impl Plan {
         let Flags { draining, mut closing, mut stopped, .. } = self.flags;
         let lines = Arc::<Lines>::default();
         let proxy = Arc::new(proxy(&self.conf, &self.edge, &lines));
-        let worker = Worker { edge: self.edge, proxy: Arc::clone(&proxy), draining };
+        let worker =
+            Worker { edge: self.edge, proxy: Arc::clone(&proxy), draining, closing: closing.clone() };
         for (socket, protection) in self.sockets {
             match TcpListener::from_std(socket) {
                 Ok(listener) => drop(tokio::spawn(listen::accept(worker.clone(), listener, protection))),
