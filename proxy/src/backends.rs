@@ -233,13 +233,13 @@ impl Pools {
     }
 }
 
-/// Checks once; returns the time until the next check, with a tenth of jitter: sooner when the backend is suspected,
+/// Checks once, unless requests have shown already what the check would; returns the time until the next check, with a tenth of jitter: sooner when the backend is suspected,
 /// later when its app is idle. A backend without an address is
 /// not checked.
 async fn check(endpoint: Arc<Endpoint>, checker: Arc<Checker>, uptime: Uptime) -> Duration {
     let settings = endpoint.settings.load_full();
     let place = endpoint.place();
-    if let Some(place) = &place {
+    if let Some(place) = place.as_ref().filter(|_| !endpoint.is_proven(&settings, uptime.millis())) {
         let trust = endpoint.trust.load_full();
         let result = checker.check(&endpoint.url, place, &settings, trust.as_deref()).await;
         endpoint.note_check(result, uptime.millis());

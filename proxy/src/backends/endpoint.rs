@@ -40,6 +40,8 @@ pub(super) struct Endpoint {
     pub(super) in_flight: AtomicU32,
     /// Whether it is fit.
     pub(super) health: Health,
+    /// When it answered a request last, in milliseconds of the uptime; 0: never.
+    answered: AtomicU64,
     /// How it is checked, and the app's time limits.
     pub(super) settings: ArcSwap<Settings>,
     /// The traffic of its app.
@@ -90,6 +92,7 @@ impl Endpoint {
             label,
             in_flight: AtomicU32::new(0),
             health: Health::default(),
+            answered: AtomicU64::new(0),
             settings: ArcSwap::from_pointee(settings.clone()),
             traffic,
             tally: Arc::clone(tally),
@@ -158,11 +161,21 @@ impl Endpoint {
 
     /// Takes a request that began at `began` and got its first byte at `now`.
     pub(super) fn note_success(&self, began: u64, now: u64) {
+        self.answered.store(now, Relaxed);
         if self.health.breaker.note_success(began) {
             self.health.warm_up(now);
             self.tally.closed.fetch_add(1, Relaxed);
             tracing::info!(app = %self.app, backend = self.label, "backend answers again: its breaker is closed");
         }
+    }
+
+    /// Whether a check at `now` that only connects could say nothing new: it counts as fit, and has answered a request
+    /// since the last one was due. With a busy app in each place of a market, checks would cost more than requests.
+    pub(super) fn is_proven(&self, settings: &Settings, now: u64) -> bool {
+        let answered = self.answered.load(Relaxed);
+        let is_recent = answered > 0 && now.saturating_sub(answered) < as_millis(settings.health_interval());
+        let is_fit = !self.health.is_suspected() && self.health.fitness(now) == Fitness::Fit;
+        settings.health_path.is_none() && is_recent && is_fit
     }
 
     /// Takes a request that began at `began` and failed at `now` before its first byte.

@@ -344,3 +344,17 @@ async fn an_app_without_traffic_learns_of_a_dead_backend_by_the_second_check_soo
     assert!(next > Duration::from_secs(50), "down and idle: {next:?}");
     assert_eq!(pools.counts(), (0, 1));
 }
+
+#[tokio::test]
+async fn a_backend_that_has_just_answered_is_not_checked_unless_the_app_names_a_page() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (path, is_checked) in [(None, false), (Some("/health".to_owned()), true)] {
+        let pools = pools();
+        let settings = Settings { health_path: path, ..Settings::default() };
+        let pool = pools.replace(app(), &[backend(&format!("http://{closed}"), 1)], &settings);
+        let member = &pool.members[0].endpoint;
+        member.note_success(1, pools.uptime.millis().max(1));
+        check(Arc::clone(member), Arc::clone(&pools.checker), pools.uptime).await;
+        assert_eq!(member.health.is_suspected(), is_checked);
+    }
+}
