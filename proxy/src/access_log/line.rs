@@ -170,8 +170,9 @@ mod tests {
                 ja4: None,
                 user_agent: agent.as_deref(),
             };
-            let mut line = Vec::new();
-            write(&entry, &mut line);
+            let mut line = Vec::with_capacity(8 << 10);
+            let counted = allocation_counter::measure(|| write(&entry, &mut line));
+            prop_assert!(line.capacity() > 8 << 10 || counted.count_total == 0, "{counted:?}");
             prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
             let millis = f64::from(micros) / 1e3;
             let mut expected = json!({

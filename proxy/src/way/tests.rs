@@ -220,3 +220,19 @@ fn what_begins_at_the_very_end_is_told_to_come_again() {
     edge.state.course.advance(Phase::Closing);
     assert_eq!(get(&edge, "192.0.2.1"), Err(Refusal::ShuttingDown));
 }
+
+#[test]
+fn the_way_of_an_admitted_request_asks_for_no_memory() {
+    let edge = edge_with(|_| ());
+    let (head, connection) = (request("GET", "/", "a.test:8443"), connection("192.0.2.1", Some("a.test")));
+    let counts = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(counts.count_total, 1, "the counter does not count");
+    // What is made once is there after the first.
+    assert_eq!(walk(&edge, &head, &connection), Ok("forward".to_owned()));
+    let counted = allocation_counter::measure(|| {
+        let visitor = Visitor::of(&head, &connection, &edge.front.trusted);
+        let arrival = Arrival { head: &head, connection: &connection, visitor };
+        assert!(matches!(admit(&arrival, &edge), Ok(Passage::Forward(_))));
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}

@@ -59,6 +59,14 @@ fn cookies_that_http2_split_are_one_field() {
     assert!(wire.contains("\r\nCookie: a=1; b=2; c=3\r\n"), "{wire}");
 }
 
+#[test]
+fn a_request_is_written_into_the_memory_that_is_there() {
+    let (req, facts) = (request(&[("Accept", "*/*"), ("User-Agent", "x")], Version::HTTP_11), facts());
+    let mut out = Vec::with_capacity(1 << 10);
+    let counted = allocation_counter::measure(|| write_request(&req, &facts, &mut out).unwrap());
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}
+
 const NAMES: [&str; 22] = [
     "Accept",
     "X-Forwarded-For",
