@@ -126,7 +126,9 @@ impl Gate {
                 }
                 Stage::Hand { .. } => return Poll::Ready(true),
                 Stage::Body(body) if body.is_whole() => self.stage = Stage::Whole,
-                Stage::Answer { .. } => drop(ready!(self.poll_answer(transport, cx))),
+                Stage::Answer { .. } => {
+                    let _done = ready!(self.poll_answer(transport, cx));
+                }
                 _ => return Poll::Ready(false),
             }
         }
