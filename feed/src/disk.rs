@@ -73,9 +73,14 @@ pub(crate) fn lock(file: &File, path: &Path) -> Result<(), DiskError> {
 /// Puts the finished file `from` in the place of `to` so that after a power cut one of the two is there.
 pub(crate) fn replace(file: &File, from: &Path, to: &Path) -> Result<(), DiskError> {
     file.sync_all().map_err(DiskError::io("sync", from))?;
-    std::fs::rename(from, to).map_err(DiskError::io("replace", to))?;
+    rename(from, to)?;
     sync_folder(to);
     Ok(())
+}
+
+/// Puts `from` in the place of `to`, for as long as the power lasts.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
+    std::fs::rename(from, to).map_err(DiskError::io("replace", to))
 }
 
 /// Renames `path` to `<path>.damaged-<unix ms>` and tells the new name.
@@ -108,7 +113,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Makes a new name outlive a power cut. It is in force already, so a failure is only logged.
-fn sync_folder(path: &Path) {
+pub(crate) fn sync_folder(path: &Path) {
     let folder = folder_of(path).unwrap_or(Path::new("."));
     if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
         tracing::warn!(%error, folder = %folder.display(), "folder was not synced to the disk");

@@ -239,11 +239,33 @@ impl Follower {
 
     /// Makes what was written outlive a power cut.
     async fn sync_once(&self) {
-        let file = self.with_half(|half| half.replica.unsynced()).await.flatten();
-        let Some(file) = file else { return };
+        let unsynced = self.with_half(|half| half.replica.unsynced()).await.flatten();
+        let Some(unsynced) = unsynced else { return };
         // The half is free while the disk is waited for.
-        if let Ok(Err(error)) = spawn_blocking(move || file.sync_data()).await {
+        if let Ok(Err(error)) = spawn_blocking(move || unsynced.sync()).await {
             tracing::warn!(%error, "replica was not synced to the disk");
+        }
+    }
+
+    /// Writes the replica anew if it is wasteful. The half is free while records are copied.
+    async fn compact(&self, shutdown: &watch::Receiver<bool>) {
+        let begin = |half: &mut Half| half.replica.is_wasteful().then(|| half.replica.begin_rewrite());
+        let mut rewrite = self.with_half(begin).await.flatten();
+        while let Some(Ok(mut under_way)) = rewrite {
+            if *shutdown.borrow() {
+                return;
+            }
+            let hand_on = |half: &mut Half| (half.replica.hand_on(&mut under_way), under_way);
+            let Some((is_more, under_way)) = self.with_half(hand_on).await else { return };
+            let Ok(copied) = spawn_blocking(move || under_way.copied()).await else { return };
+            rewrite = Some(copied);
+            if !is_more {
+                break;
+            }
+        }
+        if let Some(ended) = rewrite {
+            self.with_half(|half| half.replica.end_rewrite(ended)).await;
+            self.sync_once().await;
         }
     }
 
@@ -295,9 +317,11 @@ impl Follower {
         }
     }
 
+    /// Keeps the file on the disk whole, and small.
     async fn sync(&self, mut shutdown: watch::Receiver<bool>) {
         while timeout(SYNC, shutdown.wait_for(|stop| *stop)).await.is_err() {
             self.sync_once().await;
+            self.compact(&shutdown).await;
         }
     }
 

@@ -43,8 +43,39 @@ pub(crate) struct Journal {
     /// Whether a failed write may have left bytes beyond `end`.
     ragged: bool,
     unsynced: bool,
+    /// Whether its name may be lost in a power cut.
+    is_renamed: bool,
     /// Whether it is not in its place yet.
     is_draft: bool,
+}
+
+/// What the disk need not have yet of a journal: so that nobody waits for the disk while holding the journal.
+#[derive(Debug)]
+pub struct Unsynced {
+    file: File,
+    path: PathBuf,
+    is_renamed: bool,
+}
+
+impl Unsynced {
+    /// Waits until what was written outlives a power cut.
+    ///
+    /// # Errors
+    /// [`DiskError`] names the file.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        self.file.sync_data().map_err(DiskError::io("sync", &self.path))?;
+        if self.is_renamed {
+            disk::sync_folder(&self.path);
+        }
+        Ok(())
+    }
+}
+
+/// Reads records beside the journal that appends them.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    path: PathBuf,
+    file: File,
 }
 
 /// A draft that failed gives its room on the disk back.
@@ -147,6 +178,13 @@ impl Journal {
         Ok(())
     }
 
+    /// As [`Self::publish`] without waiting for the disk: [`Self::unsynced`] has the rest of it.
+    pub(crate) fn publish_unsynced(&mut self) -> Result<(), DiskError> {
+        disk::rename(&draft_path(&self.path), &self.path)?;
+        (self.unsynced, self.is_renamed, self.is_draft) = (true, true, false);
+        Ok(())
+    }
+
     /// Reads every record in order and leaves the journal at the end of the last good one. `visit` may refuse
     /// a record by saying what is wrong with it.
     pub(crate) fn scan(
@@ -200,15 +238,12 @@ impl Journal {
 
     /// The body of a record.
     pub(crate) fn read(&self, place: Place) -> Result<Vec<u8>, DiskError> {
-        let failed = || DiskError::io("read", &self.path);
-        let mut head = [0; frame::HEAD_BYTES];
-        self.file.read_exact_at(&mut head, place.at).map_err(failed())?;
-        let mut body = vec![0; usize::try_from(place.body).unwrap_or_default()];
-        self.file.read_exact_at(&mut body, place.at + head.len() as u64).map_err(failed())?;
-        match frame::Head::read(place.number, &head) {
-            Some(head) if head.length == place.body && head.fits(&body) => Ok(body),
-            _ => Err(failed()(io::Error::new(io::ErrorKind::InvalidData, "it changed on the disk"))),
-        }
+        read_at(&self.file, &self.path, place)
+    }
+
+    /// Reads beside this journal. It holds the lock with it.
+    pub(crate) fn reader(&self) -> Result<Reader, DiskError> {
+        Ok(Reader { path: self.path.clone(), file: self.handle()? })
     }
 
     /// Drops all records and notes the caller's bytes. The head reaches the disk before the records go.
@@ -220,12 +255,15 @@ impl Journal {
         self.cut()
     }
 
-    /// A handle to sync, if something was appended since the last call: so that nobody waits for the disk
-    /// while holding the journal.
-    pub(crate) fn unsynced(&mut self) -> Option<File> {
-        let handle = if self.unsynced { self.file.try_clone().ok() } else { None };
-        self.unsynced &= handle.is_none();
-        handle
+    /// What the disk need not have, if something was appended since the last call.
+    pub(crate) fn unsynced(&mut self) -> Option<Unsynced> {
+        if !self.unsynced {
+            return None;
+        }
+        let file = self.file.try_clone().ok()?;
+        self.unsynced = false;
+        let is_renamed = std::mem::take(&mut self.is_renamed);
+        Some(Unsynced { file, path: self.path.clone(), is_renamed })
     }
 
     /// A handle to sync.
@@ -245,7 +283,17 @@ impl Journal {
 
     fn at(path: &Path, file: File, magic: Magic) -> Self {
         let path = path.to_owned();
-        Self { path, file, magic, end: FIRST, count: 0, ragged: false, unsynced: false, is_draft: false }
+        Self {
+            path,
+            file,
+            magic,
+            end: FIRST,
+            count: 0,
+            ragged: false,
+            unsynced: false,
+            is_renamed: false,
+            is_draft: false,
+        }
     }
 
     fn write_head(&self, caller: &[u8; CALLER_BYTES]) -> Result<(), DiskError> {
@@ -255,6 +303,25 @@ impl Journal {
         head.extend_from_slice(caller);
         head.extend_from_slice(&frame::sum(&[&head]).to_le_bytes());
         self.file.write_all_at(&head, 0).map_err(DiskError::io("write", &self.path))
+    }
+}
+
+impl Reader {
+    /// The body of a record.
+    pub(crate) fn read(&self, place: Place) -> Result<Vec<u8>, DiskError> {
+        read_at(&self.file, &self.path, place)
+    }
+}
+
+fn read_at(file: &File, path: &Path, place: Place) -> Result<Vec<u8>, DiskError> {
+    let failed = || DiskError::io("read", path);
+    let mut head = [0; frame::HEAD_BYTES];
+    file.read_exact_at(&mut head, place.at).map_err(failed())?;
+    let mut body = vec![0; usize::try_from(place.body).unwrap_or_default()];
+    file.read_exact_at(&mut body, place.at + head.len() as u64).map_err(failed())?;
+    match frame::Head::read(place.number, &head) {
+        Some(head) if head.length == place.body && head.fits(&body) => Ok(body),
+        _ => Err(failed()(io::Error::new(io::ErrorKind::InvalidData, "it changed on the disk"))),
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! One append-only [journal](crate::journal): each object as it became, then a mark of how far that is. Each
 //! record is sealed (AES-256-GCM) for this file and this place in it, so that none can be changed, moved or
-//! taken out of the middle unnoticed. When more than half of the file is out of date it is written anew.
+//! taken out of the middle unnoticed. When more than half of the file is out of date it is
+//! [written anew](Rewrite).
 //!
 //! A torn tail is cut off: the control plane is asked for it again. A damaged file is set aside, what was
 //! read before the damage is still served, and the control plane is asked for everything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use model::Clock as _;
@@ -17,18 +17,19 @@ use model::clock::SystemClock;
 use model::seal::{SealError, SealingKey};
 
 use crate::disk::{self, DiskError};
-use crate::journal::{CALLER_BYTES, Ending, Found, Journal, Magic, Place};
+pub use crate::journal::Unsynced;
+use crate::journal::{CALLER_BYTES, Ending, Found, Journal, Magic, Place, Reader};
 
 mod entry;
+mod rewrite;
 
 pub(crate) use entry::check_decode;
 use entry::{Cipher, Entry, Mark};
+pub use rewrite::Rewrite;
 
 const MAGIC: Magic = *b"STOAREPL";
 /// A file of less is never worth writing anew.
 const COMPACT_FROM_BYTES: u64 = 1 << 20;
-/// How much is sealed before it is written, when the file is written anew.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// The replica of one edge; one process at a time holds it.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Replica {
     /// The newest mark in the file.
     mark: Mark,
     reset: Option<Reset>,
+    /// What was told of since a [`Rewrite`] began.
+    moved: Option<BTreeSet<ObjectId>>,
     /// File length below which writing anew is not tried again, after it failed.
     compact_from: u64,
 }
@@ -138,9 +141,7 @@ impl Replica {
         let stale = if in_reset && last { self.stale(batch, continues) } else { Vec::new() };
         let mark = if in_reset && !last { Mark::default() } else { Mark::of(batch) };
         self.write(batch.changes.iter().chain(&stale), mark)?;
-        let known = self.follow_reset(batch, in_reset, continues);
-        self.compact_if_large();
-        Ok(known)
+        Ok(self.follow_reset(batch, in_reset, continues))
     }
 
     /// What to ask the control plane for: the log, and the revision after which.
@@ -170,9 +171,8 @@ impl Replica {
         self.objects
     }
 
-    /// A handle whose `sync_data` makes what was written outlive a power cut; none if nothing was written
-    /// since the last call.
-    pub fn unsynced(&mut self) -> Option<File> {
+    /// What makes that which was written outlive a power cut; none if nothing was written since the last call.
+    pub fn unsynced(&mut self) -> Option<Unsynced> {
         self.journal.unsynced()
     }
 
@@ -247,6 +247,9 @@ impl Replica {
             ObjectId::Certificate(_) => Some(&mut self.objects.certificates),
             ObjectId::Tenant(_) | ObjectId::Challenge(_) | ObjectId::TicketKey(_) => None,
         };
+        if let Some(moved) = &mut self.moved {
+            moved.insert(id.clone());
+        }
         let before = match place {
             Some(place) => self.live.insert(id, place),
             None => self.live.remove(&id),
@@ -256,51 +259,6 @@ impl Replica {
         }
         let (new, old) = (place.map_or(0, Place::bytes), before.map_or(0, Place::bytes));
         self.live_bytes = (self.live_bytes + new).saturating_sub(old);
-    }
-
-    /// A failure is logged, not returned: everything is written down, only not tidily.
-    fn compact_if_large(&mut self) {
-        let bytes = self.journal.bytes();
-        if bytes <= self.compact_from || bytes / 2 <= self.live_bytes {
-            return;
-        }
-        match self.rewritten() {
-            Ok(fresh) => *self = Self { reset: self.reset.take(), ..fresh },
-            Err(error) => {
-                self.compact_from = bytes.saturating_add(bytes / 4);
-                tracing::warn!(%error, path = %self.path.display(), bytes, "replica was not compacted");
-            }
-        }
-    }
-
-    /// A new file at the same path with what is live, and nothing else.
-    fn rewritten(&self) -> Result<Self, ReplicaError> {
-        let mut fresh = Self::draft(&self.path, &self.cipher.key)?;
-        let mut chunk = Chunk::default();
-        for (id, place) in &self.live {
-            let record = self.journal.read(*place)?;
-            let text = self.cipher.open(*place, &record)?;
-            chunk.bytes += record.len();
-            chunk
-                .records
-                .push((id.clone(), fresh.cipher.seal(fresh.journal.count() + chunk.count(), &text)?));
-            if chunk.bytes >= CHUNK_BYTES {
-                fresh.take(std::mem::take(&mut chunk))?;
-            }
-        }
-        fresh.take(chunk)?;
-        fresh.write(std::iter::empty(), self.mark.clone())?;
-        fresh.journal.publish()?;
-        Ok(fresh)
-    }
-
-    fn take(&mut self, chunk: Chunk) -> Result<(), ReplicaError> {
-        let (ids, records): (Vec<_>, Vec<_>) = chunk.records.into_iter().unzip();
-        let places = self.journal.append(&records)?;
-        for (id, place) in ids.into_iter().zip(places) {
-            self.index(id, Some(place));
-        }
-        Ok(())
     }
 
     fn draft(path: &Path, key: &SealingKey) -> Result<Self, ReplicaError> {
@@ -325,6 +283,7 @@ impl Replica {
             objects: Objects::default(),
             mark: Mark::default(),
             reset: None,
+            moved: None,
             compact_from: COMPACT_FROM_BYTES,
         }
     }
@@ -362,7 +321,7 @@ impl Replica {
             Ending::Damaged(reason) => {
                 let aside = disk::set_aside(path, SystemClock.now())?;
                 replica.start_over();
-                replica = replica.rewritten()?;
+                replica = replica.written_anew()?;
                 note = Some(format!(
                     "the edge's replica `{}` is damaged: {reason}; it was kept as `{}`, {} objects from before \
                      the damage are served, and the control plane is asked for everything",
@@ -406,19 +365,6 @@ fn by_revision(objects: BTreeMap<ObjectId, Change>) -> Vec<Change> {
     let mut objects: Vec<Change> = objects.into_values().collect();
     objects.sort_by_key(|change| change.revision);
     objects
-}
-
-/// Records on their way into a new file.
-#[derive(Default)]
-struct Chunk {
-    records: Vec<(ObjectId, Vec<u8>)>,
-    bytes: usize,
-}
-
-impl Chunk {
-    fn count(&self) -> u64 {
-        self.records.len() as u64
-    }
 }
 
 #[cfg(test)]

@@ -128,6 +128,35 @@ proptest! {
     }
 
     #[test]
+    fn a_file_written_anew_at_any_time_says_the_same(
+        all in proptest::collection::vec(told(), 0..8), begin in any::<proptest::sample::Index>(), length in 0..6_usize,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, key, batches) = (folder.path().join("replica"), SealingKey::generate(), batches(all));
+        let (mut replica, _) = Replica::open(&path, &key).unwrap();
+        let begin = begin.index(batches.len() + 1);
+        let end = batches.len().min(begin + length);
+        for batch in &batches[..begin] {
+            replica.append(batch).unwrap();
+        }
+        let mut rewrite = replica.begin_rewrite().unwrap();
+        prop_assert!(!replica.hand_on(&mut rewrite));
+        for batch in &batches[begin..end] {
+            replica.append(batch).unwrap();
+        }
+        replica.end_rewrite(rewrite.copied());
+        for batch in &batches[end..] {
+            replica.append(batch).unwrap();
+        }
+        drop(replica);
+        let loaded = check(&path, &key, &batches)?;
+        let (state, at) = states(&batches).pop().unwrap();
+        prop_assert_eq!(loaded.objects.len(), state.len());
+        prop_assert_eq!((loaded.lineage, loaded.revision), at);
+        prop_assert_eq!(loaded.note, None);
+    }
+
+    #[test]
     fn a_file_cut_at_any_byte_loads_an_earlier_state(
         all in proptest::collection::vec(told(), 0..8), cut in any::<proptest::sample::Index>(),
     ) {

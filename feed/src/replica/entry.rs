@@ -45,7 +45,7 @@ impl Mark {
 }
 
 /// Seals and opens the records of one file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Cipher {
     pub(super) key: SealingKey,
     file: String,

@@ -192,8 +192,21 @@ fn records_cannot_be_moved_to_another_file() {
     assert!(loaded.note.unwrap().contains("damaged"));
 }
 
+fn write_anew(replica: &mut Replica, mut between: impl FnMut(&mut Replica)) {
+    let mut rewrite = replica.begin_rewrite().unwrap();
+    loop {
+        let is_more = replica.hand_on(&mut rewrite);
+        between(replica);
+        rewrite = rewrite.copied().unwrap();
+        if !is_more {
+            break;
+        }
+    }
+    replica.end_rewrite(Ok(rewrite));
+}
+
 #[test]
-fn a_log_of_mostly_old_records_is_written_anew() {
+fn a_log_of_mostly_old_records_is_wasteful_until_it_is_written_anew() {
     let place = Place::new();
     let (mut replica, _) = place.open();
     let body = "x".repeat(10_000);
@@ -201,14 +214,65 @@ fn a_log_of_mostly_old_records_is_written_anew() {
         let name = format!("n{}", revision % 5);
         replica.append(&batch(revision, vec![change(revision, &name, &body)])).unwrap();
     }
+    assert!(replica.is_wasteful());
+    write_anew(&mut replica, |_| {});
+    assert!(!replica.is_wasteful() && replica.unsynced().is_some());
     drop(replica);
-    assert!(std::fs::metadata(&place.path).unwrap().len() < 2 * COMPACT_FROM_BYTES);
+    assert!(std::fs::metadata(&place.path).unwrap().len() < 100_000);
     let (_, loaded) = place.open();
     let revisions: Vec<u64> = loaded.objects.iter().map(|change| change.revision.0).collect();
     assert_eq!(
         (revisions, loaded.revision, loaded.note),
         (vec![396, 397, 398, 399, 400], Revision(400), None)
     );
+}
+
+#[test]
+fn what_is_told_while_it_is_written_anew_is_in_the_new_file() {
+    let place = Place::new();
+    let (mut replica, _) = place.open();
+    let many = (1..=3000_u64).map(|revision| change(revision, &format!("n{revision:04}"), "old")).collect();
+    replica.append(&batch(3000, many)).unwrap();
+    let mut revision = 3000;
+    write_anew(&mut replica, |replica| {
+        // Of what was handed on, of what was not, and new.
+        let told = vec![
+            change(revision + 1, "n0001", "new"),
+            gone(revision + 2, "n0002"),
+            change(revision + 3, "n2999", "new"),
+            gone(revision + 4, "n3000"),
+            change(revision + 5, &format!("z{revision}"), "new"),
+        ];
+        revision += 5;
+        replica.append(&batch(revision, told)).unwrap();
+    });
+    assert_eq!(revision, 3015, "three chunks");
+    replica.append(&batch(3016, vec![change(3016, "last", "new")])).unwrap();
+    let objects = replica.objects();
+    drop(replica);
+    let (replica, loaded) = place.open();
+    assert_eq!((replica.objects(), loaded.revision, loaded.note), (objects, Revision(3016), None));
+    assert_eq!(loaded.objects.len(), 3000 - 2 + 3 + 1);
+    let newest: Vec<u64> = loaded.objects.iter().rev().take(6).map(|change| change.revision.0).collect();
+    assert_eq!(newest, [3016, 3015, 3013, 3011, 3010, 3005]);
+}
+
+#[test]
+fn a_rewrite_that_is_dropped_or_fails_leaves_the_file_as_it_was() {
+    let place = Place::new();
+    let (mut replica, _) = place.open();
+    replica.append(&batch(1, vec![change(1, "a", "a")])).unwrap();
+    let draft = disk::with_suffix(&place.path, ".new");
+    let rewrite = replica.begin_rewrite().unwrap();
+    assert!(draft.exists() && matches!(replica.begin_rewrite(), Err(ReplicaError::Disk(_))));
+    drop(rewrite);
+    assert!(!draft.exists());
+    let refused = ReplicaError::Disk(DiskError::InUse { path: draft });
+    replica.end_rewrite(Err(refused));
+    replica.append(&batch(2, vec![change(2, "b", "b")])).unwrap();
+    drop(replica);
+    let (_, loaded) = place.open();
+    assert_eq!((names(&loaded), loaded.note), (vec![id("a"), id("b")], None));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use model::usage::{UsageBatch, UsageRow};
 use model::{Clock as _, Timestamp};
 
 use crate::disk;
-use crate::journal::{Ending, Found, Journal, Magic, Place};
+use crate::journal::{Ending, Found, Journal, Magic, Place, Unsynced};
 use crate::usage::record::{Record, decode, head, next_of};
 use crate::usage::{BATCH_ROWS, OutboxError, merge};
 
@@ -142,7 +142,7 @@ impl Queue {
     }
 
     /// See [`Journal::unsynced`].
-    pub(super) fn unsynced(&mut self) -> Option<File> {
+    pub(super) fn unsynced(&mut self) -> Option<Unsynced> {
         self.journal.unsynced()
     }
 

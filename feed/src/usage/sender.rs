@@ -150,9 +150,8 @@ async fn sync(shared: &Arc<Shared>) {
 async fn sync_once(shared: &Arc<Shared>) {
     let synced = blocking(shared, |shared| {
         // The lock is given back before the disk is waited for.
-        let file = shared.queue().unsynced();
-        let synced = file.map_or(Ok(()), |file| file.sync_data());
-        synced.map_err(|error| DiskError::io("sync", &shared.path)(error).into())
+        let unsynced = shared.queue().unsynced();
+        unsynced.map_or(Ok(()), |unsynced| Ok(unsynced.sync()?))
     });
     if let Err(reason) = synced.await {
         tracing::warn!(reason, "usage journal was not synced to the disk");
