@@ -16,7 +16,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
 use pingora_proxy::HttpProxy;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
@@ -72,6 +72,9 @@ pub(crate) fn bind(
             None => listen(*address),
         };
         let socket = socket.map_err(|error| EdgeError::of_bind(*address, error))?;
+        // Its connections have it from here. Without it answers wait for the visitor's acknowledgement; an error
+        // costs only that.
+        let _set = SockRef::from(&socket).set_tcp_nodelay(true);
         let address = socket.local_addr().map_err(|error| EdgeError::of_bind(*address, error))?;
         Ok(Bound { socket, address, protection })
     };
@@ -158,8 +161,6 @@ fn admit(worker: &Worker, mut tcp: TcpStream, peer: SocketAddr, protection: Prot
     let worker = worker.clone();
     tokio::spawn(async move {
         let edge = &worker.edge;
-        // Without it, answers wait for the visitor's acknowledgement; an error costs only that.
-        let _set = tcp.set_nodelay(true);
         let ends = match ends {
             Some(ends) => ends,
             None => {
@@ -298,4 +299,25 @@ fn screen(transport: &Transport, carrier: &Arc<Carrier>, edge: &Arc<Shared>) -> 
     let deadlines = &edge.deadlines;
     let limits = Limits { header: deadlines.header, idle: deadlines.idle, stall: deadlines.body };
     Screen::Http2(Box::new(Guard::new(limits, Arc::clone(&carrier.gauge))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_new_and_given_sockets_send_at_once() {
+        let any = [SocketAddr::from(([127, 0, 0, 1], 0))];
+        let given = StdListener::bind(any[0]).unwrap();
+        let address = given.local_addr().unwrap();
+        let bound = [
+            bind(&any, Protection::Tls, &mut Vec::new()).unwrap(),
+            bind(&[address], Protection::Clear, &mut vec![given]).unwrap(),
+        ];
+        for bound in bound.iter().flatten() {
+            let _client = std::net::TcpStream::connect(bound.address).unwrap();
+            bound.socket.set_nonblocking(false).unwrap();
+            assert!(bound.socket.accept().unwrap().0.nodelay().unwrap());
+        }
+    }
 }

@@ -2,8 +2,9 @@
 //! name that asks for client certificates ([`crate::client_auth`]).
 //!
 //! TLS 1.2 and 1.3, aws-lc-rs with X25519MLKEM768, ALPN h2 and http/1.1. Sessions are resumed by tickets
-//! that any edge can read ([`crate::tickets`]); there is no session cache and no early data (RFC 8446 §8). A visitor that asks for no name, or for one without a certificate, gets the alert
-//! `unrecognized_name` (RFC 6066 §3) and nothing else.
+//! that any edge can read ([`crate::tickets`]); there is no session cache and no early data (RFC 8446 §8). A
+//! visitor that asks for no name, or for one without a certificate, gets the alert `unrecognized_name` (RFC 6066
+//! §3) and nothing else.
 
 use std::io;
 use std::sync::Arc;
@@ -32,6 +33,10 @@ use crate::tickets::Tickets;
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// The same for `access_denied` (49).
 const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
+
+/// Tickets a handshake. A visitor gets a new one with each, and over HTTP/2 makes one connection; a second ticket
+/// costs every handshake a derivation, a seal and a record.
+const TICKETS: usize = 1;
 
 /// The TLS side of all listeners.
 pub(crate) struct Tls {
@@ -101,6 +106,7 @@ impl Tls {
         let provider = Arc::new(provider());
         let mut config = configure(&provider, state, WebPkiClientVerifier::no_client_auth())?;
         config.ticketer = Arc::<Tickets>::clone(&state.tickets);
+        config.send_tls13_tickets = TICKETS;
         Ok(Self { state: Arc::clone(state), provider, open: Offers::of(config) })
     }
 

@@ -41,7 +41,10 @@ pub(crate) struct Wire {
     pace: Pace,
     /// For the pace alone: a read and a write may wait at the same time.
     write_alarm: Alarm,
-    is_joining: bool,
+    /// Whether the handshake is over.
+    is_serving: bool,
+    /// Whether what waits goes out before anything is awaited.
+    is_due: bool,
     /// What has come in of a ClientHello; none when nobody wants it.
     hello: Option<Vec<u8>>,
     out: Vec<u8>,
@@ -49,7 +52,8 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// A wire that sends at once, for a handshake. Call [`Self::serve`] before requests.
+    /// A wire for a handshake: what is written and flushed goes out when the visitor's word is awaited, so that
+    /// tickets travel with the first answer if its request is there already. Call [`Self::serve`] before requests.
     pub(crate) fn new(tcp: TcpStream, deadlines: &Deadlines) -> Self {
         Self {
             tcp,
@@ -59,7 +63,8 @@ impl Wire {
             alarm: Alarm::default(),
             pace: Pace::new(Rules::new(deadlines)),
             write_alarm: Alarm::default(),
-            is_joining: false,
+            is_serving: false,
+            is_due: false,
             hello: None,
             out: Vec::new(),
             sent: 0,
@@ -71,9 +76,9 @@ impl Wire {
         self.tcp.local_addr().ok()
     }
 
-    /// From now on requests are read, the first of which is due, and small writes are joined until a flush.
+    /// From now on requests are read, the first of which is due, and a flush sends at once.
     pub(crate) fn serve(&mut self) {
-        self.is_joining = true;
+        self.is_serving = true;
         self.due = Some(Instant::now() + self.header_limit);
     }
 
@@ -127,7 +132,7 @@ impl Wire {
                 self.pace.earn(sent);
                 Poll::Ready(Ok(sent))
             }
-            Poll::Pending if self.is_joining => {
+            Poll::Pending if self.is_serving => {
                 ready!(self.pace.poll(&mut self.write_alarm, cx));
                 self.gauge.set_cut(Cut::Write);
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the visitor reads too slowly")))
@@ -145,7 +150,7 @@ impl Wire {
             }
             self.sent += sent;
         }
-        self.sent = 0;
+        (self.sent, self.is_due) = (0, false);
         // An idle connection keeps nothing of it.
         self.out = Vec::new();
         Poll::Ready(Ok(()))
@@ -153,7 +158,7 @@ impl Wire {
 
     /// Whether `bytes` more are joined to what waits; makes room for them if so.
     fn joins(&mut self, bytes: usize) -> bool {
-        let joins = self.is_joining && self.out.len() + bytes <= JOIN_BYTES;
+        let joins = self.out.len() + bytes <= JOIN_BYTES;
         if joins && self.out.is_empty() {
             self.out.reserve(bytes.max(USUAL_BYTES));
         }
@@ -187,6 +192,11 @@ impl AsyncRead for Wire {
                 Poll::Ready(result.and_then(|()| self.keep(bytes)))
             }
             Poll::Pending => {
+                if self.is_due
+                    && let Poll::Ready(Err(error)) = self.poll_drain(cx)
+                {
+                    return Poll::Ready(Err(error));
+                }
                 ready!(self.poll_overdue(cx));
                 self.gauge.set_cut(Cut::Header);
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the first request is overdue")))
@@ -226,6 +236,10 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_serving {
+            self.is_due = true;
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.tcp).poll_flush(cx)
     }

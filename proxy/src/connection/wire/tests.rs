@@ -30,6 +30,51 @@ async fn small_writes_leave_together_at_a_flush() {
 }
 
 #[tokio::test]
+async fn in_a_handshake_what_was_flushed_leaves_when_a_read_waits() {
+    let (mut wire, mut client) = pair().await;
+    wire.write_all(b"flight").await.unwrap();
+    wire.flush().await.unwrap();
+    assert_eq!(wire.gauge().bytes(), (0, 0));
+    let answered = tokio::spawn(async move {
+        let mut got = [0; 6];
+        client.read_exact(&mut got).await.unwrap();
+        client.write_all(b"finished").await.unwrap();
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        (got, rest)
+    });
+    let mut finished = [0; 8];
+    wire.read_exact(&mut finished).await.unwrap();
+    assert_eq!((&finished, wire.gauge().bytes()), (b"finished", (8, 6)));
+    // What ends the handshake travels with the first answer.
+    wire.write_all(b"tickets").await.unwrap();
+    wire.flush().await.unwrap();
+    wire.serve();
+    wire.write_all(b"answer").await.unwrap();
+    assert_eq!(wire.gauge().bytes(), (8, 6));
+    wire.flush().await.unwrap();
+    assert_eq!(wire.gauge().bytes(), (8, 19));
+    drop(wire);
+    assert_eq!(answered.await.unwrap(), (*b"flight", b"ticketsanswer".to_vec()));
+}
+
+#[tokio::test]
+async fn what_ends_a_handshake_does_not_wait_for_a_request() {
+    let (mut wire, mut client) = pair().await;
+    wire.write_all(b"tickets").await.unwrap();
+    wire.flush().await.unwrap();
+    wire.serve();
+    let mut request = [0; 4];
+    let (mut got, read) = ([0; 7], wire.read_exact(&mut request));
+    let visitor = async {
+        client.read_exact(&mut got).await.unwrap();
+        client.write_all(b"GET ").await.unwrap();
+    };
+    let (read, ()) = tokio::join!(read, visitor);
+    assert_eq!((read.unwrap(), &got, &request), (4, b"tickets", b"GET "));
+}
+
+#[tokio::test]
 async fn a_large_write_keeps_its_place_after_a_small_one() {
     let (mut wire, mut client) = pair().await;
     wire.serve();
