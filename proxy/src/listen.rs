@@ -8,10 +8,11 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::{HttpServerApp as _, ServerApp as _};
+use pingora_core::apps::{HttpServerApp as _, ReusedHttpStream, ServerApp as _};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
@@ -21,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::connection::{
-    Carrier, Connection, Ends, Farewell, Gate, Gauge, Guard, Limits, Screen, Settled, Transport, Wire, reset,
+    Carrier, Connection, Ends, Farewell, Gate, Gauge, Guard, Limits, Screen, Transport, Wire, reset,
 };
 use crate::edge::{EdgeError, Shared, wait_for};
 use crate::front::Unannounced;
@@ -164,7 +165,7 @@ fn admit(worker: &Worker, mut tcp: TcpStream, peer: SocketAddr, protection: Prot
         let ends = match ends {
             Some(ends) => ends,
             None => {
-                let Some(ends) = announced(edge, &mut tcp, peer).await else { return };
+                let Some(ends) = Box::pin(announced(edge, &mut tcp, peer)).await else { return };
                 // What the sender does on its own account is not counted: its health checks.
                 if ends.client != peer {
                     slot = match place(slot, &ends) {
@@ -210,12 +211,13 @@ async fn announced(edge: &Shared, tcp: &mut TcpStream, peer: SocketAddr) -> Opti
     None
 }
 
+/// What a connection needs only at its beginning, or only at its end, is boxed here and below: what is left is what an
+/// idle one holds.
 async fn run(worker: &Worker, tcp: TcpStream, ends: Ends, protection: Protection) {
-    let wire = Wire::new(tcp, &worker.edge.deadlines);
-    let gauge = wire.gauge();
-    match protection {
-        Protection::Clear => serve_clear(worker, wire, ends).await,
-        Protection::Tls => serve_tls(worker, wire, ends).await,
+    let client = ends.client;
+    let (gauge, prepared) = prepare(worker, tcp, ends, protection);
+    if let Some(ready) = prepared.await {
+        serve(worker, ready).await;
     }
     let metrics = &worker.edge.state.metrics;
     metrics.count_wire_bytes(gauge.bytes());
@@ -225,48 +227,66 @@ async fn run(worker: &Worker, tcp: TcpStream, ends: Ends, protection: Protection
     metrics.http2_stream_errors.inc_by(gauge.stream_errors());
     if let Some(kind) = gauge.flood() {
         metrics.count_flood(kind);
-        let client = ends.client;
         tracing::debug!(%client, kind = kind.as_str(), "connection was ended: it flooded over HTTP/2");
     }
 }
 
-async fn serve_clear(worker: &Worker, mut wire: Wire, ends: Ends) {
-    wire.serve();
+/// A connection that can be served.
+struct Ready {
+    connection: Box<Connection>,
+    farewell: Farewell,
+    is_http2: bool,
+}
+
+/// The way to a connection that can be served, or to none, and what it tells of itself.
+fn prepare(
+    worker: &Worker,
+    tcp: TcpStream,
+    ends: Ends,
+    protection: Protection,
+) -> (Arc<Gauge>, Pin<Box<impl Future<Output = Option<Ready>> + Send>>) {
+    let mut wire = Wire::new(tcp, &worker.edge.deadlines);
     let (gauge, local) = (wire.gauge(), wire.local());
-    serve(worker, Transport::Plain(Box::new(wire)), carrier(&worker.edge, (ends, local), None, gauge)).await;
+    let carrier = {
+        let gauge = Arc::clone(&gauge);
+        move |edge: &Shared, tls| Arc::new(Carrier { id: edge.slots.number(), ends, local, tls, gauge })
+    };
+    let edge = Arc::clone(&worker.edge);
+    let prepared = async move {
+        match protection {
+            Protection::Clear => {
+                wire.serve();
+                ready(&edge, Transport::Plain(Box::new(wire)), carrier(&edge, None))
+            }
+            Protection::Tls => {
+                let secured = handshake::perform(&edge, wire, ends.client).await?;
+                ready(&edge, Transport::Tls(Box::new(secured.stream)), carrier(&edge, Some(secured.settled)))
+            }
+        }
+    };
+    (gauge, Box::pin(prepared))
 }
 
-async fn serve_tls(worker: &Worker, wire: Wire, ends: Ends) {
-    let (gauge, local) = (wire.gauge(), wire.local());
-    // Boxed, so that a connection does not keep the room for its handshake.
-    let shaken = Box::pin(handshake::perform(&worker.edge, wire, ends.client)).await;
-    let Some(secured) = shaken else { return };
-    let carrier = carrier(&worker.edge, (ends, local), Some(secured.settled), gauge);
-    serve(worker, Transport::Tls(Box::new(secured.stream)), carrier).await;
-}
-
-fn carrier(
-    edge: &Shared,
-    (ends, local): (Ends, Option<SocketAddr>),
-    tls: Option<Settled>,
-    gauge: Arc<Gauge>,
-) -> Arc<Carrier> {
-    Arc::new(Carrier { id: edge.slots.number(), ends, local, tls, gauge })
-}
-
-async fn serve(worker: &Worker, transport: Transport, carrier: Arc<Carrier>) {
+fn ready(edge: &Arc<Shared>, transport: Transport, carrier: Arc<Carrier>) -> Option<Ready> {
     // A response with a known status always builds.
-    let Ok(empty) = ResponseHeader::build(200, Some(0)) else { return };
+    let empty = ResponseHeader::build(200, Some(0)).ok()?;
     let is_http2 = transport.is_http2();
-    let screen = screen(&transport, &carrier, &worker.edge);
+    let screen = screen(&transport, &carrier, edge);
     let farewell = Farewell::default();
     let connection = Box::new(Connection::new(transport, screen, carrier, farewell.clone(), empty));
+    Some(Ready { connection, farewell, is_http2 })
+}
+
+async fn serve(worker: &Worker, ready: Ready) {
+    let Ready { connection, farewell, is_http2 } = ready;
     if is_http2 {
         worker.proxy.process_new(connection, &worker.draining).await;
     } else {
         serve_http1(worker, connection).await;
     }
-    farewell.say().await;
+    if farewell.is_due() {
+        Box::pin(farewell.say()).await;
+    }
 }
 
 /// One request after the other. pingora's own loop would keep room for a whole request, 23 KB, while the next one is
@@ -284,12 +304,24 @@ async fn serve_http1(worker: &Worker, mut connection: Box<Connection>) {
         if !is_there {
             return;
         }
-        let mut session = ServerSession::new_http1(connection);
-        session.set_keepalive(Some(KEEP_ALIVE_SECONDS));
-        let Some(reused) = worker.proxy.process_new_http(session, &worker.draining).await else { return };
-        let Ok(again) = reused.consume().0.into_any().downcast() else { return };
+        let Some(again) = serve_request(worker, connection).await.and_then(kept) else { return };
         connection = again;
     }
+}
+
+/// The way of one request, by which what was parsed of it stays out of what an idle connection holds.
+fn serve_request(
+    worker: &Worker,
+    connection: Box<Connection>,
+) -> impl Future<Output = Option<ReusedHttpStream>> + Send {
+    let mut session = ServerSession::new_http1(connection);
+    session.set_keepalive(Some(KEEP_ALIVE_SECONDS));
+    worker.proxy.process_new_http(session, &worker.draining)
+}
+
+/// The connection that another request may come over.
+fn kept(reused: ReusedHttpStream) -> Option<Box<Connection>> {
+    reused.consume().0.into_any().downcast().ok()
 }
 
 fn screen(transport: &Transport, carrier: &Arc<Carrier>, edge: &Arc<Shared>) -> Screen {

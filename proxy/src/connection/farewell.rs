@@ -26,6 +26,11 @@ impl Farewell {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport);
     }
 
+    /// Whether something was left.
+    pub(crate) fn is_due(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Ends our side of what was left, and waits for the visitor's. Nothing left: nothing done.
     pub(crate) async fn say(self) {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -192,10 +192,9 @@ impl AsyncRead for Wire {
                 Poll::Ready(result.and_then(|()| self.keep(bytes)))
             }
             Poll::Pending => {
-                if self.is_due
-                    && let Poll::Ready(Err(error)) = self.poll_drain(cx)
-                {
-                    return Poll::Ready(Err(error));
+                // Tickets wait for the answer to a request, but for nothing else.
+                if self.is_due && !self.gauge.has_request() {
+                    let _waits = self.poll_drain(cx)?;
                 }
                 ready!(self.poll_overdue(cx));
                 self.gauge.set_cut(Cut::Header);

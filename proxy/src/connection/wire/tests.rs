@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 
@@ -50,6 +50,9 @@ async fn in_a_handshake_what_was_flushed_leaves_when_a_read_waits() {
     wire.write_all(b"tickets").await.unwrap();
     wire.flush().await.unwrap();
     wire.serve();
+    wire.gauge().header_arrived();
+    let waited = timeout(Duration::from_millis(20), wire.read(&mut [0])).await;
+    assert!(waited.is_err(), "for the backend, say");
     wire.write_all(b"answer").await.unwrap();
     assert_eq!(wire.gauge().bytes(), (8, 6));
     wire.flush().await.unwrap();
