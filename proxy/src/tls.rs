@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{CipherSuite, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ProtocolVersion, RootCertStore, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
@@ -142,8 +142,13 @@ impl Tls {
         let ja4 = client_hello::fingerprint(&start.io.recorded());
         let mut stream = start.into_stream(config).await?;
         let client = auth.map(|auth| prove(auth, &stream)).transpose()?;
-        let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str());
-        stream.get_mut().0.serve();
+        let version = stream.get_ref().1.protocol_version();
+        let wire = stream.get_mut().0;
+        wire.serve();
+        if version == Some(ProtocolVersion::TLSv1_3) {
+            wire.hold();
+        }
+        let version = version.and_then(|version| version.as_str());
         let settled = Settled { sni, version: version.unwrap_or("unknown"), client, ja4 };
         Ok(Some(Secured { stream, settled }))
     }

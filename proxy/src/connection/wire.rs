@@ -52,8 +52,8 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// A wire for a handshake: what is written and flushed goes out when the visitor's word is awaited, so that
-    /// tickets travel with the first answer if its request is there already. Call [`Self::serve`] before requests.
+    /// A wire for a handshake: what is written and flushed goes out when the visitor's word is awaited. Call
+    /// [`Self::serve`] before requests.
     pub(crate) fn new(tcp: TcpStream, deadlines: &Deadlines) -> Self {
         Self {
             tcp,
@@ -80,6 +80,12 @@ impl Wire {
     pub(crate) fn serve(&mut self) {
         self.is_serving = true;
         self.due = Some(Instant::now() + self.header_limit);
+    }
+
+    /// What waits goes out with the next flush, or at the end. After a handshake of TLS 1.3 that is tickets: nobody
+    /// waits for them, and with the first answer they cost nothing.
+    pub(crate) fn hold(&mut self) {
+        self.is_due = false;
     }
 
     /// Somebody else looks after what is due.
@@ -192,8 +198,7 @@ impl AsyncRead for Wire {
                 Poll::Ready(result.and_then(|()| self.keep(bytes)))
             }
             Poll::Pending => {
-                // Tickets wait for the answer to a request, but for nothing else.
-                if self.is_due && !self.gauge.has_request() {
+                if self.is_due {
                     let _waits = self.poll_drain(cx)?;
                 }
                 ready!(self.poll_overdue(cx));

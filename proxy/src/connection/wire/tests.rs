@@ -50,9 +50,9 @@ async fn in_a_handshake_what_was_flushed_leaves_when_a_read_waits() {
     wire.write_all(b"tickets").await.unwrap();
     wire.flush().await.unwrap();
     wire.serve();
-    wire.gauge().header_arrived();
+    wire.hold();
     let waited = timeout(Duration::from_millis(20), wire.read(&mut [0])).await;
-    assert!(waited.is_err(), "for the backend, say");
+    assert!(waited.is_err(), "nothing was sent");
     wire.write_all(b"answer").await.unwrap();
     assert_eq!(wire.gauge().bytes(), (8, 6));
     wire.flush().await.unwrap();
@@ -62,7 +62,7 @@ async fn in_a_handshake_what_was_flushed_leaves_when_a_read_waits() {
 }
 
 #[tokio::test]
-async fn what_ends_a_handshake_does_not_wait_for_a_request() {
+async fn what_ends_a_handshake_is_not_held_unasked() {
     let (mut wire, mut client) = pair().await;
     wire.write_all(b"tickets").await.unwrap();
     wire.flush().await.unwrap();
@@ -134,7 +134,7 @@ async fn nothing_is_due_after_a_request_or_where_a_gate_looks_after_it() {
             true => wire.gauge().header_arrived(),
             false => wire.leave_reading(),
         }
-        let silence = tokio::time::timeout(LIMIT * 5, wire.read_u8()).await;
+        let silence = timeout(LIMIT * 5, wire.read_u8()).await;
         assert!(silence.is_err());
     }
 }
@@ -190,6 +190,6 @@ async fn a_visitor_who_reads_a_byte_now_and_then_is_cut_too() {
 #[tokio::test(start_paused = true)]
 async fn a_handshake_has_its_own_deadline() {
     let (mut wire, _client) = pair().await;
-    let written = tokio::time::timeout(LIMIT * 60, stuck(&mut wire)).await;
+    let written = timeout(LIMIT * 60, stuck(&mut wire)).await;
     assert!(written.is_err());
 }
