@@ -7,7 +7,8 @@
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them.
-pub(crate) const TARGETS: [(&str, Target); 13] = [
+pub(crate) const TARGETS: [(&str, Target); 14] = [
+    ("backend_answer", proxy::fuzzing::backend_answer),
     ("certificate", model::fuzzing::certificate),
     ("changes", feed::fuzzing::changes),
     ("chunked_body", proxy::fuzzing::chunked_body),

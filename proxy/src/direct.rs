@@ -8,9 +8,9 @@
 //! is made of its answer, when it is tried again and what a failure means is one code for both ways
 //! ([`crate::forward`]).
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -192,6 +192,37 @@ async fn relay_body(
 /// Passes a part of the answer on.
 async fn tell(session: &mut Session, part: HttpTask) -> Result<()> {
     session.as_downstream_mut().response_duplex_vec(vec![part]).await.map(drop)
+}
+
+/// What a backend said: its head, its body without framing, whether that is whole, and how many bytes follow.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    head: ResponseHead,
+    body: Vec<u8>,
+    is_whole: bool,
+    left: usize,
+}
+
+type ResponseHead = (StatusCode, Version, HeaderMap);
+
+/// For [`crate::fuzzing`]: reads an answer that comes in pieces of `step` bytes; none if it is cut in its head or
+/// broken.
+pub(crate) fn judge(bytes: &[u8], step: usize) -> Option<Said> {
+    let (mut read, mut body, mut known) = (BytesMut::new(), Vec::new(), None);
+    for piece in bytes.chunks(step.max(1)) {
+        read.extend_from_slice(piece);
+        if known.is_none() {
+            let Some(head) = head::parse(&mut read).ok()? else { continue };
+            let rest = Rest::of(&head, false).ok()?;
+            known = Some((head, rest));
+        }
+        if let Some((_, rest)) = &mut known {
+            body.extend(rest.gather(&mut read).ok()?.unwrap_or_default());
+        }
+    }
+    let (head, rest) = known?;
+    let head = (head.status, head.version, head.headers.clone());
+    Some(Said { head, body, is_whole: rest.is_over(), left: read.len() })
 }
 
 fn broken(reason: &'static str) -> Box<Error> {

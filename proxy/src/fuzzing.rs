@@ -10,6 +10,7 @@ use crate::connection::gate::chunked::Chunks;
 use crate::connection::gate::head;
 use crate::connection::gate::scan::Scan;
 use crate::connection::guard;
+use crate::direct;
 use crate::proxy_protocol::{self, MOST_BYTES, Origin};
 use crate::refusal::Refusal;
 
@@ -118,6 +119,15 @@ pub fn chunked_body(bytes: &[u8]) {
     }
 }
 
+/// A backend's answer on the direct way: the same is read however it comes. The first byte says in which pieces.
+pub fn backend_answer(bytes: &[u8]) {
+    let Some((step, answer)) = bytes.split_first() else { return };
+    // Longer lines are refused before their end when they come in pieces, and not when they come whole.
+    let answer = answer.get(..answer.len().min(1 << 10)).unwrap_or_default();
+    let (whole, pieces) = (direct::judge(answer, answer.len()), direct::judge(answer, usize::from(*step)));
+    assert_eq!(whole, pieces, "the cuts decide");
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -142,6 +152,15 @@ mod tests {
             "Expect: 100-continue\r\n", "X: y\r\n",
         ])) {
             request_head(&bytes);
+        }
+
+        #[test]
+        fn any_answer_of_a_backend_is_read_the_same_in_any_pieces(step in 1_u8..40, bytes in pieces(&[
+            "HTTP/1.1 200 OK\r\n", "HTTP/1.0 304 \r\n", "\r\n", "\r\n\r\n", "\n", " ", "\t", ":", "\0",
+            "Content-Length: ", "Transfer-Encoding: chunked\r\n", "7", "7\r\n", "a: b\r\n", "hello", "5\r\nhello\r\n",
+            "0\r\n\r\n", ";a=b",
+        ])) {
+            backend_answer(&[&[step], bytes.as_slice()].concat());
         }
 
         #[test]
