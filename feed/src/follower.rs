@@ -259,6 +259,8 @@ impl Follower {
             let Some((is_more, under_way)) = self.with_half(hand_on).await else { return };
             let Ok(copied) = spawn_blocking(move || under_way.copied()).await else { return };
             rewrite = Some(copied);
+            // What is told meanwhile does not wait longer for the disk than otherwise.
+            self.sync_once().await;
             if !is_more {
                 break;
             }

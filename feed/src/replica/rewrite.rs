@@ -87,14 +87,17 @@ impl Replica {
         Ok(fresh)
     }
 
-    /// As the whole of it at once, for a replica that nobody uses yet.
+    /// All of it at once, for a replica that nobody uses yet. When it returns the disk has it.
     pub(super) fn written_anew(&mut self) -> Result<Self, ReplicaError> {
         let mut rewrite = self.begin_rewrite()?;
         while self.hand_on(&mut rewrite) {
             rewrite.copy()?;
         }
-        rewrite.copy()?;
-        self.caught_up(rewrite, &BTreeSet::new())
+        let mut fresh = self.caught_up(rewrite.copied()?, &BTreeSet::new())?;
+        if let Some(unsynced) = fresh.unsynced() {
+            unsynced.sync()?;
+        }
+        Ok(fresh)
     }
 }
 

@@ -169,7 +169,8 @@ fn records_cannot_be_swapped_repeated_or_taken_out() {
         replica.append(&batch(3, told)).unwrap();
         drop(replica);
         forge(&place.path, forgery);
-        let (_, loaded) = place.open();
+        let (mut replica, loaded) = place.open();
+        assert!(replica.unsynced().is_none(), "the disk has what was saved");
         assert_eq!((loaded.objects, loaded.revision), (vec![change(1, "a", "old")], Revision(0)));
         assert_eq!(place.set_aside(), 1);
     }

@@ -29,7 +29,7 @@ async fn small_writes_leave_together_at_a_flush() {
     assert_eq!(wire.gauge().bytes(), (0, 8));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn in_a_handshake_what_was_flushed_leaves_when_a_read_waits() {
     let (mut wire, mut client) = pair().await;
     wire.write_all(b"flight").await.unwrap();
@@ -51,7 +51,7 @@ async fn in_a_handshake_what_was_flushed_leaves_when_a_read_waits() {
     wire.flush().await.unwrap();
     wire.serve();
     wire.hold();
-    let waited = timeout(Duration::from_millis(20), wire.read(&mut [0])).await;
+    let waited = timeout(LIMIT / 2, wire.read(&mut [0])).await;
     assert!(waited.is_err(), "nothing was sent");
     wire.write_all(b"answer").await.unwrap();
     assert_eq!(wire.gauge().bytes(), (8, 6));
