@@ -45,7 +45,7 @@ pub(crate) enum Scenario {
     Get100k,
     /// POST of 1 MB over HTTP/1.1.
     Upload1m,
-    /// Latency of small GETs at half of nginx's maximum rate.
+    /// Latency of small GETs at nginx's half load.
     LatencyAtHalfLoad,
     /// Thousands of tenants, visitors and errors of every kind.
     Mixed,
@@ -164,7 +164,7 @@ impl Scenario {
             Self::Http2Get1k => "CPU and rate of a 1 KB GET, 32 streams, TLS, beside peers",
             Self::Get100k => "CPU and rate of a 100 KB GET, kept alive, TLS, beside peers",
             Self::Upload1m => "CPU and rate of a POST of 1 MB, kept alive, TLS, beside peers",
-            Self::LatencyAtHalfLoad => "latency of a 1 KB GET at half of nginx's maximum rate, beside peers",
+            Self::LatencyAtHalfLoad => "latency of a 1 KB GET at nginx's half load, beside peers",
             Self::Mixed => "10,000 tenants, new and kept connections, errors, slow clients, beside peers",
             Self::HandshakeFull => "CPU of a full handshake and a GET, X25519, beside peers",
             Self::HandshakeResumed => "CPU of a resumed handshake and a GET, beside peers",

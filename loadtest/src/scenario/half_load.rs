@@ -1,20 +1,25 @@
 //! Latency of a 1 KB GET at half load, through Stoa and its peers.
 //!
-//! Half load is half of what nginx can do on its core in this run, whatever the others can: everybody is given that
-//! rate, by the same schedule (a Poisson process). If Stoa needs more of its core for it than nginx, that is part of
-//! the comparison; half of what Stoa can do would be the easier rate whenever Stoa is the slower one, and a rate
-//! that nginx was never measured for whenever it is the faster. Each one's maximum and its use of its core at half
-//! load are told beside the latencies. A peer that can hardly do the rate at all is left out by name: there,
-//! latency only says how long the run was.
+//! Half load is the rate at which nginx uses half of its core, whatever the others need: in a round everybody is
+//! given the same rate, by the same schedule (a Poisson process). The search for it begins at half of what nginx can
+//! do when it is asked as fast as it answers, under the very load that is measured (requests that come one by one
+//! cost more each than those that come in heaps), and goes on from round to round, because a shared machine changes
+//! its speed. If Stoa needs more of its core than nginx, that is part of the comparison; half of what Stoa can do
+//! would be the easier rate whenever Stoa is the slower one, and a rate that nginx was never measured for whenever
+//! it is the faster. Each one's maximum and its use of its core at half load are told beside the latencies. A peer
+//! that can hardly do the rate at all is left out by name: there, latency only says how long the run was.
 //!
-//! A figure is the median of its rounds. Latency counts from when a request was due (see [`crate::open_loop`]); the
-//! generator shares its core with the backend, and how late it was itself is told.
+//! A figure is the median of its rounds, of which there are many short ones: a shared machine stands still for
+//! moments, and the p99 of a few long rounds tells of those. Before a round the same load goes through unmeasured:
+//! while the others had their rounds this one's memory and caches went cold, and the milliseconds after a break are
+//! not what is compared. Latency counts from when a request was due (see [`crate::open_loop`]); the generator shares
+//! its core with the backend, and how late it was itself is told.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use super::beside::{Field, Round, Runner, schedule};
+use super::beside::{Field, Round, Runner};
 use crate::Effort;
 use crate::cpu;
 use crate::figure::{Report, median};
@@ -24,10 +29,18 @@ use crate::peer::HOST;
 
 /// Who sets the rate, and whom the others are compared with.
 const MEASURE: &str = "nginx";
+/// Half of a core, in percent.
+const HALF_PERCENT: f64 = 50.0;
+/// Steps in which its rate is looked for before the first round.
+const STEPS: u32 = 5;
+/// How much the rate of a round may differ from that of the one before: one bad second is not the next one's rate.
+const STRIDE: std::ops::RangeInclusive<f64> = 0.8..=1.25;
 /// What one must be able to do to take part, in parts of the rate.
 const ENOUGH: f64 = 1.2;
 /// Less of its core at its maximum, in percent, and something else was the limit.
 const BUSY: f64 = 90.0;
+/// How long a load goes through unmeasured before a round.
+const WARM: Duration = Duration::from_secs(1);
 /// What is told of the latencies.
 const QUANTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
@@ -37,14 +50,20 @@ pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<(
     let Some(field) = Field::open(report).await? else { return Ok(()) };
     let mut unwanted = 0;
     for way in [Way::HTTP1, Way::HTTP2] {
-        let (rate, mut runners) = way.maxima(&field, effort, report)?;
-        let (rounds, seconds) = schedule(effort);
-        report.add("all", &way.named("rate"), rate, "1/s");
+        let (most, found) = way.maxima(&field, effort, report)?;
+        let mut rate = way.half_load(&field, most).await?;
+        let mut runners = way.able(found, rate, report);
+        let (rounds, seconds) = if effort.quick { (9, 1) } else { (25, 2) };
+        let mut rates = Vec::new();
         for round in 0..rounds {
+            rates.push(rate);
             for half in &mut runners {
                 half.measure(&field, way, (rate, round), seconds).await?;
             }
+            let measure = runners.iter().find(|half| half.runner.name == MEASURE);
+            rate = measure.and_then(Half::to_half).map_or(rate, |factor| most.min(rate * factor));
         }
+        report.add("all", &way.named("rate"), median(rates), "1/s");
         unwanted += tell(way, &runners, report);
     }
     ensure!(unwanted == 0, "{unwanted} requests were not answered as they should be");
@@ -75,14 +94,14 @@ impl Way {
         format!("{}_{figure}", self.name)
     }
 
-    /// The rate that is half load, and who takes part: Stoa in any case.
+    /// What each can do, and what nginx can, in requests a second.
     fn maxima<'a>(
         self,
         field: &'a Field,
         effort: Effort,
         report: &mut Report,
-    ) -> anyhow::Result<(f64, Vec<Half<'a>>)> {
-        let (rounds, seconds) = if effort.quick { (1, 2) } else { (3, 3) };
+    ) -> anyhow::Result<(f64, Vec<Maximum<'a>>)> {
+        let (rounds, seconds) = if effort.quick { (3, 1) } else { (5, 2) };
         let mut found: Vec<Maximum<'_>> = field.runners.iter().map(Maximum::of).collect();
         for _ in 0..rounds {
             for maximum in &mut found {
@@ -91,7 +110,23 @@ impl Way {
         }
         found.iter().for_each(|maximum| maximum.tell(self, report));
         let measure = found.iter().find(|maximum| maximum.runner.name == MEASURE);
-        let rate = measure.context("nginx is not there")?.rate() / 2.0;
+        Ok((measure.context("nginx is not there")?.rate(), found))
+    }
+
+    /// The rate at which nginx uses half of its core, if it can do `most`.
+    async fn half_load(self, field: &Field, most: f64) -> anyhow::Result<f64> {
+        let nginx = field.runners.iter().find(|runner| runner.name == MEASURE);
+        let mut nginx = Half::of(nginx.context("nginx is not there")?);
+        let mut rate = most / 2.0;
+        for step in 0..STEPS {
+            nginx.measure(field, self, (rate, step), 1).await?;
+            rate = most.min(rate * nginx.to_half().unwrap_or(1.0));
+        }
+        Ok(rate)
+    }
+
+    /// Who takes part at that rate: Stoa in any case.
+    fn able<'a>(self, found: Vec<Maximum<'a>>, rate: f64, report: &mut Report) -> Vec<Half<'a>> {
         let takes_part =
             |maximum: &Maximum<'_>| maximum.runner.name == "stoa" || maximum.rate() >= rate * ENOUGH;
         let (able, unable): (Vec<_>, Vec<_>) = found.into_iter().partition(takes_part);
@@ -99,7 +134,7 @@ impl Way {
             let reason = format!("{:.0} requests a second are its most over {}", maximum.rate(), self.name);
             report.skip(maximum.runner.name, &reason);
         }
-        Ok((rate, able.into_iter().map(|maximum| Half::of(maximum.runner)).collect()))
+        able.into_iter().map(|maximum| Half::of(maximum.runner)).collect()
     }
 }
 
@@ -162,19 +197,27 @@ impl<'a> Half<'a> {
         (rate, seed): (f64, u32),
         seconds: u32,
     ) -> anyhow::Result<()> {
-        let load = Load {
+        let load = |time| Load {
             dial: Dial::to(([127, 0, 0, 1], self.runner.port).into()),
             lines: vec![way.lines],
             arrivals: Arrivals::Poisson { seed: seed.into() },
             rate,
-            time: Duration::from_secs(seconds.into()),
+            time,
             script: Box::new(script()),
         };
+        let warm = load(WARM).run().await?;
         let before = field.look(self.runner)?;
-        let tally = load.run().await?;
+        let mut tally = load(Duration::from_secs(seconds.into())).run().await?;
+        tally.unwanted += warm.unwanted;
         self.rounds.push(Round::between(&before, &field.look(self.runner)?, tally.outcome(seconds)));
         self.tallies.push(tally);
         Ok(())
+    }
+
+    /// What the rate of its last round has to be multiplied by for half of its core.
+    fn to_half(&self) -> Option<f64> {
+        let used = self.rounds.last()?.proxy;
+        Some((HALF_PERCENT / used.max(1.0)).clamp(*STRIDE.start(), *STRIDE.end()))
     }
 
     fn median(&self, of: impl Fn(&Tally) -> f64) -> f64 {
