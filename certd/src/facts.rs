@@ -41,19 +41,29 @@ pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) 
     };
     let claim = match (look.claim, &look.routing) {
         (Claim::Proved, _) => Claim::Proved,
-        (Claim::Unproved, Routing::Here) if !certified && !stays_good(before, was_live) => Claim::Unproved,
-        (Claim::Unproved, _) => before.claim,
+        (_, Routing::Here) if !certified && !stays_good(before, was_live) => Claim::Unproved,
+        (_, _) => before.claim,
     };
     let away_since = match &look.routing {
         Routing::Here if look.claim == Claim::Proved => None,
         // Back without the proof is not back, and without a pause there is nothing to come back from.
         Routing::Here => before.away_since,
-        // Silence is no move: the records may be as they were.
-        Routing::Broken { .. } | Routing::Unknown => before.away_since,
-        Routing::Absent | Routing::Elsewhere { .. } if was_live || presence == Presence::Verified => {
+        // Silence is no move: the records may be as they were. Neither is what some servers do not know yet.
+        Routing::Broken { .. } | Routing::Unknown | Routing::Spreading { .. } => before.away_since,
+        Routing::Absent
+        | Routing::Misplaced { .. }
+        | Routing::Elsewhere { .. }
+        | Routing::Partial { .. }
+        | Routing::Proxied { .. }
+            if was_live || presence == Presence::Verified =>
+        {
             before.away_since.or(Some(now))
         }
-        Routing::Absent | Routing::Elsewhere { .. } => None,
+        Routing::Absent
+        | Routing::Misplaced { .. }
+        | Routing::Elsewhere { .. }
+        | Routing::Partial { .. }
+        | Routing::Proxied { .. } => None,
     };
     Facts {
         claim,
@@ -62,6 +72,7 @@ pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) 
         presence,
         checked_at: Some(now),
         away_since,
+        ..before.clone()
     }
 }
 

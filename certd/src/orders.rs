@@ -194,7 +194,13 @@ impl Memory<'_> {
         let reason = match routing {
             Routing::Here => "the proof of ownership is missing".to_owned(),
             Routing::Absent | Routing::Unknown => "it has no records".to_owned(),
-            Routing::Elsewhere { found } => format!("it points to {found}"),
+            Routing::Elsewhere { found } | Routing::Partial { found } => format!("it points to {found}"),
+            Routing::Misplaced { name } => format!("its record is at {name}"),
+            Routing::Proxied { by } => format!("it points to {by}"),
+            Routing::Spreading { late, .. } => {
+                let reason = format!("{late} does not have its record yet");
+                return Err(AcmeError::Validation { host: domain.host.to_string(), reason });
+            }
             // Silence proves nothing either way: try again later.
             Routing::Broken { reason } => {
                 return Err(AcmeError::Validation { host: domain.host.to_string(), reason });

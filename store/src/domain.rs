@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use model::change::ObjectId;
 use model::client_ca::ClientCa;
-use model::domain::{Claim, DomainStatus, Facts, Target, derive};
+use model::domain::{Claim, DomainStatus, Facts, Policy, Target, derive};
 use model::id::{AppId, DomainId, TenantId};
 use model::site::{HostOrigin, SiteHost};
+use model::tenant::Standing;
 use model::{Host, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -29,6 +30,17 @@ use crate::{Store, certificate, order, random, released};
 pub const UNPROVED_CLAIM: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most domains of one app.
 pub const MAX_DOMAINS_PER_APP: usize = 100;
+
+/// A domain with the standing of its tenant, ready for a `WHERE`.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT domains.*, tenants.standing FROM domains JOIN tenants ON tenants.id = domains.tenant_id ",
+            $rest
+        )
+    };
+}
+use select;
 
 /// A domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +135,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn domain(&self, access: Access, id: DomainId) -> Result<DomainRecord> {
-        let row = sqlx::query("SELECT * FROM domains WHERE id = $1")
+        let row = sqlx::query(select!("WHERE domains.id = $1"))
             .bind(id.to_string())
             .fetch_optional(self.pool())
             .await?;
@@ -137,12 +149,14 @@ impl Store {
     pub async fn domains(&self, access: Access, app: AppId, page: &Page) -> Result<Paged<DomainRecord>> {
         let (after, limit) = (page.after_text::<DomainId>()?, page.rows()?);
         self.app(access, app).await?;
-        let rows = sqlx::query("SELECT * FROM domains WHERE app_id = $1 AND id > $2 ORDER BY id LIMIT $3")
-            .bind(app.to_string())
-            .bind(after)
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await?;
+        let rows = sqlx::query(select!(
+            "WHERE domains.app_id = $1 AND domains.id > $2 ORDER BY domains.id LIMIT $3"
+        ))
+        .bind(app.to_string())
+        .bind(after)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
         let domains = rows.iter().map(|row| self.read_domain(row)).collect::<Result<Vec<_>>>()?;
         Ok(Paged::cut(domains, page, |domain| domain.id))
     }
@@ -152,7 +166,7 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn domain_by_host(&self, host: &Host) -> Result<Option<DomainRecord>> {
-        let row = sqlx::query("SELECT * FROM domains WHERE host = $1")
+        let row = sqlx::query(select!("WHERE domains.host = $1"))
             .bind(host.as_str())
             .fetch_optional(self.pool())
             .await?;
@@ -200,8 +214,9 @@ impl Store {
 
     fn read_domain(&self, row: &AnyRow) -> Result<DomainRecord> {
         let id = row.parsed("id")?;
-        let facts: Facts = row.json("facts")?;
         let target = self.target(id, row.parsed("host")?, row.text("proof")?)?;
+        let policy = self.policy(&target.host, row.word("standing")?);
+        let facts = Facts { policy, ..row.json("facts")? };
         let (status, _) = derive(&facts, &target, self.now());
         Ok(DomainRecord {
             id,
@@ -220,6 +235,15 @@ impl Store {
         })
     }
 
+    /// A name may have become ours after it was added: an operator gave the marketplace another zone.
+    fn policy(&self, host: &Host, standing: Standing) -> Policy {
+        match standing {
+            _ if self.check_own(host).is_err() => Policy::Refused,
+            Standing::Suspended => Policy::Suspended,
+            Standing::Active => Policy::Allowed,
+        }
+    }
+
     fn allowed_domain(&self, access: Access, id: DomainId, row: Option<&AnyRow>) -> Result<DomainRecord> {
         match row.map(|row| self.read_domain(row)).transpose()? {
             Some(domain) if access.allows(Some(domain.tenant)) => Ok(domain),
@@ -233,7 +257,7 @@ impl Store {
         access: Access,
         id: DomainId,
     ) -> Result<DomainRecord> {
-        let row = sqlx::query("SELECT * FROM domains WHERE id = $1")
+        let row = sqlx::query(select!("WHERE domains.id = $1"))
             .bind(id.to_string())
             .fetch_optional(connection)
             .await?;
@@ -253,7 +277,7 @@ pub(crate) fn site_host(row: &AnyRow) -> Result<SiteHost> {
 
 /// Takes every domain of an app away; its certificates are the caller's business.
 pub(crate) async fn remove_all_of_app(write: &mut Write, app: AppId) -> Result<()> {
-    let rows = sqlx::query("SELECT * FROM domains WHERE app_id = $1")
+    let rows = sqlx::query(select!("WHERE domains.app_id = $1"))
         .bind(app.to_string())
         .fetch_all(write.connection())
         .await?;
@@ -272,7 +296,7 @@ async fn remove(write: &mut Write, domain: &DomainRecord) -> Result<()> {
         .await?;
     match domain.facts.claim {
         Claim::Proved => released::keep(write, &domain.host, domain.tenant).await,
-        Claim::Unproved => Ok(()),
+        Claim::Unproved | Claim::Contested | Claim::Released => Ok(()),
     }
 }
 
@@ -281,7 +305,7 @@ fn event(domain: &DomainRecord, action: &'static str, details: serde_json::Value
 }
 
 async fn free_host(write: &mut Write, host: &Host, app: &App) -> Result<()> {
-    let taken = sqlx::query("SELECT * FROM domains WHERE host = $1")
+    let taken = sqlx::query(select!("WHERE domains.host = $1"))
         .bind(host.as_str())
         .fetch_optional(write.connection())
         .await?;

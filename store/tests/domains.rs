@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::change::{Object, Revision};
-use model::domain::{DomainStatus, Facts, Routing};
+use model::domain::{DomainStatus, Facts, Policy, Routing};
 use model::id::AppId;
 use model::site::HostOrigin;
 use store::{
@@ -152,6 +152,20 @@ async fn a_proved_name_is_kept_for_its_owner_and_an_unproved_one_is_not(bench: B
     assert!(claim(other.id, "late.example.com").await.is_ok());
 }
 
+async fn a_suspended_tenants_domains_say_so_and_are_as_before_afterwards(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let domain = bench.proved_domain(app.id, "www.example.com").await;
+    let domain = bench.check(&domain, live(bench.now().plus(DAY))).await;
+    let status = async || bench.store.domain(Access::Platform, domain.id).await.unwrap().status;
+    bench.store.suspend_tenant(&actor(), app.tenant, "unpaid").await.unwrap();
+    assert_eq!(status().await, DomainStatus::Suspended);
+    let checked = bench.store.domain(Access::Platform, domain.id).await.unwrap();
+    let checked = bench.check(&checked, live(bench.now().plus(DAY))).await;
+    assert_eq!((checked.status, checked.facts.policy), (DomainStatus::Suspended, Policy::Suspended));
+    bench.store.resume_tenant(&actor(), app.tenant).await.unwrap();
+    assert_eq!(status().await, DomainStatus::Live);
+}
+
 async fn a_removed_domain_ends_its_order(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let domain = bench.proved_domain(app.id, "www.example.com").await;
@@ -207,4 +221,5 @@ on_both_engines! {
     domains_are_checked_in_the_order_in_which_they_wait,
     a_proved_name_is_kept_for_its_owner_and_an_unproved_one_is_not,
     a_removed_domain_ends_its_order,
+    a_suspended_tenants_domains_say_so_and_are_as_before_afterwards,
 }

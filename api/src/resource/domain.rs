@@ -31,7 +31,8 @@ pub(crate) struct DomainView {
     /// Whose it is.
     #[schema(value_type = String)]
     tenant_id: TenantId,
-    /// needs_dns, conflict, dns_broken, issuing, our_problem, deploying, live, at_risk or moved.
+    /// invalid_name, claimed_elsewhere, needs_dns, conflict, wrong_zone, dns_broken, spreading, proxied, caa_block,
+    /// issuing, our_problem, prepared, deploying, live, at_risk, moved, suspended or removed.
     #[schema(value_type = String, example = "needs_dns")]
     status: DomainStatus,
     /// The one next step.
@@ -59,23 +60,29 @@ pub(crate) struct NextActionView {
     /// `you`, `us` or `nobody`.
     #[schema(value_type = String, example = "you")]
     who: Actor,
-    /// One sentence without jargon.
+    /// At most 25 words without jargon: what to do, and by when.
     text: String,
     /// The record to add or change, if that is the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<RecordView>,
+    /// What often goes wrong at the domain's provider, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 /// A DNS record as a provider's form asks for it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Record)]
 pub(crate) struct RecordView {
-    /// CNAME, A, AAAA or TXT.
+    /// CNAME, A, AAAA, TXT or CAA.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "CNAME")]
     kind: RecordKind,
     /// The full name.
     name: String,
+    /// The name as the form of the domain's provider wants it, if the provider is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form_name: Option<String>,
     /// The value.
     value: String,
 }
@@ -99,9 +106,22 @@ pub(crate) struct DetailsView {
     /// `proved` once the unique CNAME target or the TXT proof was seen, else `unproved`.
     #[schema(value_type = String)]
     claim: Claim,
-    /// Where its records point: unknown, absent, elsewhere (with what was found), broken (with the reason), here.
+    /// Where its records point: unknown, absent, misplaced (with the name they have), elsewhere or partial (with what
+    /// was found), proxied (with whose proxy), broken (with the reason), spreading (with the server that is late and for
+    /// how many seconds its answer holds) or here.
     #[schema(value_type = Object)]
     routing: model::domain::Routing,
+    /// Its own name servers: their health (unknown, sound, silent, failing, lame, unsigned, circular, unregistered or
+    /// split), zone, names and provider.
+    #[schema(value_type = Object)]
+    authority: model::domain::Authority,
+    /// The CAA records that keep our authority from making a certificate: who may, where, and the record to add.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forbidden: Option<model::domain::Forbidden>,
+    /// `allowed`, `suspended` or `refused`.
+    #[schema(value_type = String)]
+    policy: model::domain::Policy,
     /// How far its certificate is: none, ordering, failing (with the reason and the next try) or ready.
     #[schema(value_type = Object)]
     certification: model::domain::Certification,
@@ -114,6 +134,10 @@ pub(crate) struct DetailsView {
     /// Since when a domain that was live has not pointed here.
     #[schema(value_type = Option<String>, format = DateTime)]
     away_since: Option<Timestamp>,
+    /// Until when some visitors may still be sent to where an old record pointed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_until: Option<Timestamp>,
     /// When it is looked at next.
     #[schema(value_type = String, format = DateTime)]
     next_check_at: Timestamp,
@@ -130,7 +154,7 @@ pub(crate) struct NewDomainBody {
 
 impl From<Record> for RecordView {
     fn from(record: Record) -> Self {
-        Self { kind: record.kind, name: record.name, value: record.value }
+        Self { kind: record.kind, name: record.name, form_name: record.form_name, value: record.value }
     }
 }
 
@@ -150,6 +174,10 @@ impl DetailsView {
             presence: facts.presence,
             checked_at: facts.checked_at,
             away_since: facts.away_since,
+            authority: facts.authority,
+            forbidden: facts.forbidden,
+            policy: facts.policy,
+            old_until: facts.old_until,
             next_check_at: domain.next_check_at,
         }
     }
@@ -158,8 +186,12 @@ impl DetailsView {
 impl DomainView {
     fn of(domain: DomainRecord, certificate: Option<CertificateId>, now: Timestamp) -> Self {
         let (status, next) = derive(&domain.facts, &domain.target, now);
-        let next_action =
-            NextActionView { who: next.who, text: next.text, record: next.record.map(RecordView::from) };
+        let next_action = NextActionView {
+            who: next.who,
+            text: next.text,
+            record: next.record.map(RecordView::from),
+            hint: next.hint,
+        };
         Self {
             details: DetailsView::of(&domain),
             id: domain.id,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::catalogue::Message;
 use super::{
-    Actor, Certification, Claim, DomainStatus, Facts, NextAction, Presence, Record, RecordKind, Routing,
-    Target,
+    Actor, Certification, Claim, DomainStatus, Facts, Forbidden, Health, NextAction, Policy, Presence,
+    Record, RecordKind, Routing, Target,
 };
 use crate::Timestamp;
 
@@ -18,30 +19,60 @@ pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 #[must_use]
 pub fn derive(facts: &Facts, target: &Target, now: Timestamp) -> (DomainStatus, NextAction) {
     let status = status(facts, now);
-    (status, next_action(status, facts, target))
+    (status, next_action(status, facts, target, now))
 }
 
 fn status(facts: &Facts, now: Timestamp) -> DomainStatus {
-    let certified = matches!(facts.certification, Certification::Ready { not_after } if not_after > now);
-    if certified && facts.presence == Presence::Verified {
-        return match facts.away_since {
-            None => DomainStatus::Live,
-            // Back, but without its proof: served until the certificate ends.
-            Some(_) if facts.routing == Routing::Here => DomainStatus::AtRisk,
-            Some(since) if now.since(since) < GRACE => DomainStatus::AtRisk,
-            Some(_) => DomainStatus::Moved,
-        };
+    match (facts.policy, facts.claim) {
+        (Policy::Refused, _) => return DomainStatus::InvalidName,
+        (_, Claim::Released) => return DomainStatus::Removed,
+        (_, Claim::Contested) => return DomainStatus::ClaimedElsewhere,
+        (Policy::Suspended, _) => return DomainStatus::Suspended,
+        (Policy::Allowed, Claim::Proved | Claim::Unproved) => {}
     }
-    match (&facts.routing, facts.claim) {
-        (Routing::Unknown | Routing::Absent, _) => DomainStatus::NeedsDns,
-        (Routing::Elsewhere { .. }, _) => DomainStatus::Conflict,
-        (Routing::Broken { .. }, _) => DomainStatus::DnsBroken,
-        (Routing::Here, _) if needs_proof(facts) => DomainStatus::NeedsDns,
-        (Routing::Here, _) => match facts.certification {
-            Certification::Ready { .. } if certified => DomainStatus::Deploying,
-            Certification::Failing { .. } => DomainStatus::OurProblem,
-            _ => DomainStatus::Issuing,
-        },
+    let certified = facts.certified_until(now).is_some();
+    if certified && facts.presence == Presence::Verified {
+        return served(facts, now);
+    }
+    let prepared = certified && facts.claim == Claim::Proved && facts.away_since.is_none();
+    let stale = facts.authority.health == Health::Split;
+    match &facts.routing {
+        Routing::Absent | Routing::Elsewhere { .. } if prepared => DomainStatus::Prepared,
+        Routing::Absent | Routing::Elsewhere { .. } if stale => DomainStatus::WrongZone,
+        Routing::Absent if facts.authority.health == Health::Unregistered => DomainStatus::DnsBroken,
+        Routing::Unknown | Routing::Absent | Routing::Misplaced { .. } => DomainStatus::NeedsDns,
+        Routing::Elsewhere { .. } | Routing::Partial { .. } => DomainStatus::Conflict,
+        Routing::Proxied { .. } => DomainStatus::Proxied,
+        Routing::Broken { .. } => DomainStatus::DnsBroken,
+        Routing::Spreading { .. } => DomainStatus::Spreading,
+        Routing::Here if needs_proof(facts) => DomainStatus::NeedsDns,
+        Routing::Here => connected(facts, certified, now),
+    }
+}
+
+/// A domain whose certificate was seen from outside.
+fn served(facts: &Facts, now: Timestamp) -> DomainStatus {
+    match facts.away_since {
+        None if facts.forbidden.is_some() => DomainStatus::AtRisk,
+        None => DomainStatus::Live,
+        // Back, but without its proof: served until the certificate ends.
+        Some(_) if facts.routing == Routing::Here => DomainStatus::AtRisk,
+        Some(since) if now.since(since) < GRACE => DomainStatus::AtRisk,
+        Some(_) => DomainStatus::Moved,
+    }
+}
+
+/// A domain that points here and is proved.
+fn connected(facts: &Facts, certified: bool, now: Timestamp) -> DomainStatus {
+    match facts.certification {
+        Certification::Ready { .. } if certified => DomainStatus::Deploying,
+        _ if facts.forbidden.is_some() => DomainStatus::CaaBlock,
+        // The authority most likely saw what others still see.
+        Certification::Failing { .. } if facts.old_until.is_some_and(|until| until > now) => {
+            DomainStatus::Spreading
+        }
+        Certification::Failing { .. } => DomainStatus::OurProblem,
+        _ => DomainStatus::Issuing,
     }
 }
 
@@ -51,74 +82,166 @@ fn needs_proof(facts: &Facts) -> bool {
     facts.routing == Routing::Here && !proved
 }
 
-fn next_action(status: DomainStatus, facts: &Facts, target: &Target) -> NextAction {
-    let plain = |who, text: &str| NextAction { who, text: text.to_owned(), record: None };
-    let record = |text: String| NextAction { who: Actor::You, text, record: Some(target.cname_record()) };
+fn next_action(status: DomainStatus, facts: &Facts, target: &Target, now: Timestamp) -> NextAction {
+    let entry = matches!(facts.routing, Routing::Misplaced { .. }).then(|| entry(facts, target));
+    let message = message(status, facts, target, entry.as_deref(), now);
+    let who = message.who();
+    let record = record(&message, facts, target).map(|record| as_entered(record, facts));
+    let trap = facts.authority.provider.as_ref().and_then(|provider| provider.trap.clone());
+    let hint = trap.filter(|_| who == Actor::You && record.is_some());
+    NextAction { who, text: message.text(now), record, hint }
+}
+
+fn message<'a>(
+    status: DomainStatus,
+    facts: &'a Facts,
+    target: &'a Target,
+    entry: Option<&'a str>,
+    now: Timestamp,
+) -> Message<'a> {
+    let until = facts.certified_until(now).unwrap_or(now);
+    let allowed = facts.forbidden.as_ref().and_then(|forbidden| forbidden.allowed.as_deref());
     match status {
-        DomainStatus::NeedsDns => needs_dns(facts, target),
-        DomainStatus::Conflict => record(conflict(facts)),
-        DomainStatus::DnsBroken => plain(
-            Actor::You,
-            "Your domain's own name servers do not answer properly. Ask the company where you bought the domain.",
-        ),
-        DomainStatus::Issuing => {
-            plain(Actor::Nobody, "Found it. Your padlock is being made; this takes about ten seconds.")
-        }
-        DomainStatus::OurProblem => plain(Actor::Us, &our_problem(facts)),
-        DomainStatus::Deploying => plain(Actor::Nobody, "Almost there: the padlock is being installed."),
-        DomainStatus::Live => {
-            plain(Actor::Nobody, "Live and secure. Nothing to do; the padlock renews by itself.")
-        }
-        DomainStatus::AtRisk if needs_proof(facts) => NextAction {
-            who: Actor::You,
-            text: "Still live, but we no longer see that it is yours. Add the record below, or the padlock will end."
-                .to_owned(),
-            record: Some(proof_record(target)),
+        DomainStatus::InvalidName => Message::InvalidName,
+        DomainStatus::Suspended => Message::Suspended,
+        DomainStatus::Removed => Message::Removed { until: facts.kept_until },
+        DomainStatus::ClaimedElsewhere => Message::ClaimedElsewhere { free_at: facts.kept_until },
+        DomainStatus::NeedsDns | DomainStatus::Conflict => records(facts, target, entry),
+        DomainStatus::WrongZone => wrong_zone(facts, target),
+        DomainStatus::DnsBroken => broken(facts, target),
+        DomainStatus::Spreading => spreading(facts, now),
+        DomainStatus::Proxied => Message::Proxied { by: proxy(facts) },
+        DomainStatus::CaaBlock => Message::OthersOnly { allowed },
+        DomainStatus::Issuing => Message::Issuing,
+        DomainStatus::OurProblem => Message::OurProblem { retry_at: retry_at(facts, now) },
+        DomainStatus::Prepared => Message::Prepared,
+        DomainStatus::Deploying => Message::Deploying,
+        DomainStatus::Live => Message::Live { until },
+        DomainStatus::AtRisk if needs_proof(facts) => Message::Unproved { until },
+        DomainStatus::AtRisk => match facts.away_since {
+            None => Message::NoRenewal { allowed, until },
+            Some(since) => Message::Changed { until: until.min(since.plus(GRACE)) },
         },
-        DomainStatus::AtRisk => record(
-            "Still live, but the record below changed. Put it back, or visitors will lose this address."
-                .to_owned(),
-        ),
-        DomainStatus::Moved => record(
-            "This domain no longer points here. Put the record below back, or remove the domain.".to_owned(),
-        ),
+        DomainStatus::Moved => Message::Moved { until },
     }
 }
 
-fn needs_dns(facts: &Facts, target: &Target) -> NextAction {
-    let (text, record) = if needs_proof(facts) {
-        ("Your domain points here. Add the record below to prove that it is yours.", proof_record(target))
-    } else {
-        (
-            "Add the record below where you manage your domain. We look for it every few seconds.",
-            target.cname_record(),
-        )
-    };
-    NextAction { who: Actor::You, text: text.to_owned(), record: Some(record) }
-}
-
-/// The TXT record, or the alias, which proves as well, where we have no addresses to point at.
-fn proof_record(target: &Target) -> Record {
-    let proof = target.records().into_iter().find(|record| record.kind == RecordKind::Txt);
-    proof.unwrap_or_else(|| target.cname_record())
-}
-
-fn conflict(facts: &Facts) -> String {
+/// What to change of the domain's records.
+fn records<'a>(facts: &'a Facts, target: &Target, entry: Option<&'a str>) -> Message<'a> {
+    let provider = provider(facts);
     match &facts.routing {
-        Routing::Elsewhere { found } => {
-            format!("An old record is in the way: replace \"{found}\" with the record below.")
-        }
-        _ => "An old record is in the way: replace it with the record below.".to_owned(),
+        Routing::Elsewhere { found } if has_ending(found, target) => Message::Ending,
+        Routing::Elsewhere { found } => Message::Conflict { found, provider },
+        Routing::Partial { found } => Message::LeftOver { found },
+        Routing::Misplaced { name } => Message::Misplaced { entry: entry.unwrap_or(name) },
+        _ if needs_proof(facts) => Message::Prove { provider },
+        _ => Message::Add { provider },
     }
 }
 
-fn our_problem(facts: &Facts) -> String {
-    match &facts.certification {
-        Certification::Failing { retry_at, .. } => format!(
-            "Everything is right on your side. Our certificate provider is busy; we try again at {retry_at}."
-        ),
-        _ => "Everything is right on your side. We are working on it.".to_owned(),
+/// Whether a record holds our alias with something behind it: the provider's form wanted a dot at its end.
+fn has_ending(found: &str, target: &Target) -> bool {
+    let rest = found.strip_prefix("CNAME ").and_then(|value| value.strip_prefix(target.cname.as_str()));
+    rest.is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn provider(facts: &Facts) -> Option<&str> {
+    facts.authority.provider.as_ref().map(|provider| provider.name.as_str())
+}
+
+fn zone<'a>(facts: &'a Facts, target: &'a Target) -> &'a str {
+    facts.authority.zone.as_ref().unwrap_or(&target.host).as_str()
+}
+
+fn wrong_zone<'a>(facts: &'a Facts, target: &'a Target) -> Message<'a> {
+    let first = facts.authority.servers.first().map_or("others", String::as_str);
+    Message::WrongZone {
+        zone: zone(facts, target),
+        stale: facts.authority.stale.as_deref().unwrap_or("others"),
+        runs: provider(facts).unwrap_or(first),
     }
+}
+
+fn broken<'a>(facts: &'a Facts, target: &'a Target) -> Message<'a> {
+    let zone = zone(facts, target);
+    match facts.authority.health {
+        Health::Lame => Message::Strangers { zone },
+        Health::Unsigned => Message::BadSignature { zone },
+        Health::Circular => Message::Circle,
+        Health::Unregistered => Message::Unregistered { zone },
+        Health::Unknown | Health::Sound | Health::Silent | Health::Failing | Health::Split => {
+            Message::Silent { zone, provider: provider(facts) }
+        }
+    }
+}
+
+fn spreading(facts: &Facts, now: Timestamp) -> Message<'_> {
+    match facts.routing {
+        Routing::Spreading { seconds, .. } => Message::Late { holds: Duration::from_secs(seconds.into()) },
+        _ => Message::Remembered { until: facts.old_until.unwrap_or(now) },
+    }
+}
+
+fn proxy(facts: &Facts) -> &str {
+    match &facts.routing {
+        Routing::Proxied { by } => by,
+        _ => "your provider",
+    }
+}
+
+fn retry_at(facts: &Facts, now: Timestamp) -> Timestamp {
+    match facts.certification {
+        Certification::Failing { retry_at, .. } => retry_at,
+        _ => now,
+    }
+}
+
+/// The record that belongs to a message.
+fn record(message: &Message<'_>, facts: &Facts, target: &Target) -> Option<Record> {
+    match message {
+        Message::Prove { .. } | Message::Unproved { .. } => Some(target.proof_record()),
+        Message::OthersOnly { .. } | Message::NoRenewal { .. } => facts.forbidden.as_ref().map(caa_record),
+        Message::Ending => {
+            let record = target.cname_record();
+            Some(Record { value: format!("{}.", record.value), ..record })
+        }
+        Message::Add { .. }
+        | Message::Misplaced { .. }
+        | Message::Conflict { .. }
+        | Message::WrongZone { .. }
+        | Message::Circle
+        | Message::Proxied { .. }
+        | Message::Prepared
+        | Message::Changed { .. }
+        | Message::Moved { .. } => Some(recommended(facts, target)),
+        _ => None,
+    }
+}
+
+fn caa_record(forbidden: &Forbidden) -> Record {
+    Record::new(RecordKind::Caa, &forbidden.name, &forbidden.add)
+}
+
+/// The alias, or an address where the name is the zone's own and its provider has no alias for that (RFC 1034
+/// §3.6.2: a name with an alias has no other records, and a zone's own name always has some).
+fn recommended(facts: &Facts, target: &Target) -> Record {
+    let is_apex = facts.authority.zone.as_ref() == Some(&target.host);
+    let alias = facts.authority.provider.as_ref().is_some_and(|provider| provider.apex_alias);
+    let address = target.address_records().next().filter(|_| is_apex && !alias);
+    address.unwrap_or_else(|| target.cname_record())
+}
+
+fn as_entered(mut record: Record, facts: &Facts) -> Record {
+    if let (Some(zone), Some(provider)) = (&facts.authority.zone, &facts.authority.provider) {
+        record.form_name = Some(provider.form.entry(&record, zone));
+    }
+    record
+}
+
+fn entry(facts: &Facts, target: &Target) -> String {
+    let form = facts.authority.provider.as_ref().map(|provider| provider.form).unwrap_or_default();
+    let record = target.cname_record();
+    facts.authority.zone.as_ref().map_or_else(|| record.name.clone(), |zone| form.entry(&record, zone))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use model::id::DomainId;
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use super::{DomainRecord, TimelineEntry, event};
+use super::{DomainRecord, TimelineEntry, event, select};
 use crate::Store;
 use crate::caller::{Access, Actor, Version};
 use crate::error::{Result, StoreError};
@@ -47,12 +47,11 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn due_domains(&self, now: Timestamp, limit: u32) -> Result<Vec<DomainRecord>> {
-        let rows =
-            sqlx::query("SELECT * FROM domains WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2")
-                .bind(now.unix_millis())
-                .bind(i64::from(limit))
-                .fetch_all(self.pool())
-                .await?;
+        let rows = sqlx::query(select!("WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2"))
+            .bind(now.unix_millis())
+            .bind(i64::from(limit))
+            .fetch_all(self.pool())
+            .await?;
         rows.iter().map(|row| self.read_domain(row)).collect()
     }
 
@@ -118,8 +117,8 @@ impl Checked {
         let seen = (domain.facts.claim, domain.was_live);
         let before = domain.timeline.last().map(|entry| entry.status);
         let read = domain.version;
-        domain.status = derive(&facts, &domain.target, now).0;
-        domain.facts = facts;
+        domain.facts = Facts { policy: domain.facts.policy, ..facts };
+        domain.status = derive(&domain.facts, &domain.target, now).0;
         domain.was_live |= domain.status == DomainStatus::Live;
         domain.version = read.next();
         domain.next_check_at = next_check_at;

@@ -1,0 +1,121 @@
+//! What a creator is told to do: one sentence, and the record that belongs to it.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::PROOF_LABEL;
+use crate::host::Host;
+
+/// Who must act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The creator.
+    You,
+    /// The marketplace.
+    Us,
+    /// Nobody: time must pass.
+    Nobody,
+}
+
+/// The one next step, in plain words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextAction {
+    /// Who acts.
+    pub who: Actor,
+    /// At most 25 words, without jargon: see [`super::catalogue`].
+    pub text: String,
+    /// The record to add or change, if that is the step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
+    /// What often goes wrong at the creator's provider; one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// A DNS record as a provider's form asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// `CNAME`, `A`, `AAAA`, `TXT` or `CAA`.
+    #[serde(rename = "type")]
+    pub kind: RecordKind,
+    /// The full name.
+    pub name: String,
+    /// The name as the provider's form wants it, if the provider is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form_name: Option<String>,
+    /// The value.
+    pub value: String,
+}
+
+impl Record {
+    /// A record for a provider that is not known.
+    pub fn new(kind: RecordKind, name: impl ToString, value: impl ToString) -> Self {
+        Self { kind, name: name.to_string(), form_name: None, value: value.to_string() }
+    }
+}
+
+/// Types of records that we ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RecordKind {
+    /// An alias.
+    Cname,
+    /// An IPv4 address.
+    A,
+    /// An IPv6 address.
+    Aaaa,
+    /// A text.
+    Txt,
+    /// Which authority may make certificates.
+    Caa,
+}
+
+/// What a creator may point a domain at, unique for each domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The domain itself.
+    pub host: Host,
+    /// The CNAME target: nobody else's domain may point here to be served.
+    pub cname: Host,
+    /// The value of the TXT record at `_stoa.<host>`.
+    pub proof: String,
+    /// Addresses of the edges, for domains that cannot have a CNAME record.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Target {
+    /// Every record that connects the domain: the CNAME, or else the addresses with the TXT proof.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let mut records = vec![self.cname_record()];
+        records.extend(self.address_records());
+        if !self.addresses.is_empty() {
+            let name = format!("{PROOF_LABEL}.{}", self.host);
+            records.push(Record::new(RecordKind::Txt, name, &self.proof));
+        }
+        records
+    }
+
+    /// The record that we recommend.
+    #[must_use]
+    pub fn cname_record(&self) -> Record {
+        Record::new(RecordKind::Cname, &self.host, &self.cname)
+    }
+
+    /// The addresses, for names that cannot be an alias.
+    pub fn address_records(&self) -> impl Iterator<Item = Record> {
+        self.addresses.iter().map(|address| {
+            let kind = if address.is_ipv4() { RecordKind::A } else { RecordKind::Aaaa };
+            Record::new(kind, &self.host, address)
+        })
+    }
+
+    /// The TXT record, or the alias, which proves as well, where we have no addresses to point at.
+    #[must_use]
+    pub fn proof_record(&self) -> Record {
+        let proof = self.records().into_iter().find(|record| record.kind == RecordKind::Txt);
+        proof.unwrap_or_else(|| self.cname_record())
+    }
+}

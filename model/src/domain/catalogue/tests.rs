@@ -1,0 +1,95 @@
+use super::super::plain;
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Every sentence with every value that changes its length or its words.
+fn every_sentence() -> Vec<Message<'static>> {
+    let mut all = vec![
+        Message::InvalidName,
+        Message::Suspended,
+        Message::Ending,
+        Message::Circle,
+        Message::Issuing,
+        Message::Prepared,
+        Message::Deploying,
+    ];
+    let (zone, found) =
+        ("a-very-long-name-of-a-shop.example.co.uk", "AAAA 2001:db8:1234:5678:9abc:def0:1234:5678");
+    for provider in [None, Some("Gandi"), Some("DNS Made Easy")] {
+        all.extend([
+            Message::Add { provider },
+            Message::Prove { provider },
+            Message::Silent { zone, provider },
+            Message::Conflict { found, provider },
+            Message::Conflict { found: "CNAME old.example.net", provider },
+        ]);
+    }
+    for entry in ["@", "shop", "_stoa.shop"] {
+        all.push(Message::Misplaced { entry });
+    }
+    all.push(Message::LeftOver { found });
+    for (stale, runs) in [("ns1.old-host.net", "ns1.new-host.net"), ("DNS Made Easy", "Google Cloud DNS")] {
+        all.push(Message::WrongZone { zone, stale, runs });
+    }
+    all.extend([
+        Message::Strangers { zone },
+        Message::BadSignature { zone },
+        Message::Unregistered { zone },
+        Message::Proxied { by: "Cloudflare" },
+    ]);
+    for holds in [0, 60, 61, 5401, 999_999].map(Duration::from_secs) {
+        all.push(Message::Late { holds });
+    }
+    for allowed in [None, Some("pki.goog"), Some("letsencrypt.org")] {
+        all.push(Message::OthersOnly { allowed });
+        all.extend([NOW, NOW.plus(DAY * 30)].map(|until| Message::NoRenewal { allowed, until }));
+    }
+    for at in [Timestamp::default(), NOW, NOW.plus(DAY / 2), NOW.plus(DAY * 300)] {
+        all.extend([
+            Message::Removed { until: Some(at) },
+            Message::ClaimedElsewhere { free_at: Some(at) },
+            Message::Remembered { until: at },
+            Message::OurProblem { retry_at: at },
+            Message::Live { until: at },
+            Message::Changed { until: at },
+            Message::Unproved { until: at },
+            Message::Moved { until: at },
+        ]);
+    }
+    all.extend([Message::Removed { until: None }, Message::ClaimedElsewhere { free_at: None }]);
+    all
+}
+
+#[test]
+fn every_sentence_is_short_and_plain_and_says_who_acts_and_when() {
+    let all = every_sentence();
+    let faults: Vec<_> = all
+        .iter()
+        .filter_map(|message| plain::check_step(message.who(), &message.text(NOW)).err())
+        .map(|fault| fault.to_string())
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn every_kind_of_message_is_checked() {
+    let kinds: std::collections::HashSet<_> = every_sentence().iter().map(std::mem::discriminant).collect();
+    assert_eq!(kinds.len(), 29, "a new message belongs into `every_sentence`");
+    let texts: std::collections::HashSet<_> =
+        every_sentence().iter().map(|message| message.text(NOW)).map(|text| text[..12].to_owned()).collect();
+    assert!(texts.len() > 20, "sentences are told apart: {texts:?}");
+}
+
+#[test]
+fn a_moment_is_a_time_today_and_a_date_later() {
+    assert_eq!(moment(NOW.plus(DAY / 3), NOW), "16:00 UTC");
+    assert_eq!(moment(NOW.plus(DAY * 3), NOW), "18 January 2027");
+}
+
+#[test]
+fn a_span_is_told_in_its_largest_unit() {
+    let told = [5, 300, 3600, 7200, 86_400, 200_000].map(|seconds| span(Duration::from_secs(seconds)));
+    assert_eq!(told, ["a minute", "5 minutes", "60 minutes", "2 hours", "24 hours", "3 days"]);
+}

@@ -1,0 +1,81 @@
+//! The company that keeps a domain's records, as far as its form for records differs from others'.
+
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+use crate::Host;
+
+/// How a provider's form wants the name of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameForm {
+    /// The part before the domain, and `@` for the domain itself.
+    #[default]
+    At,
+    /// The part before the domain, and nothing for the domain itself.
+    Empty,
+    /// The whole name.
+    Full,
+}
+
+/// A provider and its ways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// As people know it.
+    pub name: String,
+    /// How its form wants the name of a record.
+    #[serde(default)]
+    pub form: NameForm,
+    /// Whether the domain itself can be made an alias there (ALIAS, ANAME, or a CNAME that is flattened).
+    #[serde(default)]
+    pub apex_alias: bool,
+    /// What goes wrong there most often: one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trap: Option<String>,
+}
+
+impl NameForm {
+    /// What to enter as the name of `record`, whose domain is `zone`. Values under underscores are no [`Host`], so
+    /// this works on text.
+    #[must_use]
+    pub fn entry(self, record: &Record, zone: &Host) -> String {
+        let name = record.name.as_str();
+        let relative = match name.strip_suffix(zone.as_str()) {
+            Some("") => "",
+            Some(rest) => match rest.strip_suffix('.') {
+                Some(labels) => labels,
+                None => return name.to_owned(),
+            },
+            None => return name.to_owned(),
+        };
+        match (self, relative) {
+            (Self::Full, _) => name.to_owned(),
+            (Self::At, "") => "@".to_owned(),
+            (_, relative) => relative.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RecordKind;
+    use super::*;
+
+    #[test]
+    fn each_form_gets_the_name_as_it_wants_it() {
+        let zone = Host::parse("example.com").unwrap();
+        let entry = |form: NameForm, name: &str| {
+            let record = Record::new(RecordKind::Cname, name, "d1.cname.apps.test");
+            form.entry(&record, &zone)
+        };
+        let names = ["example.com", "shop.example.com", "_stoa.a.b.example.com", "badexample.com"];
+        let wanted = [
+            (NameForm::At, ["@", "shop", "_stoa.a.b", "badexample.com"]),
+            (NameForm::Empty, ["", "shop", "_stoa.a.b", "badexample.com"]),
+            (NameForm::Full, names),
+        ];
+        for (form, wanted) in wanted {
+            assert_eq!(names.map(|name| entry(form, name)), wanted, "{form:?}");
+        }
+    }
+}
