@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod authority;
+pub mod bind;
 pub mod client;
 pub mod command;
 pub mod curl;
@@ -16,12 +17,14 @@ pub mod figures;
 pub mod haproxy;
 pub mod http2;
 pub mod impostor;
+pub mod knot;
 pub mod load;
 pub mod marketplace;
 pub mod origin;
 pub mod pebble;
 pub mod ports;
 pub mod postgres;
+pub mod powerdns;
 pub mod process;
 pub mod redis;
 pub mod stoa;
