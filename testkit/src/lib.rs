@@ -8,6 +8,7 @@
 pub mod api;
 pub mod authority;
 pub mod bind;
+pub mod ca;
 pub mod client;
 pub mod command;
 pub mod curl;

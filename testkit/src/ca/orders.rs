@@ -1,0 +1,318 @@
+//! Orders (RFC 8555 §7.4) with profiles and `replaces` (RFC 9773 §5): opened within the limits, and finalized.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{LOCATION, RETRY_AFTER};
+use model::{Host, Timestamp};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, put};
+use super::challenges::Progress;
+use super::faults::Fault;
+use super::limits::{Limit, Owner, registered_domains};
+use super::problem::Problem;
+use super::state::{End, State};
+
+/// How long orders and authorizations that nothing becomes of are kept; ended orders as well.
+pub(super) const PENDING: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most names of an order.
+const MAX_NAMES: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) account: u64,
+    /// In order, without repetition.
+    pub(super) names: Vec<String>,
+    /// The names as one text.
+    pub(super) set: String,
+    /// Place in [`super::Options::profiles`].
+    pub(super) profile: usize,
+    asked_profile: Option<String>,
+    pub(super) replaces: Option<Replaces>,
+    /// Whether the same names had a certificate before.
+    pub(super) is_renewal: bool,
+    authorizations: Vec<u64>,
+    pub(super) stage: Stage,
+    expires: Timestamp,
+}
+
+/// The certificate that an order's is to replace.
+#[derive(Debug, Clone)]
+pub(super) struct Replaces {
+    /// As the client wrote it.
+    id: String,
+    pub(super) serial: String,
+    /// Whether the order was opened inside the certificate's window.
+    pub(super) inside: bool,
+}
+
+/// How far an order is, beyond its authorizations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    Open,
+    /// The certificate is made and held back.
+    Processing(String),
+    /// With the serial number of its certificate.
+    Valid(String),
+}
+
+/// What an order is asked for with.
+struct Wish {
+    names: Vec<String>,
+    profile: usize,
+    asked_profile: Option<String>,
+    replaces: Option<Replaces>,
+}
+
+impl State {
+    pub(super) fn new_order(&mut self, account: u64, payload: &Value) -> Result<Answer, Problem> {
+        let wish = self.wish(account, payload)?;
+        let set = wish.names.join(",");
+        let known = self.reusable.get(&(account, set.clone(), wish.profile)).copied();
+        if let Some(id) = known.filter(|id| matches!(self.status(*id), "pending" | "ready")) {
+            return self.order_answer(StatusCode::CREATED, id);
+        }
+        let is_renewal = self.sets.contains(&set);
+        if !wish.replaces.as_ref().is_some_and(|replaces| replaces.inside) {
+            self.keep_limits(account, &wish.names, &set, is_renewal)?;
+        }
+        let authorizations = wish.names.iter().map(|name| self.authorize(account, name)).collect();
+        let (id, expires) = (self.next_id(), self.now().plus(PENDING));
+        if self.options.reuse_orders {
+            self.reusable.insert((account, set.clone(), wish.profile), id);
+        }
+        if let Some(replaces) = &wish.replaces
+            && let Some(old) = self.issued.get_mut(&replaces.serial)
+        {
+            old.replaced_by = Some(id);
+        }
+        let Wish { names, profile, asked_profile, replaces } = wish;
+        let order = Order {
+            account,
+            names,
+            set,
+            profile,
+            asked_profile,
+            replaces,
+            is_renewal,
+            authorizations,
+            stage: Stage::Open,
+            expires,
+        };
+        self.orders.insert(id, order);
+        self.ends(expires, End::Order(id));
+        self.counts.orders += 1;
+        self.order_answer(StatusCode::CREATED, id)
+    }
+
+    fn wish(&self, account: u64, payload: &Value) -> Result<Wish, Problem> {
+        let names = self.names(payload)?;
+        let asked_profile = payload["profile"].as_str().map(str::to_owned);
+        let profile = match &asked_profile {
+            None => 0,
+            Some(asked) => {
+                let found = self.options.profiles.iter().position(|profile| profile.name == *asked);
+                found.ok_or_else(|| {
+                    Problem::new("invalidProfile", format!("profile {asked:?} is not offered"))
+                })?
+            }
+        };
+        let replaces = match payload["replaces"].as_str() {
+            None => None,
+            Some(id) => Some(self.replaces(account, id, &names)?),
+        };
+        Ok(Wish { names, profile, asked_profile, replaces })
+    }
+
+    fn names(&self, payload: &Value) -> Result<Vec<String>, Problem> {
+        let identifiers = payload["identifiers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if identifiers.is_empty() || identifiers.len() > MAX_NAMES {
+            return Err(Problem::malformed("an order has 1 to 100 identifiers"));
+        }
+        let name = |identifier: &Value| {
+            if identifier["type"] != "dns" {
+                let detail = format!("identifiers of type {} are not certified", identifier["type"]);
+                return Err(Problem::new("unsupportedIdentifier", detail));
+            }
+            let name = identifier["value"].as_str().unwrap_or_default().to_ascii_lowercase();
+            let rejected =
+                |why: &str| Problem::new("rejectedIdentifier", format!("Cannot issue for {name:?}: {why}"));
+            let bare = name.strip_prefix("*.").unwrap_or(&name);
+            Host::parse(bare).map_err(|error| rejected(&error.to_string()))?;
+            if !bare.contains('.') {
+                return Err(rejected("Domain name needs at least one dot"));
+            }
+            if self.options.blocked.contains(bare) {
+                return Err(rejected("The ACME server refuses to issue a certificate for this domain name"));
+            }
+            Ok(name)
+        };
+        let mut names = identifiers.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// RFC 9773 §5: of the same account, with a name in common, and not replaced yet.
+    fn replaces(&self, account: u64, id: &str, names: &[String]) -> Result<Replaces, Problem> {
+        if !self.options.renewal_info {
+            return Err(Problem::malformed("`replaces` needs renewal information, which is not offered"));
+        }
+        let serial = self.serial_of_ari_id(id)?;
+        let old = self.issued.get(&serial).ok_or_else(|| Problem::not_found("certificate to replace"))?;
+        let by = old.replaced_by.map(|order| self.status(order));
+        if old.is_replaced || by.is_some_and(|status| !matches!(status, "invalid" | "")) {
+            let detail = format!(
+                "cannot indicate an order replaces certificate with serial {serial:?}, which already has a \
+                 replacement order"
+            );
+            return Err(Problem::new("alreadyReplaced", detail));
+        }
+        if old.account != account {
+            let detail = "requester account did not request the certificate being replaced by this order";
+            return Err(Problem::unauthorized(detail));
+        }
+        if !old.names.iter().any(|name| names.contains(name)) {
+            let detail =
+                "identifiers in this order do not match identifiers in the certificate being replaced";
+            return Err(Problem::malformed(detail));
+        }
+        let now = self.now();
+        Ok(Replaces { id: id.to_owned(), serial, inside: old.window(now).holds(now) })
+    }
+
+    /// Refuses if a limit is reached, else takes what an order costs. A renewal of exactly the same names
+    /// is exempt from those for orders and for registered domains.
+    fn keep_limits(
+        &mut self,
+        account: u64,
+        names: &[String],
+        set: &str,
+        is_renewal: bool,
+    ) -> Result<(), Problem> {
+        let now = self.now();
+        let mut asked: Vec<(Limit, Owner)> = Vec::new();
+        if !is_renewal {
+            asked.push((Limit::OrdersPerAccount, (account, String::new())));
+        }
+        for name in names.iter().map(|name| name.trim_start_matches("*.")) {
+            asked.push((Limit::FailedAuthorizations, (account, name.to_owned())));
+            asked.push((Limit::Pause, (account, name.to_owned())));
+        }
+        if !is_renewal {
+            let domains = registered_domains(names);
+            asked.extend(domains.into_iter().map(|domain| (Limit::CertificatesPerDomain, (0, domain))));
+        }
+        asked.push((Limit::CertificatesPerSet, (0, set.to_owned())));
+        for (limit, owner) in &asked {
+            if let Err(refusal) = self.buckets.check(*limit, owner, now) {
+                *self.counts.refused.entry(refusal.limit).or_default() += 1;
+                return Err(refusal.problem(now));
+            }
+        }
+        if !is_renewal {
+            self.buckets.spend(Limit::OrdersPerAccount, (account, String::new()), now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn order(&self, account: u64, id: u64) -> Result<Answer, Problem> {
+        self.order_of(account, id)?;
+        self.order_answer(StatusCode::OK, id)
+    }
+
+    fn order_of(&self, account: u64, id: u64) -> Result<&Order, Problem> {
+        let order = self.orders.get(&id).filter(|order| order.account == account);
+        order.ok_or_else(|| Problem::not_found("order"))
+    }
+
+    /// The status of an order; empty: there is none.
+    pub(super) fn status(&self, id: u64) -> &'static str {
+        let Some(order) = self.orders.get(&id) else { return "" };
+        match order.stage {
+            Stage::Processing(_) => return "processing",
+            Stage::Valid(_) => return "valid",
+            Stage::Open => {}
+        }
+        let progress = |id: &u64| {
+            let held = self.authorizations.get(id);
+            held.map_or(Progress::Invalid, |held| held.progress)
+        };
+        if order
+            .authorizations
+            .iter()
+            .any(|id| matches!(progress(id), Progress::Invalid | Progress::Deactivated))
+        {
+            "invalid"
+        } else if order.authorizations.iter().all(|id| progress(id) == Progress::Valid) {
+            "ready"
+        } else {
+            "pending"
+        }
+    }
+
+    fn order_answer(&self, status: StatusCode, id: u64) -> Result<Answer, Problem> {
+        let order = self.orders.get(&id).ok_or_else(|| Problem::not_found("order"))?;
+        let identifiers: Vec<Value> =
+            order.names.iter().map(|name| json!({ "type": "dns", "value": name })).collect();
+        let authorizations: Vec<String> =
+            order.authorizations.iter().map(|id| self.url(format_args!("authorization/{id}"))).collect();
+        let mut body = json!({
+            "status": self.status(id),
+            "expires": order.expires,
+            "identifiers": identifiers,
+            "authorizations": authorizations,
+            "finalize": self.url(format_args!("finalize/{id}")),
+        });
+        if let Stage::Valid(serial) = &order.stage {
+            put(&mut body, "certificate", self.url(format_args!("certificate/{serial}")));
+        }
+        if let Some(replaces) = &order.replaces {
+            put(&mut body, "replaces", replaces.id.as_str());
+        }
+        if let Some(profile) = &order.asked_profile {
+            put(&mut body, "profile", profile.as_str());
+        }
+        let answer = Answer::json(status, body).with(LOCATION, self.url(format_args!("order/{id}")));
+        Ok(match order.stage {
+            Stage::Processing(_) => answer.with(RETRY_AFTER, "3".to_owned()),
+            _ => answer,
+        })
+    }
+
+    pub(super) fn finalize(
+        &mut self,
+        account: u64,
+        id: u64,
+        payload: &Value,
+        fault: Option<Fault>,
+    ) -> Result<Answer, Problem> {
+        self.order_of(account, id)?;
+        let status = self.status(id);
+        if status != "ready" {
+            let detail = format!("Order's status ({status:?}) is not acceptable for finalization");
+            return Err(Problem::new("orderNotReady", detail));
+        }
+        let serial = self.issue(id, payload["csr"].as_str().unwrap_or_default())?;
+        let is_stuck = fault == Some(Fault::Processing);
+        if is_stuck {
+            self.stuck.push(id);
+        }
+        if let Some(order) = self.orders.get_mut(&id) {
+            order.stage = if is_stuck { Stage::Processing(serial) } else { Stage::Valid(serial) };
+        }
+        self.order_answer(StatusCode::OK, id)
+    }
+
+    /// Gives out what was held back by [`Fault::Processing`].
+    pub(super) fn finish_orders(&mut self) {
+        for id in std::mem::take(&mut self.stuck) {
+            if let Some(order) = self.orders.get_mut(&id)
+                && let Stage::Processing(serial) = &order.stage
+            {
+                order.stage = Stage::Valid(serial.clone());
+            }
+        }
+    }
+}
