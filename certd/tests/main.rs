@@ -7,6 +7,7 @@
 )]
 
 mod addresses;
+mod authority;
 mod away;
 mod crash;
 mod edge;

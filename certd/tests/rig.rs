@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use certd::{Acme, Certd, Settings};
 use model::Host;
-use model::clock::SystemClock;
+use model::clock::{Clock, SystemClock};
 use model::domain::DomainStatus;
 use model::id::{AppId, TenantId};
 use model::seal::SealingKey;
@@ -117,13 +117,18 @@ pub(crate) struct Installation {
 
 impl Installation {
     pub(crate) async fn new(zone: &str, sealing: &SealingKey) -> Self {
+        Self::at(zone, sealing, Arc::new(SystemClock)).await
+    }
+
+    /// One whose present comes from `clock`.
+    pub(crate) async fn at(zone: &str, sealing: &SealingKey, clock: Arc<dyn Clock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
             url: format!("sqlite:{}", dir.path().join("stoa.db").display()),
             zones: vec![Host::parse(zone).unwrap()],
             edge_addresses: vec![EDGE],
         };
-        let store = Store::open(options, Arc::new(SystemClock)).await.unwrap();
+        let store = Store::open(options, clock).await.unwrap();
         let new = NewTenant { name: "Acme".to_owned(), slug: Slug::parse("acme").unwrap() };
         let tenant = store.create_tenant(&Actor::system("test"), new).await.unwrap().id;
         let app = create_app(&store, tenant, "hello").await;
