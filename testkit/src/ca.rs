@@ -12,9 +12,10 @@
 //! It is no second opinion on what a client does: that is [`crate::pebble`]. It keeps all its state in
 //! memory, ended things are forgotten, and no request costs more than the order it is about, so that a
 //! simulated year of many thousand names is cheap. Deliberately absent: several vantage points, IP addresses
-//! and other identifiers than DNS names, `dns-persist-01`, CRLs, and Let's Encrypt's limits by address.
+//! and other identifiers than DNS names, `dns-persist-01`, RSA account keys, and CRLs.
 
 mod accounts;
+mod admission;
 mod answer;
 mod caa;
 mod certificates;
@@ -28,11 +29,13 @@ mod nonces;
 mod orders;
 mod problem;
 mod renewal;
+mod requests;
 mod route;
 mod server;
 mod signer;
 mod state;
 mod validation;
+mod wishes;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;

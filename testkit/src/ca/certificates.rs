@@ -13,11 +13,11 @@ use super::answer::Answer;
 use super::faults::Fault;
 use super::jws::{Jwk, decode};
 use super::limits::{Limit, registered_domains};
-use super::orders::Replaces;
 use super::problem::Problem;
 use super::renewal::Window;
 use super::signer::{Leaf, draw_serial};
 use super::state::{End, State};
+use super::wishes::Replaces;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// More than any client should read of a chain.

@@ -31,7 +31,7 @@ pub enum Fault {
     Limited(Option<Wait>),
     /// The nonce is refused, though it was good.
     BadNonce,
-    /// The order stays in `processing` until [`super::Ca::finish_orders`].
+    /// The order stays in `processing` until [`super::Handler::finish_orders`].
     Processing,
     /// The chain ends in the middle of its first certificate.
     Truncated,

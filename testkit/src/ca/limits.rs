@@ -1,14 +1,16 @@
 //! The limits of Let's Encrypt (its page on rate limits, August 2026): token buckets that refill steadily,
 //! written as the moment at which each is full again, so that a full one need not be remembered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
+use http::StatusCode;
 use model::Timestamp;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::counts::Kind;
 use super::problem::Problem;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -47,6 +49,8 @@ pub enum Limit {
     /// Failed checks of one name by one account without a success; what is over is paused until somebody
     /// asks, here until the bucket has a token again.
     Pause,
+    /// Requests of one kind.
+    Requests(Kind),
 }
 
 /// The limits in force; none: not limited.
@@ -62,6 +66,8 @@ pub struct Limits {
     pub failed_authorizations: Option<Rate>,
     /// See [`Limit::Pause`].
     pub pause: Option<Rate>,
+    /// See [`Limit::Requests`].
+    pub requests: BTreeMap<Kind, Rate>,
 }
 
 impl Limits {
@@ -74,7 +80,18 @@ impl Limits {
             certificates_per_set: Some(Rate::new(5, DAY * 7)),
             failed_authorizations: Some(Rate::new(5, HOUR)),
             pause: Some(Rate::new(1152, DAY * 1152)),
+            requests: BTreeMap::new(),
         }
+    }
+
+    /// With Let's Encrypt's numbers of requests from one address, which are refused with status 503. They need
+    /// a clock that runs: at one that stands the authority is soon deaf.
+    #[must_use]
+    pub fn with_request_rates(mut self) -> Self {
+        let rates = [(Kind::NewNonce, 20), (Kind::NewOrder, 300), (Kind::RenewalInfo, 1000)];
+        let each_second = |(kind, count)| (kind, Rate::new(count, Duration::from_secs(1)));
+        self.requests.extend(rates.map(each_second));
+        self
     }
 
     fn of(&self, limit: Limit) -> Option<Rate> {
@@ -84,6 +101,7 @@ impl Limits {
             Limit::CertificatesPerSet => self.certificates_per_set,
             Limit::FailedAuthorizations => self.failed_authorizations,
             Limit::Pause => self.pause,
+            Limit::Requests(kind) => self.requests.get(&kind).copied(),
         }
     }
 }
@@ -173,6 +191,11 @@ impl Refusal {
                      possibly others. Please visit: https://ca.test/unpause"
                 );
                 return Problem::new("rateLimited", detail);
+            }
+            Limit::Requests(_) => {
+                let busy = Problem::new("rateLimited", "Service busy; retry later.");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return Problem { status, retry_after: Some(self.wait), ..busy };
             }
         };
         let detail = format!(

@@ -1,10 +1,10 @@
-//! Orders (RFC 8555 §7.4) with profiles and `replaces` (RFC 9773 §5): opened within the limits, and finalized.
+//! Orders (RFC 8555 §7.4): opened within the limits, and finalized.
 
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{LOCATION, RETRY_AFTER};
-use model::{Host, Timestamp};
+use model::Timestamp;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, put};
@@ -13,11 +13,10 @@ use super::faults::Fault;
 use super::limits::{Limit, Owner, registered_domains};
 use super::problem::Problem;
 use super::state::{End, State};
+use super::wishes::{Replaces, Wish};
 
 /// How long orders and authorizations that nothing becomes of are kept; ended orders as well.
 pub(super) const PENDING: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Most names of an order.
-const MAX_NAMES: usize = 100;
 
 #[derive(Debug)]
 pub(super) struct Order {
@@ -37,16 +36,6 @@ pub(super) struct Order {
     expires: Timestamp,
 }
 
-/// The certificate that an order's is to replace.
-#[derive(Debug, Clone)]
-pub(super) struct Replaces {
-    /// As the client wrote it.
-    id: String,
-    pub(super) serial: String,
-    /// Whether the order was opened inside the certificate's window.
-    pub(super) inside: bool,
-}
-
 /// How far an order is, beyond its authorizations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -55,14 +44,6 @@ pub(super) enum Stage {
     Processing(String),
     /// With the serial number of its certificate.
     Valid(String),
-}
-
-/// What an order is asked for with.
-struct Wish {
-    names: Vec<String>,
-    profile: usize,
-    asked_profile: Option<String>,
-    replaces: Option<Replaces>,
 }
 
 impl State {
@@ -106,82 +87,6 @@ impl State {
         self.order_answer(StatusCode::CREATED, id)
     }
 
-    fn wish(&self, account: u64, payload: &Value) -> Result<Wish, Problem> {
-        let names = self.names(payload)?;
-        let asked_profile = payload["profile"].as_str().map(str::to_owned);
-        let profile = match &asked_profile {
-            None => 0,
-            Some(asked) => {
-                let found = self.options.profiles.iter().position(|profile| profile.name == *asked);
-                found.ok_or_else(|| {
-                    Problem::new("invalidProfile", format!("profile {asked:?} is not offered"))
-                })?
-            }
-        };
-        let replaces = match payload["replaces"].as_str() {
-            None => None,
-            Some(id) => Some(self.replaces(account, id, &names)?),
-        };
-        Ok(Wish { names, profile, asked_profile, replaces })
-    }
-
-    fn names(&self, payload: &Value) -> Result<Vec<String>, Problem> {
-        let identifiers = payload["identifiers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if identifiers.is_empty() || identifiers.len() > MAX_NAMES {
-            return Err(Problem::malformed("an order has 1 to 100 identifiers"));
-        }
-        let name = |identifier: &Value| {
-            if identifier["type"] != "dns" {
-                let detail = format!("identifiers of type {} are not certified", identifier["type"]);
-                return Err(Problem::new("unsupportedIdentifier", detail));
-            }
-            let name = identifier["value"].as_str().unwrap_or_default().to_ascii_lowercase();
-            let rejected =
-                |why: &str| Problem::new("rejectedIdentifier", format!("Cannot issue for {name:?}: {why}"));
-            let bare = name.strip_prefix("*.").unwrap_or(&name);
-            Host::parse(bare).map_err(|error| rejected(&error.to_string()))?;
-            if !bare.contains('.') {
-                return Err(rejected("Domain name needs at least one dot"));
-            }
-            if self.options.blocked.contains(bare) {
-                return Err(rejected("The ACME server refuses to issue a certificate for this domain name"));
-            }
-            Ok(name)
-        };
-        let mut names = identifiers.iter().map(name).collect::<Result<Vec<_>, _>>()?;
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
-
-    /// RFC 9773 §5: of the same account, with a name in common, and not replaced yet.
-    fn replaces(&self, account: u64, id: &str, names: &[String]) -> Result<Replaces, Problem> {
-        if !self.options.renewal_info {
-            return Err(Problem::malformed("`replaces` needs renewal information, which is not offered"));
-        }
-        let serial = self.serial_of_ari_id(id)?;
-        let old = self.issued.get(&serial).ok_or_else(|| Problem::not_found("certificate to replace"))?;
-        let by = old.replaced_by.map(|order| self.status(order));
-        if old.is_replaced || by.is_some_and(|status| !matches!(status, "invalid" | "")) {
-            let detail = format!(
-                "cannot indicate an order replaces certificate with serial {serial:?}, which already has a \
-                 replacement order"
-            );
-            return Err(Problem::new("alreadyReplaced", detail));
-        }
-        if old.account != account {
-            let detail = "requester account did not request the certificate being replaced by this order";
-            return Err(Problem::unauthorized(detail));
-        }
-        if !old.names.iter().any(|name| names.contains(name)) {
-            let detail =
-                "identifiers in this order do not match identifiers in the certificate being replaced";
-            return Err(Problem::malformed(detail));
-        }
-        let now = self.now();
-        Ok(Replaces { id: id.to_owned(), serial, inside: old.window(now).holds(now) })
-    }
-
     /// Refuses if a limit is reached, else takes what an order costs. A renewal of exactly the same names
     /// is exempt from those for orders and for registered domains.
     fn keep_limits(
@@ -206,15 +111,20 @@ impl State {
         }
         asked.push((Limit::CertificatesPerSet, (0, set.to_owned())));
         for (limit, owner) in &asked {
-            if let Err(refusal) = self.buckets.check(*limit, owner, now) {
-                *self.counts.refused.entry(refusal.limit).or_default() += 1;
-                return Err(refusal.problem(now));
-            }
+            self.within(*limit, owner)?;
         }
         if !is_renewal {
             self.buckets.spend(Limit::OrdersPerAccount, (account, String::new()), now);
         }
         Ok(())
+    }
+
+    /// Refuses, and counts that, if a limit is reached.
+    pub(super) fn within(&mut self, limit: Limit, owner: &Owner) -> Result<(), Problem> {
+        let now = self.now();
+        let Err(refusal) = self.buckets.check(limit, owner, now) else { return Ok(()) };
+        *self.counts.refused.entry(limit).or_default() += 1;
+        Err(refusal.problem(now))
     }
 
     pub(super) fn order(&self, account: u64, id: u64) -> Result<Answer, Problem> {

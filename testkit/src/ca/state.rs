@@ -1,8 +1,9 @@
-//! All that the authority knows. Everything that a stranger can make more of ends by itself: orders and
-//! authorizations when they expire, certificates when they end, so that a simulated year stays small.
+//! All that the authority knows. Orders and authorizations are forgotten when they expire, certificates when
+//! they end, so that a simulated year stays small; accounts and the sets of names that had a certificate stay.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
 
 use anyhow::Result;
 use model::Timestamp;
@@ -19,12 +20,14 @@ use super::limits::Buckets;
 use super::nonces::Nonces;
 use super::orders::Order;
 use super::signer::Signer;
-use super::validation::Check;
+use super::validation::{Check, Validation};
 
 pub(super) struct State {
     /// `https://…` without a path.
     pub(super) base: String,
     pub(super) options: Options,
+    /// How names are checked; of its own, because it may hold many names and leaves the lock for each check.
+    pub(super) validation: Arc<Validation>,
     pub(super) chance: StdRng,
     pub(super) signer: Signer,
     pub(super) nonces: Nonces,
@@ -46,8 +49,8 @@ pub(super) struct State {
     pub(super) counts: Counts,
     /// Names that are to be checked once this is unlocked.
     pub(super) checks: Vec<Check>,
-    /// Those of them whose answers are to be fetched.
-    pub(super) fetches: Vec<Check>,
+    /// Those of them whose answers are to be fetched, and the port.
+    pub(super) fetches: Vec<(Check, u16)>,
     ends: BinaryHeap<Reverse<(Timestamp, End)>>,
     last_id: u64,
 }
@@ -64,6 +67,7 @@ impl State {
     pub(super) fn new(base: String, options: Options) -> Result<Self> {
         Ok(Self {
             base,
+            validation: Arc::new(options.validation.clone()),
             chance: StdRng::seed_from_u64(options.seed),
             signer: Signer::new()?,
             nonces: Nonces::default(),

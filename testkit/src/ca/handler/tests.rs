@@ -1,206 +1,20 @@
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64URL, Engine as _};
-use http::header::LOCATION;
-use model::clock::ManualClock;
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use bytes::Bytes;
+use http::{Method, Request};
+use model::Timestamp;
+use serde_json::{Value, json};
 
-use super::super::{CaaRecord, CaaRecords, Limit, Rate};
-use super::*;
+use self::client::{BASE, Client, DAY, HOUR, Scene, ari_id, not_after, start};
+use super::super::{
+    CaaRecord, CaaRecords, Fault, Kind, Limit, Limits, Options, Rate, Rule, Validation, Wait,
+};
+use super::Reply;
 
-const BASE: &str = "https://ca.test";
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-fn start() -> Timestamp {
-    "2026-11-23T12:00:00Z".parse().unwrap()
-}
-
-/// An authority at a standing clock.
-struct Scene {
-    authority: Handler,
-    clock: Arc<ManualClock>,
-}
-
-impl Scene {
-    fn new(options: Options) -> Self {
-        crate::tls::install_provider();
-        let clock = Arc::new(ManualClock::at(start()));
-        let options = Options { clock: clock.clone(), ..options };
-        Self { authority: Handler::new(BASE, options).unwrap(), clock }
-    }
-
-    /// Somebody with an account.
-    fn client(&self) -> Client<'_> {
-        let mut client = Client::stranger(self);
-        let made = client.post("new-account", &json!({ "termsOfServiceAgreed": true }));
-        assert_eq!(made.status, 201, "{}", made.body);
-        client.kid = made.location;
-        client
-    }
-}
-
-/// What a client reads of an answer.
-#[derive(Debug)]
-struct Said {
-    status: u16,
-    body: Value,
-    text: String,
-    location: Option<String>,
-    retry_after: Option<String>,
-}
-
-impl Said {
-    /// The last part of a problem's type.
-    fn problem(&self) -> &str {
-        self.body["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default()
-    }
-
-    fn url(&self, name: &str) -> &str {
-        self.body[name].as_str().unwrap().strip_prefix("https://ca.test/").unwrap()
-    }
-}
-
-struct Client<'a> {
-    scene: &'a Scene,
-    key: EcdsaKeyPair,
-    kid: Option<String>,
-}
-
-impl<'a> Client<'a> {
-    fn stranger(scene: &'a Scene) -> Self {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        Self { scene, key, kid: None }
-    }
-
-    fn send(&self, method: Method, path: &str, body: Bytes) -> Option<Said> {
-        let request = Request::builder().method(method).uri(format!("/{path}"));
-        let request = request.header(CONTENT_TYPE, "application/jose+json").body(body).unwrap();
-        let Reply::Answer(response) = self.scene.authority.handle(&request) else { return None };
-        let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-        let text = String::from_utf8(response.body().to_vec()).unwrap();
-        Some(Said {
-            status: response.status().as_u16(),
-            body: serde_json::from_str(&text).unwrap_or_default(),
-            location: header(LOCATION),
-            retry_after: header(RETRY_AFTER),
-            text,
-        })
-    }
-
-    fn get(&self, path: &str) -> Said {
-        self.send(Method::GET, path, Bytes::new()).unwrap()
-    }
-
-    fn nonce(&self) -> String {
-        let request = Request::head("/new-nonce").body(Bytes::new()).unwrap();
-        match self.scene.authority.handle(&request) {
-            Reply::Answer(answer) => answer.headers()[REPLAY_NONCE].to_str().unwrap().to_owned(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn jwk(&self) -> Value {
-        let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
-        json!({ "kty": "EC", "crv": "P-256", "x": BASE64URL.encode(x), "y": BASE64URL.encode(y) })
-    }
-
-    fn sign(&self, header: &Value, payload: &str) -> Value {
-        let (header, payload) = (BASE64URL.encode(header.to_string()), BASE64URL.encode(payload));
-        let input = format!("{header}.{payload}");
-        let signature = self.key.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
-        json!({ "protected": header, "payload": payload, "signature": BASE64URL.encode(signature) })
-    }
-
-    /// The header of a sound request.
-    fn header(&self, path: &str) -> Value {
-        let url = format!("{BASE}/{path}");
-        let nonce = self.nonce();
-        match &self.kid {
-            Some(kid) => json!({ "alg": "ES256", "kid": kid, "nonce": nonce, "url": url }),
-            None => json!({ "alg": "ES256", "jwk": self.jwk(), "nonce": nonce, "url": url }),
-        }
-    }
-
-    fn post_as(&self, header: &Value, path: &str, payload: &str) -> Option<Said> {
-        self.send(Method::POST, path, Bytes::from(self.sign(header, payload).to_string()))
-    }
-
-    fn post(&self, path: &str, payload: &Value) -> Said {
-        self.post_as(&self.header(path), path, &payload.to_string()).unwrap()
-    }
-
-    fn ask(&self, path: &str) -> Said {
-        self.post_as(&self.header(path), path, "").unwrap()
-    }
-
-    fn order_with(&self, names: &[&str], more: Value) -> Said {
-        let identifiers: Vec<Value> =
-            names.iter().map(|name| json!({ "type": "dns", "value": name })).collect();
-        let mut payload = json!({ "identifiers": identifiers });
-        for (name, value) in more.as_object().into_iter().flatten() {
-            payload[name] = value.clone();
-        }
-        self.post("new-order", &payload)
-    }
-
-    /// Has the http-01 challenges of an order checked, and gives the order again.
-    fn prove(&self, order: &Said) -> Said {
-        for authorization in order.body["authorizations"].as_array().unwrap() {
-            let path = authorization.as_str().unwrap().strip_prefix("https://ca.test/").unwrap();
-            let challenge = self.ask(path).body["challenges"][0]["url"].as_str().unwrap().to_owned();
-            self.post(challenge.strip_prefix("https://ca.test/").unwrap(), &json!({}));
-        }
-        let path = order.location.as_deref().unwrap().strip_prefix("https://ca.test/").unwrap();
-        self.ask(path)
-    }
-
-    fn finalize(&self, order: &Said, names: &[&str]) -> Said {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name = DistinguishedName::new();
-        let csr = params.serialize_request(&KeyPair::generate().unwrap()).unwrap();
-        self.post(order.url("finalize"), &json!({ "csr": BASE64URL.encode(csr.der()) }))
-    }
-
-    /// A certificate for names: its chain, PEM.
-    fn certify(&self, names: &[&str], more: Value) -> Result<String, Said> {
-        let order = self.order_with(names, more);
-        if order.status != 201 {
-            return Err(order);
-        }
-        let done = self.finalize(&self.prove(&order), names);
-        if done.status != 200 {
-            return Err(done);
-        }
-        Ok(self.ask(done.url("certificate")).text)
-    }
-}
-
-/// The id of RFC 9773 §4.1, from the certificate itself.
-fn ari_id(chain: &str) -> String {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(chain.as_bytes()).unwrap();
-    let (_, leaf) = X509Certificate::from_der(&pem.contents).unwrap();
-    let key_id = leaf.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier(found) => {
-            found.key_identifier.as_ref().map(|id| BASE64URL.encode(id.0))
-        }
-        _ => None,
-    });
-    format!("{}.{}", key_id.unwrap(), BASE64URL.encode(leaf.raw_serial()))
-}
-
-fn not_after(chain: &str) -> Timestamp {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(chain.as_bytes()).unwrap();
-    let (_, leaf) = X509Certificate::from_der(&pem.contents).unwrap();
-    Timestamp::from_unix_seconds(leaf.validity().not_after.timestamp())
-}
+mod client;
 
 #[test]
 fn an_order_comes_to_its_certificate() {
@@ -443,6 +257,19 @@ fn unfinished_orders_and_proved_names_are_given_again_if_it_is_wished() {
         client.order_with(&["a.example.com"], json!({ "profile": "tlsserver" })).body["status"],
         "pending"
     );
+}
+
+#[test]
+fn requests_too_fast_are_refused_for_a_moment() {
+    let limits = Limits::default().with_request_rates();
+    let scene = Scene::new(Options { limits, ..Options::default() });
+    let client = Client::stranger(&scene);
+    let refused = (0..30).map(|_| client.get("new-nonce")).filter(|said| said.status == 503).count();
+    assert_eq!(refused, 10);
+    let busy = client.get("new-nonce");
+    assert_eq!((busy.problem(), busy.retry_after.as_deref()), ("rateLimited", Some("1")));
+    scene.clock.advance(Duration::from_secs(1));
+    assert_eq!(client.get("new-nonce").status, 204);
 }
 
 #[test]
