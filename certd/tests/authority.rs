@@ -18,7 +18,7 @@ use model::domain::DomainStatus;
 use model::seal::SealingKey;
 use model::{Host, Timestamp};
 use store::{DomainRecord, NewOrder, Order, OrderState};
-use testkit::ca::{self, Ca, Fault, Kind as Asked, Rule, Validation, Wait};
+use testkit::ca::{self, Ca, CaaRecord, CaaRecords, Fault, Kind as Asked, Rule, Validation, Wait};
 use testkit::tls::Tls;
 use testkit::wait::until;
 
@@ -184,13 +184,14 @@ const AWAY: &str = "the certificate authority is not available: ";
 const ASKS: &str = "the certificate authority asks to wait: ";
 const UNUSABLE: &str = "the certificate authority's certificate cannot be used: ";
 
-const DAYS: [Day; 14] = [
+const DAYS: [Day; 15] = [
     (Fault::Unavailable(None), Asked::Directory, AWAY),
     (Fault::Unavailable(None), Asked::NewNonce, AWAY),
     (Fault::Unavailable(None), Asked::NewOrder, AWAY),
     (Fault::Unavailable(Some(Wait::Seconds(600))), Asked::Finalize, AWAY),
     (Fault::Unavailable(None), Asked::Certificate, AWAY),
     (Fault::Limited(None), Asked::NewOrder, ASKS),
+    (Fault::BadNonce, Asked::NewOrder, AWAY),
     (Fault::Close, Asked::Authorization, AWAY),
     (Fault::LoseAnswer, Asked::NewOrder, AWAY),
     (Fault::LoseAnswer, Asked::Finalize, AWAY),
@@ -225,6 +226,27 @@ async fn live_through((fault, asked, reason): Day) {
     clock.advance(failed.next_at.since(clock.now()));
     scene.until_done(&failed).await;
     assert_ne!(scene.serial().await, good, "{fault:?} on {asked:?}");
+    scene.certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn why_a_check_failed_is_told_though_only_the_challenge_says_it() {
+    let (_, options) = standing();
+    let forbids = |_: &str| Ok(vec![CaaRecord::new("issue", "other.test")]);
+    let scene = Scene::start(ca::Options { caa: Some(CaaRecords::by(forbids)), ..options.clone() }).await;
+    let failed = scene.until_failed(&scene.order(HOST).await).await;
+    let could_not = format!("the certificate authority could not check `{HOST}`: ");
+    let forbidden = "CAA record for shop.example.com prevents issuance (caa)";
+    assert_eq!(failed.error, Some(format!("{could_not}{forbidden}")));
+    scene.certd.stop().await.unwrap();
+
+    let validation = Validation::Failing { names: [HOST.to_owned()].into() };
+    let scene = Scene::start(ca::Options { validation, ..options }).await;
+    let failed = scene.until_failed(&scene.order(HOST).await).await;
+    let lost = "DNS problem: NXDOMAIN looking up A for shop.example.com (dns)";
+    assert_eq!(failed.error, Some(format!("{could_not}{lost}")));
+    // The order fell with its check: the next attempt must open another.
+    assert_eq!((failed.state, failed.order_url), (OrderState::Open, None));
     scene.certd.stop().await.unwrap();
 }
 

@@ -6,7 +6,6 @@
     reason = "a failing set-up should stop the test"
 )]
 
-mod adapters;
 mod addresses;
 mod authority;
 mod away;
@@ -14,4 +13,5 @@ mod crash;
 mod edge;
 mod live;
 mod local;
+mod oracle;
 mod rig;

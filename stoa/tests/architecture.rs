@@ -40,7 +40,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("clap", &["stoa"]),
     ("criterion", &["benches"]),
     ("dashmap", &["proxy", "ratelimit"]),
-    ("toml", &["config", "testkit", "certd"]),
+    ("toml", &["config", "testkit"]),
 ];
 
 fn dependencies() -> Vec<(Package, Dependency)> {
