@@ -1,28 +1,38 @@
 //! What a domain's records say: looked up with a bound, then judged by a pure function.
 //!
-//! The CNAME chain is followed hop by hop, so that it may leave the zone of the server that is asked, may be
-//! circular and may be long. Nothing is cached here. Deliberately absent: CAA and DNSSEC (RFC 8659, 4033),
-//! which the certificate authority checks.
+//! The zone's own servers are asked first, each of them, so that nothing that somebody remembers stands in the way
+//! ([`observe()`]); aliases are followed hop by hop, each at the servers of its own zone. The configured resolvers
+//! find those servers, and are believed where they cannot be reached. Nothing is cached here.
 
 mod addresses;
+mod authority;
+mod caa;
 mod judge;
+mod observe;
+mod providers;
 mod resolver;
+mod wire;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::domain::{PROOF_LABEL, Target};
+use model::domain::{Authority, Claim, Routing, Target};
 use tokio::time::{Instant, timeout_at};
 
 pub use addresses::Addresses;
+pub use authority::{Server, Zone};
+pub use caa::{Issuer, permission};
 pub use judge::judge;
+pub use observe::{Observation, View, observe};
+pub use providers::Providers;
 pub use resolver::Resolver;
+pub use wire::Reply;
 
 /// How long one look at a domain may take in all.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(8);
 /// Most aliases that are followed; resolvers give up at about as many.
-pub const MAX_HOPS: usize = 8;
+pub const MAX_HOPS: usize = 10;
 /// Most records of one name that are kept, since a stranger wrote them.
 const MAX_RECORDS: usize = 64;
 
@@ -37,17 +47,54 @@ pub enum Kind {
     Aaaa,
     /// A text.
     Txt,
+    /// A name server.
+    Ns,
+    /// Who takes mail.
+    Mx,
+    /// Who may make certificates.
+    Caa,
 }
 
-/// The content of a record.
+/// The content of a record. Names are in lower case, without the last dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Of a CNAME: the name, lower case, without the last dot.
+    /// Of a CNAME.
     Alias(String),
     /// Of an A or AAAA.
     Address(IpAddr),
     /// Of a TXT, its parts joined.
     Text(String),
+    /// Of an NS.
+    Server(String),
+    /// Of an MX: preference and host.
+    Mail(u16, String),
+    /// Of a CAA (RFC 8659 §4.1).
+    Permission {
+        /// Whether who does not know the tag must refuse.
+        critical: bool,
+        /// `issue`, `issuewild`, …, in lower case.
+        tag: String,
+        /// What stands behind it.
+        value: String,
+    },
+}
+
+impl Value {
+    fn into_address(self) -> Option<IpAddr> {
+        if let Self::Address(address) = self { Some(address) } else { None }
+    }
+
+    fn into_text(self) -> Option<String> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    fn into_server(self) -> Option<String> {
+        if let Self::Server(name) = self { Some(name) } else { None }
+    }
+
+    fn alias(&self) -> Option<&str> {
+        if let Self::Alias(name) = self { Some(name) } else { None }
+    }
 }
 
 /// Why a question has no answer, not even "there is nothing".
@@ -59,57 +106,80 @@ pub enum LookupError {
     /// They answered with a failure, or with nonsense.
     #[error("the name servers answer with a failure: {0}")]
     Failure(String),
+    /// A server does not keep the zone that was delegated to it.
+    #[error("{0} does not know the domain that it is named for")]
+    Lame(String),
+    /// The answers do not fit their signatures (RFC 4035).
+    #[error("the signatures of `{0}` are wrong (DNSSEC)")]
+    Unsigned(String),
     /// Aliases that lead back to one of them.
     #[error("the aliases of `{0}` lead in a circle")]
     Circle(String),
     /// More than [`MAX_HOPS`] aliases.
-    #[error("`{0}` has more than 8 aliases one after the other")]
+    #[error("`{0}` has more than 10 aliases one after the other")]
     TooLong(String),
+}
+
+/// Whether a resolver checks signatures before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signatures {
+    /// As it is set up.
+    Checked,
+    /// Not even if it usually does.
+    Unchecked,
 }
 
 /// Asks for the records of a name. The seam where tests put faults.
 #[async_trait]
 pub trait Lookup: Send + Sync + std::fmt::Debug + 'static {
-    /// The records of exactly this name and kind; none: the name or the kind does not exist.
+    /// The records of exactly this name and kind, found by a resolver; none: the name or the kind does not exist.
     ///
     /// # Errors
     /// [`LookupError`] if nobody can tell.
     async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, LookupError>;
+
+    /// What one of a zone's own servers knows.
+    ///
+    /// # Errors
+    /// [`LookupError`] if it does not answer, or with a failure.
+    async fn ask(&self, server: IpAddr, name: &str, kind: Kind) -> Result<Reply, LookupError> {
+        let _ = (server, name, kind);
+        Err(LookupError::Timeout)
+    }
+
+    /// What a resolver answers, and for how long it remembers it.
+    ///
+    /// # Errors
+    /// [`LookupError`] if it does not answer, or with a failure.
+    async fn held(&self, name: &str, kind: Kind, signatures: Signatures) -> Result<Reply, LookupError> {
+        let _ = signatures;
+        Ok(Reply { values: self.records(name, kind).await?, ..Reply::default() })
+    }
 }
 
-/// What one look at a domain saw.
+/// What one look at a domain's records and servers found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observation {
-    /// The names that the domain is an alias of, nearest first; as far as they could be followed.
-    pub aliases: Vec<String>,
-    /// Why the aliases could not be followed further.
-    pub alias_error: Option<LookupError>,
-    /// IPv4 addresses at the end of the aliases.
-    pub v4: Result<Vec<IpAddr>, LookupError>,
-    /// IPv6 addresses at the end of the aliases.
-    pub v6: Result<Vec<IpAddr>, LookupError>,
-    /// The texts at `_stoa.<host>`.
-    pub texts: Result<Vec<String>, LookupError>,
+pub struct Finding {
+    /// Whether it was proved to be its claimant's.
+    pub claim: Claim,
+    /// Where it points.
+    pub routing: Routing,
+    /// Who keeps its records.
+    pub authority: Authority,
+    /// For how long an old record is still remembered by the resolver.
+    pub remembered: Option<Duration>,
 }
 
-/// Looks at a domain, at most [`TIMEOUT`] long; what was not answered by then counts as a timeout.
-pub async fn observe(lookup: &dyn Lookup, target: &Target) -> Observation {
-    let deadline = Instant::now() + TIMEOUT;
-    let host = target.host.as_str();
-    let proof = format!("{PROOF_LABEL}.{host}");
-    let (chain, v4, v6, texts) = tokio::join!(
-        follow(lookup, host, deadline),
-        ask(lookup, host, Kind::A, deadline),
-        ask(lookup, host, Kind::Aaaa, deadline),
-        ask(lookup, &proof, Kind::Txt, deadline),
-    );
-    let (aliases, alias_error) = chain;
-    Observation {
-        aliases,
-        alias_error,
-        v4: v4.map(addresses),
-        v6: v6.map(addresses),
-        texts: texts.map(strings),
+/// Looks at a domain, at most [`TIMEOUT`] long.
+pub async fn look(lookup: &dyn Lookup, providers: &Providers, target: &Target) -> Finding {
+    let seen = observe(lookup, target).await;
+    let (claim, routing) = judge(&seen, target);
+    let authority = providers.authority(&seen);
+    Finding {
+        claim,
+        routing: providers.unmask(routing, &seen, &authority),
+        authority,
+        remembered: seen.remembered_seconds.map(|seconds| Duration::from_secs(seconds.into())),
     }
 }
 
@@ -123,41 +193,6 @@ async fn ask(
     let mut values = answer.unwrap_or(Err(LookupError::Timeout))?;
     values.truncate(MAX_RECORDS);
     Ok(values)
-}
-
-/// Follows aliases from `host` on until there is none.
-async fn follow(lookup: &dyn Lookup, host: &str, deadline: Instant) -> (Vec<String>, Option<LookupError>) {
-    let mut aliases: Vec<String> = Vec::new();
-    loop {
-        let name = aliases.last().map_or(host, String::as_str);
-        let next = match ask(lookup, name, Kind::Cname, deadline).await {
-            Ok(values) => values.into_iter().find_map(|value| match value {
-                Value::Alias(alias) => Some(alias),
-                _ => None,
-            }),
-            Err(error) => return (aliases, Some(error)),
-        };
-        match next {
-            None => return (aliases, None),
-            Some(next) if next == host || aliases.contains(&next) => {
-                return (aliases, Some(LookupError::Circle(host.to_owned())));
-            }
-            Some(_) if aliases.len() == MAX_HOPS => {
-                return (aliases, Some(LookupError::TooLong(host.to_owned())));
-            }
-            Some(next) => aliases.push(next),
-        }
-    }
-}
-
-fn addresses(values: Vec<Value>) -> Vec<IpAddr> {
-    let address = |value| if let Value::Address(address) = value { Some(address) } else { None };
-    values.into_iter().filter_map(address).collect()
-}
-
-fn strings(values: Vec<Value>) -> Vec<String> {
-    let text = |value| if let Value::Text(text) = value { Some(text) } else { None };
-    values.into_iter().filter_map(text).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::certificate::{CertificateName, CertificateSource};
-use model::domain::{Certification, Claim, Facts, Presence, Routing};
+use model::domain::{Authority, Certification, Claim, Facts, Health, Presence, Routing};
 use model::id::{AppId, CertificateId, DomainId, TenantId};
 use store::{
     Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, OrderState, StoreError,
@@ -43,16 +43,17 @@ pub(crate) struct Owner {
 impl Work {
     /// Looks at a domain and writes down what was found.
     pub(crate) async fn check(&self, domain: &DomainRecord, renewal: Renewal) -> Result<(), CertdError> {
-        let seen = dns::observe(self.lookup.as_ref(), &domain.target).await;
-        let (claim, routing) = dns::judge(&seen, &domain.target);
-        let here = facts::may_order(&domain.facts, domain.was_live, claim, &routing);
+        let mut look = self.look(domain).await;
+        let here = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
         let mut held = self.store.active_certificate_for(&domain.host).await?;
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
-            self.begin(domain).await?;
-            held = self.store.active_certificate_for(&domain.host).await?;
+            look = self.ask_permission(domain, look).await;
+            if look.routing == Routing::Here && look.forbidden.is_none() {
+                self.begin(domain).await?;
+                held = self.store.active_certificate_for(&domain.host).await?;
+            }
         }
-        let certification = self.certification(domain, held.as_ref()).await?;
-        let look = Look { claim, routing, certification, presence: None };
+        look.certification = self.certification(domain, held.as_ref()).await?;
         let found = facts::after(&domain.facts, domain.was_live, look.clone(), self.store.now());
         let domain = self.record(domain, found, held.as_ref()).await?;
         match held {
@@ -64,6 +65,38 @@ impl Work {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What the domain's records and its name servers say.
+    async fn look(&self, domain: &DomainRecord) -> Look {
+        let found = dns::look(self.lookup.as_ref(), &self.providers, &domain.target).await;
+        Look {
+            claim: found.claim,
+            routing: found.routing,
+            authority: found.authority,
+            certification: Certification::None,
+            forbidden: None,
+            remembered: found.remembered,
+            presence: None,
+        }
+    }
+
+    /// Whether the domain lets our authority make its certificate. Records that cannot be told forbid it, as they
+    /// do at the authority.
+    async fn ask_permission(&self, domain: &DomainRecord, look: Look) -> Look {
+        let identities = self.caa_identities();
+        if self.authority.is_none() || identities.is_empty() {
+            return look;
+        }
+        let issuer = dns::Issuer { identities, account: None, method: self.challenge_method() };
+        match dns::permission(self.lookup.as_ref(), &domain.host, &issuer).await {
+            Ok(forbidden) => Look { forbidden, ..look },
+            Err(error) => Look {
+                routing: Routing::Broken { reason: error.to_string() },
+                authority: Authority { health: Health::Failing, ..look.authority },
+                ..look
+            },
         }
     }
 

@@ -1,14 +1,20 @@
 //! How the facts of a domain change with one more look. Pure.
 
+use std::time::Duration;
+
 use model::Timestamp;
-use model::domain::{Certification, Claim, Facts, Presence, Routing};
+use model::domain::{Authority, Certification, Claim, Facts, Forbidden, Presence, Routing};
 
 /// What one look found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Look {
     pub(crate) claim: Claim,
     pub(crate) routing: Routing,
+    pub(crate) authority: Authority,
     pub(crate) certification: Certification,
+    pub(crate) forbidden: Option<Forbidden>,
+    /// For how long an old record is still remembered.
+    pub(crate) remembered: Option<Duration>,
     /// Whether an edge shows the certificate; none: nobody looked.
     pub(crate) presence: Option<Presence>,
 }
@@ -68,18 +74,20 @@ pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) 
     Facts {
         claim,
         routing: look.routing,
+        authority: look.authority,
         certification: look.certification,
+        forbidden: look.forbidden,
         presence,
+        policy: before.policy,
         checked_at: Some(now),
         away_since,
-        ..before.clone()
+        old_until: look.remembered.map(|for_how_long| now.plus(for_how_long)),
+        kept_until: before.kept_until,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -94,7 +102,15 @@ mod tests {
 
     fn look(claim: Claim, routing: Routing) -> Look {
         let certification = Certification::Ready { not_after: now().plus(HOUR * 24) };
-        Look { claim, routing, certification, presence: Some(Presence::Verified) }
+        Look {
+            claim,
+            routing,
+            authority: Authority::default(),
+            certification,
+            forbidden: None,
+            remembered: None,
+            presence: Some(Presence::Verified),
+        }
     }
 
     fn uncertified(routing: Routing) -> Look {

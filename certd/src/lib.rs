@@ -7,6 +7,7 @@
 //! `proxy`), and any order for a name that is not in the store.
 
 pub mod acme;
+pub mod adapters;
 pub mod dns;
 pub mod local_ca;
 pub mod renewal;
@@ -17,6 +18,7 @@ mod domains;
 mod edges;
 mod error;
 mod facts;
+mod https;
 mod orders;
 mod presence;
 mod settings;

@@ -16,6 +16,9 @@ pub struct Settings {
     pub acme: Option<Acme>,
     /// Name servers that are asked; none: the system's.
     pub resolvers: Vec<SocketAddr>,
+    /// The names by which the authority knows itself in CAA records (`caaIdentities` of its directory); none: CAA
+    /// records are left to it.
+    pub caa_identities: Vec<String>,
     /// An edge's https listener, asked which certificate it shows; none: the edges' reports are believed.
     pub probe: Option<SocketAddr>,
     /// Lifetime of the local authority's certificates.
@@ -32,6 +35,7 @@ impl Default for Settings {
         Self {
             acme: None,
             resolvers: Vec::new(),
+            caa_identities: Vec::new(),
             probe: None,
             local_lifetime: LEAF_LIFETIME,
             edge_wait: Duration::from_secs(3),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use model::acme::ChallengeKind;
 use model::seal::SealingKey;
 use store::Store;
 
 use crate::acme::Authority;
-use crate::dns::Lookup;
+use crate::dns::{Lookup, Providers};
 use crate::local_ca::LocalAuthority;
 use crate::presence::Probe;
 use crate::{CertdError, Settings};
@@ -19,6 +20,7 @@ pub(crate) struct Work {
     pub(crate) local: LocalAuthority,
     pub(crate) authority: Option<Authority>,
     pub(crate) lookup: Arc<dyn Lookup>,
+    pub(crate) providers: Providers,
     pub(crate) probe: Option<Probe>,
     /// Who holds leases: this process, no other and no later one.
     pub(crate) owner: String,
@@ -39,6 +41,20 @@ impl Work {
         let local = LocalAuthority::open(&store, &sealing).await?;
         let probe = settings.probe.map(Probe::new).transpose()?;
         let owner = format!("certd-{:032x}", rand::random::<u128>());
-        Ok(Self { settings, store, sealing, local, authority, lookup, probe, owner })
+        let providers = Providers::built_in()?;
+        Ok(Self { settings, store, sealing, local, authority, lookup, providers, probe, owner })
+    }
+
+    /// How names are proved, in the words of RFC 8657.
+    pub(crate) fn challenge_method(&self) -> String {
+        match self.settings.acme.as_ref().map(|acme| acme.challenge) {
+            Some(ChallengeKind::TlsAlpn01) => "tls-alpn-01".to_owned(),
+            Some(ChallengeKind::Http01) | None => "http-01".to_owned(),
+        }
+    }
+
+    /// The names by which the configured authorities know themselves in CAA records; none: not known, not compared.
+    pub(crate) fn caa_identities(&self) -> Vec<String> {
+        self.settings.caa_identities.clone()
     }
 }

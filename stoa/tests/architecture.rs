@@ -40,7 +40,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("clap", &["stoa"]),
     ("criterion", &["benches"]),
     ("dashmap", &["proxy", "ratelimit"]),
-    ("toml", &["config", "testkit"]),
+    ("toml", &["config", "testkit", "certd"]),
 ];
 
 fn dependencies() -> Vec<(Package, Dependency)> {

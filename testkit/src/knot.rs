@@ -58,6 +58,8 @@ impl Knot {
 
 fn write_config(dir: &Path, port: &Port, zones: &[(&str, &str)]) -> Result<std::path::PathBuf> {
     let here = dir.display();
+    // Without the directory of its journal it serves, but takes no updates.
+    std::fs::create_dir(dir.join("db"))?;
     let mut config = format!(
         "server:\n  rundir: {here}\n  listen: 127.0.0.1@{}\n  udp-workers: 1\n  tcp-workers: 1\n  \
          background-workers: 1\n\

@@ -5,28 +5,20 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use crate::CertdError;
+use crate::https::{self, Clear, TOTAL};
 
-/// How long a connection to the authority may take, TLS excluded.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long a request may take in all: an authority that hangs must not hold an order.
-const TOTAL: Duration = Duration::from_secs(30);
 /// Largest body that is read; a chain has some kilobytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
@@ -39,35 +31,8 @@ pub(crate) struct Transport(Client<HttpsConnector<HttpConnector>, BodyWrapper<By
 impl Transport {
     /// Trusts the system's roots and those in `ca_file`.
     pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, CertdError> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| CertdError::Settings(format!("TLS: {error}")))?
-            .with_root_certificates(roots(ca_file)?)
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT));
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
-        Ok(Self(Client::builder(TokioExecutor::new()).build(https.wrap_connector(tcp))))
-    }
-}
-
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, CertdError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let Some(path) = ca_file else { return Ok(roots) };
-    let unusable = |what: String| CertdError::Settings(format!("acme.ca_file `{}`: {what}", path.display()));
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
-    let mut count = 0_usize;
-    for der in found {
-        let der = der.map_err(|error| unusable(error.to_string()))?;
-        roots.add(der).map_err(|error| unusable(error.to_string()))?;
-        count += 1;
-    }
-    if count == 0 {
-        Err(unusable("holds no certificate, write the authority's root there as PEM".to_owned()))
-    } else {
-        Ok(roots)
+        let anchors = ca_file.map(|path| ("acme.ca_file", path));
+        Ok(Self(Client::builder(TokioExecutor::new()).build(https::connector(anchors, Clear::Never)?)))
     }
 }
 

@@ -1,24 +1,35 @@
-//! Lookups over the network with hickory-resolver: UDP, then TCP, nothing kept.
+//! Lookups over the network: hickory-resolver asks the resolvers, [`super::wire`] a zone's own servers. Nothing is
+//! kept.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::{ResolverBuilder, TokioResolver};
+use hickory_resolver::proto::rr::Name;
+use hickory_resolver::{ResolverBuilder, TokioResolver, system_conf};
 
-use super::{Kind, Lookup, LookupError, Value};
+use super::wire::{self, Manner, Reply, record_type, value};
+use super::{Kind, Lookup, LookupError, Signatures, Value};
 use crate::CertdError;
 
 /// How long one server may take to answer one datagram; a lost one is sent once more.
 const ATTEMPT: Duration = Duration::from_secs(2);
+/// Where authorities listen (RFC 1035 §4.2).
+const PORT: u16 = 53;
 
 /// The configured resolvers, or the system's.
-pub struct Resolver(TokioResolver);
+pub struct Resolver {
+    resolver: TokioResolver,
+    /// The same, to be asked one question without the library.
+    servers: Vec<SocketAddr>,
+    /// Where some authorities are really asked.
+    places: HashMap<IpAddr, SocketAddr>,
+}
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,12 +45,28 @@ impl Resolver {
     pub fn new(servers: &[SocketAddr]) -> Result<Self, CertdError> {
         let mut builder = builder(servers).map_err(refused)?;
         builder.options_mut().use_hosts_file = ResolveHosts::Never;
-        builder.build().map(Self).map_err(refused)
+        let servers = if servers.is_empty() { system_servers()? } else { servers.to_vec() };
+        Ok(Self { resolver: builder.build().map_err(refused)?, servers, places: HashMap::new() })
+    }
+
+    /// Asks some authorities elsewhere than at port 53 of their address: for tests, whose servers have neither.
+    #[must_use]
+    pub fn with_places(self, places: HashMap<IpAddr, SocketAddr>) -> Self {
+        Self { places, ..self }
     }
 }
 
 pub(super) fn refused(error: NetError) -> CertdError {
     CertdError::Resolver(error.to_string())
+}
+
+fn system_servers() -> Result<Vec<SocketAddr>, CertdError> {
+    let (config, _) = system_conf::read_system_conf().map_err(refused)?;
+    let address = |server: &NameServerConfig| {
+        let port = server.connections.first().map_or(PORT, |connection| connection.port);
+        SocketAddr::new(server.ip, port)
+    };
+    Ok(config.name_servers().iter().map(address).collect())
 }
 
 /// A resolver of either kind: asks once more when a datagram is lost, and keeps nothing, because whoever asks
@@ -73,37 +100,32 @@ impl Lookup for Resolver {
     async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, LookupError> {
         let name = Name::from_ascii(format!("{name}."))
             .map_err(|error| LookupError::Failure(format!("`{name}`: {error}")))?;
-        match self.0.lookup(name, record_type(kind)).await {
-            Ok(found) => Ok(found.answers().iter().filter_map(|record| value(&record.data, kind)).collect()),
+        match self.resolver.lookup(name.clone(), record_type(kind)).await {
+            // An alias leads to the servers of another zone.
+            Ok(found) => Ok(found
+                .answers()
+                .iter()
+                .filter(|record| kind != Kind::Ns || record.name == name)
+                .filter_map(|record| value(&record.data, kind))
+                .collect()),
             Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Ok(Vec::new()),
             Err(NetError::Dns(DnsError::ResponseCode(code))) => Err(LookupError::Failure(code.to_string())),
             Err(NetError::Timeout) => Err(LookupError::Timeout),
             Err(error) => Err(LookupError::Failure(error.to_string())),
         }
     }
-}
 
-fn record_type(kind: Kind) -> RecordType {
-    match kind {
-        Kind::Cname => RecordType::CNAME,
-        Kind::A => RecordType::A,
-        Kind::Aaaa => RecordType::AAAA,
-        Kind::Txt => RecordType::TXT,
+    async fn ask(&self, server: IpAddr, name: &str, kind: Kind) -> Result<Reply, LookupError> {
+        let server = self.places.get(&server).copied().unwrap_or_else(|| SocketAddr::new(server, PORT));
+        wire::ask(server, name, kind, Manner::Direct).await
     }
-}
 
-/// The content of a record of the wanted kind; answers carry the aliases on the way as well.
-fn value(data: &RData, kind: Kind) -> Option<Value> {
-    match (data, kind) {
-        (RData::CNAME(name), Kind::Cname) => {
-            Some(Value::Alias(name.to_ascii().to_ascii_lowercase().trim_end_matches('.').to_owned()))
-        }
-        (RData::A(address), Kind::A) => Some(Value::Address(address.0.into())),
-        (RData::AAAA(address), Kind::Aaaa) => Some(Value::Address(address.0.into())),
-        (RData::TXT(text), Kind::Txt) => {
-            let joined: Vec<u8> = text.txt_data.iter().flat_map(|part| part.iter().copied()).collect();
-            Some(Value::Text(String::from_utf8_lossy(&joined).into_owned()))
-        }
-        _ => None,
+    async fn held(&self, name: &str, kind: Kind, signatures: Signatures) -> Result<Reply, LookupError> {
+        let server = *self.servers.first().ok_or(LookupError::Timeout)?;
+        let manner = match signatures {
+            Signatures::Checked => Manner::Recursive,
+            Signatures::Unchecked => Manner::Unchecked,
+        };
+        wire::ask(server, name, kind, manner).await
     }
 }

@@ -1,7 +1,8 @@
 //! What plain words are: the rules that every sentence for creators keeps, checked by tests over all of them.
 //!
 //! A creator may be a florist. A sentence is short, has none of our trade's words, says who acts, and by when.
-//! Labels that a provider's form shows (`CNAME`, `DNSSEC`, "DNS only") are not ours to rename.
+//! Labels that a provider's form shows (`CNAME`, `DNSSEC`) are not ours to rename; what stands in quotation marks is
+//! quoted, not said.
 
 use super::Actor;
 
@@ -96,7 +97,7 @@ pub fn check(text: &str) -> Result<(), Fault> {
     if !text.ends_with('.') {
         return Err(Fault::Unended(text.to_owned()));
     }
-    let lower = text.to_lowercase();
+    let lower = text.split('"').step_by(2).collect::<Vec<_>>().join(" ").to_lowercase();
     let begins = |word: &str| {
         lower.match_indices(word).any(|(at, _)| {
             let before = lower.get(..at).and_then(|text| text.chars().next_back());
@@ -141,6 +142,7 @@ mod tests {
         assert!(matches!(check(&format!("{}end.", "word ".repeat(25))), Err(Fault::Long(_, 26))));
         assert!(matches!(check("No end"), Err(Fault::Unended(_))));
         assert_eq!(check("Ask the owner of my-tls.example.test."), Ok(()));
+        assert_eq!(check("Choose \"ALIAS\" there."), Ok(()));
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! How a change is taken back out of a zone: a pure function over what was done and what is there now.
+//!
+//! What others have changed since is left alone and named. Their texts and CAA records beside ours stay.
+
+use std::fmt;
+
+use model::Host;
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Apex, Change, DERIVED, ROUTES, names};
+use super::record::{Record, same};
+
+/// What was done to a zone: all that is needed to take it back, also if only a part of it was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Which zone.
+    pub zone: Host,
+    /// What was changed.
+    pub changes: Vec<Change>,
+    /// What stood at the same names and stayed as it was.
+    pub untouched: Vec<Record>,
+}
+
+impl Applied {
+    /// The part of the change that is in a zone of which `found` was read.
+    pub(super) fn remains_in(&self, found: &[Record]) -> Vec<Change> {
+        let remains = |change: &&Change| {
+            let now = change.now(found);
+            let ours_is_there = change.added().any(|ours| now.iter().any(|record| record.says(ours)));
+            let theirs_is_gone = change.removed().any(|theirs| !now.iter().any(|record| record.says(theirs)));
+            ours_is_there || theirs_is_gone
+        };
+        self.changes.iter().filter(remains).cloned().collect()
+    }
+}
+
+/// A record set that was changed by others after us: it is left alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Left {
+    /// What we had done.
+    pub change: Change,
+    /// What is there now.
+    pub found: Vec<Record>,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found: Vec<String> = self.found.iter().map(|record| record.content.to_string()).collect();
+        let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
+        write!(f, "`{}` was changed by others since and is left alone: it has {found}", self.change.name)
+    }
+}
+
+/// What takes `changes` back out of a zone in which `found` was read, and what must be left. Knows a change that
+/// was applied in part only, or taken back already.
+pub(super) fn reverse(applied: &Applied, apex: Apex, found: &[Record]) -> (Vec<Change>, Vec<Left>) {
+    let changes = applied.changes.as_slice();
+    let (mut back, mut left) = (Vec::new(), Vec::new());
+    for name in names(changes) {
+        let here: Vec<&Change> = changes.iter().filter(|change| change.name == name).collect();
+        let there: Vec<&Record> = found.iter().filter(|record| record.name == name).collect();
+        let flattened = apex == Apex::Flattened && name.as_str() == applied.zone.as_str();
+        let alias =
+            !flattened && here.iter().any(|change| change.kind == "CNAME" && !change.before.is_empty());
+        let foreign = is_foreign(&here, &applied.untouched, &there, alias);
+        for change in here {
+            let now = change.now(found);
+            let after = if change.is_shared() {
+                let ours: Vec<&Record> = change.added().collect();
+                now.iter().filter(|record| !ours.iter().any(|our| our.says(record))).cloned().collect()
+            } else if foreign {
+                left.push(Left { change: change.clone(), found: now });
+                continue;
+            } else {
+                change.before.clone()
+            };
+            if !same(&now, &after) {
+                back.push(Change { before: now, after, ..change.clone() });
+            }
+        }
+    }
+    (back, left)
+}
+
+/// Whether somebody else has put something where routes are to be taken back, `alias`es among them.
+fn is_foreign(here: &[&Change], stayed: &[Record], there: &[&Record], alias: bool) -> bool {
+    let known = |record: &Record| {
+        let ours = here.iter().flat_map(|change| change.before.iter().chain(&change.after));
+        ours.chain(stayed).any(|ours| ours.says(record))
+    };
+    there.iter().any(|record| {
+        let kind = record.content.kind();
+        (ROUTES.contains(&kind) || (alias && !DERIVED.contains(&kind))) && !known(record)
+    })
+}

@@ -1,0 +1,175 @@
+//! Who keeps a name's records: the zone that it lies in, and that zone's own servers.
+
+use std::net::IpAddr;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Kind, Lookup, LookupError, Reply, Signatures, Value, ask};
+
+/// Most servers of a zone that are asked; a zone has two to four, seldom more.
+const MAX_SERVERS: usize = 6;
+/// Most names above a name that are tried as its zone.
+const MAX_LEVELS: usize = 8;
+
+/// A server of a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name.
+    pub name: String,
+    /// Where it is; none: its name has no address.
+    pub address: Option<IpAddr>,
+}
+
+/// A zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name, e.g. `example.com`.
+    pub name: String,
+    /// Its servers. None: the name is not registered.
+    pub servers: Vec<Server>,
+    /// Servers that the zone names as its own, though the registry names others.
+    pub stale: Vec<Server>,
+}
+
+/// The zone that `name` lies in; none: the resolver does not tell.
+///
+/// # Errors
+/// [`LookupError`] if the resolver fails: the zone's servers may be the reason.
+pub(super) async fn find(
+    lookup: &dyn Lookup,
+    name: &str,
+    deadline: Instant,
+) -> Result<Option<Zone>, LookupError> {
+    let mut below = name;
+    for (zone, _) in suffixes(name).zip(0..MAX_LEVELS) {
+        let servers = servers_of(lookup, zone, deadline).await?;
+        if !servers.is_empty() && !zone.contains('.') {
+            // The registry's own zone: what would lie in it is not registered.
+            return Ok(Some(Zone { name: below.to_owned(), servers: Vec::new(), stale: Vec::new() }));
+        }
+        if !servers.is_empty() {
+            let servers = located(lookup, servers, deadline).await;
+            return Ok(Some(Zone { name: zone.to_owned(), servers, stale: Vec::new() }));
+        }
+        below = zone;
+    }
+    Ok(None)
+}
+
+/// `name` and every name above it: `a.b.c`, `b.c`, `c`.
+pub(super) fn suffixes(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, parent)| parent))
+}
+
+async fn servers_of(lookup: &dyn Lookup, zone: &str, deadline: Instant) -> Result<Vec<String>, LookupError> {
+    match ask(lookup, zone, Kind::Ns, deadline).await {
+        Ok(values) => Ok(values.into_iter().filter_map(Value::into_server).collect()),
+        Err(error @ LookupError::Failure(_)) => Err(if is_unsigned(lookup, zone, Kind::Ns, deadline).await {
+            LookupError::Unsigned(zone.to_owned())
+        } else {
+            error
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a failing resolver answers as soon as it does not have to check signatures.
+pub(super) async fn is_unsigned(lookup: &dyn Lookup, name: &str, kind: Kind, deadline: Instant) -> bool {
+    let told = timeout_at(deadline, lookup.held(name, kind, Signatures::Unchecked)).await;
+    matches!(told, Ok(Ok(_)))
+}
+
+/// The servers with their addresses; IPv4 first, since not every network has a way out for IPv6.
+async fn located(lookup: &dyn Lookup, mut names: Vec<String>, deadline: Instant) -> Vec<Server> {
+    names.sort_unstable();
+    names.truncate(MAX_SERVERS);
+    let locate = async |name: String| {
+        let mut address = None;
+        for kind in [Kind::A, Kind::Aaaa] {
+            let found = ask(lookup, &name, kind, deadline).await.unwrap_or_default();
+            address = address.or(found.into_iter().find_map(Value::into_address));
+        }
+        Server { name, address }
+    };
+    join_all(names.into_iter().map(locate)).await
+}
+
+/// One question to one server, within the deadline. A server that keeps another zone is lame.
+pub(super) async fn question(
+    lookup: &dyn Lookup,
+    server: &Server,
+    name: &str,
+    kind: Kind,
+    deadline: Instant,
+) -> Result<Reply, LookupError> {
+    let address = server.address.ok_or(LookupError::Timeout)?;
+    let reply = timeout_at(deadline, lookup.ask(address, name, kind)).await;
+    match reply.unwrap_or(Err(LookupError::Timeout)) {
+        Ok(reply) if !reply.authoritative && reply.values.is_empty() && reply.referral.is_empty() => {
+            Err(LookupError::Lame(server.name.clone()))
+        }
+        Err(LookupError::Lame(_)) => Err(LookupError::Lame(server.name.clone())),
+        other => other,
+    }
+}
+
+/// Records of a name at the first server of its zone that answers; else what the resolver says.
+pub(super) async fn definitive(
+    lookup: &dyn Lookup,
+    name: &str,
+    kind: Kind,
+    deadline: Instant,
+) -> Result<Vec<Value>, LookupError> {
+    if let Some(zone) = find(lookup, name, deadline).await? {
+        for server in &zone.servers {
+            if let Ok(reply) = question(lookup, server, name, kind, deadline).await
+                && reply.referral.is_empty()
+            {
+                return Ok(reply.values);
+            }
+        }
+    }
+    ask(lookup, name, kind, deadline).await
+}
+
+/// Puts right whom to ask where the registry names other servers than the zone itself (RFC 1034 §4.2.2 wants both
+/// to be the same): the registry's are those that visitors are sent to.
+pub(super) async fn compare(lookup: &dyn Lookup, zone: Zone, deadline: Instant) -> Zone {
+    let Some(delegated) = delegated(lookup, &zone.name, deadline).await else { return zone };
+    let is_other = |servers: &[Server]| !servers.iter().any(|server| delegated.contains(&server.name));
+    if is_other(&zone.servers) {
+        let servers = located(lookup, delegated, deadline).await;
+        return Zone { name: zone.name, servers, stale: zone.servers };
+    }
+    for server in &zone.servers {
+        let Ok(reply) = question(lookup, server, &zone.name, Kind::Ns, deadline).await else { continue };
+        let own: Vec<Server> = reply
+            .values
+            .into_iter()
+            .filter_map(Value::into_server)
+            .map(|name| Server { name, address: None })
+            .collect();
+        if !own.is_empty() && is_other(&own) {
+            let names = own.into_iter().map(|server| server.name).collect();
+            return Zone { stale: located(lookup, names, deadline).await, ..zone };
+        }
+        break;
+    }
+    zone
+}
+
+/// The servers that the zone above names for `zone`.
+async fn delegated(lookup: &dyn Lookup, zone: &str, deadline: Instant) -> Option<Vec<String>> {
+    let (_, parent) = zone.split_once('.')?;
+    let names = servers_of(lookup, parent, deadline).await.ok()?;
+    for server in located(lookup, names, deadline).await {
+        let Ok(reply) = question(lookup, &server, zone, Kind::Ns, deadline).await else { continue };
+        if !reply.referral.is_empty() {
+            return Some(reply.referral);
+        }
+        // One server keeps both zones: it answers for the lower one, and there is nothing to compare.
+        return None;
+    }
+    None
+}
