@@ -6,7 +6,9 @@
 //! texts are added beside those of others, everything else is left alone. dns-01 (RFC 8555 §8.4) writes and
 //! takes away its texts by the same adapters. Deliberately absent: storing credentials.
 
+mod account;
 mod api;
+mod challenge;
 mod cloudflare;
 mod digitalocean;
 mod error;
@@ -20,6 +22,8 @@ mod undo;
 use async_trait::async_trait;
 use model::Host;
 
+pub use account::{Account, open};
+pub use challenge::{Proof, ProofError, Proofs, WAIT, text_of};
 pub use cloudflare::Cloudflare;
 pub use digitalocean::DigitalOcean;
 pub use error::{AdapterError, Fault, Interrupted, Provider};

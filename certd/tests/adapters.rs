@@ -1,5 +1,6 @@
 //! "Connect for me" at real servers (PowerDNS, BIND, Knot) and at two APIs in memory: the same stories at each.
 
+mod proofs;
 mod servers;
 mod stories;
 
