@@ -6,6 +6,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64URL, Engine as _};
 use bytes::Bytes;
 use http::{Method, Request};
 use model::Timestamp;
+use model::clock::Clock as _;
 use serde_json::{Value, json};
 
 use self::client::{BASE, Client, DAY, HOUR, Scene, ari_id, not_after, start};
@@ -172,6 +173,32 @@ fn a_renewal_is_free_of_limits_inside_its_window_only() {
     let counts = scene.authority.counts();
     assert_eq!((counts.renewals_inside, counts.renewals_outside), (1, 0));
     assert_eq!(client.get("renewal-info/AAAA.AAAA").status, 404);
+}
+
+#[test]
+fn a_year_of_renewals_inside_their_windows_meets_no_limit_and_leaves_little_behind() {
+    const NAMES: usize = 30;
+    let scene = Scene::new(Options { limits: Limits::lets_encrypt(), ..Options::default() });
+    let client = scene.client();
+    let names: Vec<String> = (0..NAMES).map(|at| format!("{at}.example.com")).collect();
+    let profile = json!({ "profile": "tlsserver" });
+    let certify = |name: &String, more: Value| ari_id(&client.certify(&[name], more).unwrap());
+    let mut held: Vec<String> = names.iter().map(|name| certify(name, profile.clone())).collect();
+    let mut rounds = 0;
+    while scene.clock.now() < start().plus(DAY * 365) {
+        let window = client.get(&format!("renewal-info/{}", held[0])).body["suggestedWindow"].clone();
+        let opens: Timestamp = window["start"].as_str().unwrap().parse().unwrap();
+        scene.clock.advance(opens.since(scene.clock.now()) + HOUR);
+        for (name, id) in names.iter().zip(&mut held) {
+            *id = certify(name, json!({ "profile": "tlsserver", "replaces": id }));
+        }
+        rounds += 1;
+    }
+    let counts = scene.authority.counts();
+    let renewals = u64::try_from(NAMES * rounds).unwrap();
+    assert_eq!((counts.renewals_inside, counts.renewals_outside, counts.limited()), (renewals, 0, 0));
+    let state = scene.authority.state();
+    assert!(rounds >= 12 && state.issued.len() <= 2 * NAMES, "{rounds}, {}", state.issued.len());
 }
 
 #[test]
