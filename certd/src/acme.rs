@@ -1,8 +1,8 @@
 //! An ACME authority (RFC 8555), wrapped so that every request ends, every failure is sorted by what to do
 //! about it, and an order survives a crash at any of its steps.
 //!
-//! Challenges are http-01 only, answered by the edges from the store. Deliberately absent for now: dns-01,
-//! renewal information (RFC 9773), external account binding and key rollover.
+//! Challenges are answered by the edges from the store. Which of several authorities is asked, and whether its limits
+//! allow it, is decided outside (`authorities`). Deliberately absent for now: dns-01 and key rollover.
 
 /// Sends one step until it succeeds or has failed for good, as `$line.failed` tells. A macro, because the
 /// compiler cannot see that the future of a closure which lends its order is `Send`.
@@ -22,18 +22,25 @@ macro_rules! step {
 }
 
 mod account;
+mod budget;
+mod directory;
 mod error;
 mod journal;
+mod jws;
 mod order;
 mod retry;
 mod transport;
+mod window;
 
 pub use account::Authority;
+pub use budget::Limits;
 pub use error::AcmeError;
 pub use retry::next_at;
 
+pub(crate) use budget::Purpose;
 pub(crate) use journal::Journal;
 pub(crate) use order::complete;
+pub(crate) use window::Advice;
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,10 @@ const RENEWALS: Duration = Duration::from_secs(1);
 const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// Most of them in one look.
 const DUE: u32 = 1_000;
+/// Most authorities' advice that is asked for at a time.
+const QUESTIONS: usize = 8;
+/// How often authorities that failed are looked at.
+const TRIALS: Duration = Duration::from_secs(5);
 /// How long tasks may take to end when the process ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -121,6 +125,10 @@ fn is_due(at: Timestamp, now: Timestamp, every: Duration) -> bool {
 enum Job {
     Check(DomainId),
     Order(OrderId),
+    /// Asks when a certificate should be renewed.
+    Ask(CertificateId),
+    /// Tries authorities that failed.
+    Try,
     /// Walks over zones and apps.
     Walk,
 }
@@ -135,6 +143,7 @@ struct Rounds {
     walk_at: Timestamp,
     sweep_at: Timestamp,
     renewals_at: Timestamp,
+    trials_at: Timestamp,
     /// Certificates whose renewal was set going, and until when they are left alone; at most [`DUE`] a look.
     left_alone: HashMap<CertificateId, Timestamp>,
 }
@@ -151,6 +160,7 @@ impl Rounds {
             walk_at: at_once,
             sweep_at: at_once,
             renewals_at: at_once,
+            trials_at: at_once,
             left_alone: HashMap::new(),
         }
     }
@@ -165,6 +175,7 @@ impl Rounds {
         self.set_renewals_going(now).await?;
         self.walk(now).await?;
         self.work_off_orders().await?;
+        self.ask_authorities(now).await?;
         if is_due(self.sweep_at, now, SWEEP) {
             self.work.store.expire_certificates().await?;
             self.sweep_at = now.plus(SWEEP);
@@ -197,7 +208,7 @@ impl Rounds {
     async fn work_off_orders(&mut self) -> Result<(), CertdError> {
         let under_way = self.count(|job| matches!(job, Job::Order(_)));
         let free = ORDERS.saturating_sub(under_way);
-        if free == 0 || self.work.authority.is_none() {
+        if free == 0 || !self.work.is_public() {
             return Ok(());
         }
         let due = self.work.store.due_orders(self.work.store.now(), limit(ORDERS + under_way)).await?;
@@ -205,6 +216,38 @@ impl Rounds {
         for order in new.collect::<Vec<_>>() {
             let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
             self.begin(Job::Order(order.id), async move { work.work_off(order, shutdown).await });
+        }
+        Ok(())
+    }
+
+    /// Asks when certificates should be renewed, and whether authorities that failed are back.
+    async fn ask_authorities(&mut self, now: Timestamp) -> Result<(), CertdError> {
+        if !self.work.is_public() {
+            return Ok(());
+        }
+        let under_way = self.count(|job| matches!(job, Job::Ask(_)));
+        let free = QUESTIONS.saturating_sub(under_way);
+        let due = match free {
+            0 => Vec::new(),
+            _ => self.work.store.certificates_to_ask(now, limit(QUESTIONS + under_way)).await?,
+        };
+        let new = due.into_iter().filter(|(held, _)| !self.has(Job::Ask(held.id))).take(free);
+        for (held, authority) in new.collect::<Vec<_>>() {
+            let work = Arc::clone(&self.work);
+            self.begin(Job::Ask(held.id), async move {
+                if let Err(error) = work.ask_for_advice(&held, &authority).await {
+                    tracing::warn!(certificate = %held.id, %error, "a renewal window was not written down");
+                }
+            });
+        }
+        if is_due(self.trials_at, now, TRIALS) && !self.has(Job::Try) {
+            self.trials_at = now.plus(TRIALS);
+            let work = Arc::clone(&self.work);
+            self.begin(Job::Try, async move {
+                if let Err(error) = work.try_authorities().await {
+                    tracing::warn!(%error, "authorities that failed could not be tried");
+                }
+            });
         }
         Ok(())
     }
@@ -256,7 +299,7 @@ impl Rounds {
                 now.plus(WALK)
             });
         }
-        if is_due(self.walk_at, now, WALK) && self.work.authority.is_some() && !self.has(Job::Walk) {
+        if is_due(self.walk_at, now, WALK) && self.work.is_public() && !self.has(Job::Walk) {
             self.walk_at = now.plus(WALK);
             let work = Arc::clone(&self.work);
             self.begin(Job::Walk, async move {

@@ -49,7 +49,7 @@ impl Work {
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
             look = self.ask_permission(domain, look).await;
             if look.routing == Routing::Here && look.forbidden.is_none() {
-                self.begin(domain).await?;
+                self.begin(domain, held.as_ref()).await?;
                 held = self.store.active_certificate_for(&domain.host).await?;
             }
         }
@@ -86,7 +86,7 @@ impl Work {
     /// do at the authority.
     async fn ask_permission(&self, domain: &DomainRecord, look: Look) -> Look {
         let identities = self.caa_identities();
-        if self.authority.is_none() || identities.is_empty() {
+        if !self.is_public() || identities.is_empty() {
             return look;
         }
         let issuer = dns::Issuer { identities, account: None, method: self.challenge_method() };
@@ -153,7 +153,7 @@ impl Work {
     pub(crate) fn wants(&self, held: Option<&CertificateRecord>) -> bool {
         held.is_none_or(|held| {
             let private = held.source == CertificateSource::LocalCa && held.tenant.is_some();
-            (private && self.authority.is_some()) || self.due_at(held) <= self.store.now()
+            (private && self.is_public()) || self.due_at(held) <= self.store.now()
         })
     }
 
@@ -163,20 +163,19 @@ impl Work {
                 let lifetime = held.not_after.since(held.not_before);
                 held.not_after.minus(UPLOAD_COVER.min(lifetime / 10))
             }
-            CertificateSource::LocalCa | CertificateSource::Acme => {
-                renewal::due_at(held.not_before, held.not_after)
-            }
+            CertificateSource::LocalCa | CertificateSource::Acme => renewal::due_at(held),
         }
     }
 
     /// Begins an order, or lets the local authority sign where no other is configured.
-    async fn begin(&self, domain: &DomainRecord) -> Result<(), CertdError> {
+    async fn begin(&self, domain: &DomainRecord, held: Option<&CertificateRecord>) -> Result<(), CertdError> {
         let names = vec![CertificateName::Exact(domain.host.clone())];
-        if self.authority.is_none() {
+        if !self.is_public() {
             let owner = Owner { tenant: Some(domain.tenant), app: Some(domain.app) };
             return self.sign_locally(&names, owner).await;
         }
         let order = NewOrder {
+            urgency: renewal::urgency(held, self.store.now()),
             host: domain.host.clone(),
             names,
             tenant: Some(domain.tenant),

@@ -1,7 +1,7 @@
 //! Domains and certificates: who a domain belongs to, where it points, and the certificate it is served with.
 //!
 //! [`Certd`] is one loop over the store: domains are looked up when they are due, orders are placed for what
-//! is proved, renewals begin when a third of the lifetime is left. Everything it knows lies in the store, so
+//! is proved, renewals begin when the authority advises or a third of the lifetime is left. Everything it knows lies in the store, so
 //! that a crash at any point costs nothing but time, and several processes share the work by leases. A valid
 //! certificate is never taken away because a new one could not be had. Deliberately absent: serving (that is
 //! `proxy`), and any order for a name that is not in the store.
@@ -13,6 +13,7 @@ pub mod local_ca;
 pub mod renewal;
 pub mod rhythm;
 
+mod authorities;
 mod daemon;
 mod domains;
 mod edges;
@@ -27,4 +28,4 @@ mod zones;
 
 pub use daemon::Certd;
 pub use error::CertdError;
-pub use settings::{Acme, Settings};
+pub use settings::{Acme, External, Settings};

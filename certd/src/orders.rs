@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::acme::{self, AcmeError, Authority, Journal};
+use crate::authorities::Predecessor;
 use crate::domains::Renewal;
 use crate::work::Work;
 use crate::{dns, edges, facts};
@@ -24,26 +25,40 @@ const ATTEMPT: Duration = Duration::from_secs(240);
 impl Work {
     /// Makes one attempt at an order. Gives the order up for now when `shutdown` becomes true.
     pub(crate) async fn work_off(&self, order: Order, mut shutdown: watch::Receiver<bool>) {
-        let Some(authority) = &self.authority else { return };
         let mut memory = match self.lease(&order).await {
             Ok(memory) => memory,
             // Somebody else was quicker, or the store is away: it stays due.
             Err(error) => return tracing::debug!(order = %order.id, %error, "order is not ours"),
         };
-        let attempt = tokio::time::timeout(ATTEMPT, self.certify_by(authority, &mut memory));
+        let attempt = tokio::time::timeout(ATTEMPT, self.attempt(&mut memory));
         let outcome = tokio::select! {
             outcome = attempt => outcome.unwrap_or_else(|_| Err(too_slow())),
             () = told(&mut shutdown) => return memory.release().await,
         };
-        self.conclude(authority, memory, outcome).await;
+        self.conclude(memory, outcome).await;
         if let Some(domain) = order.domain {
             self.check_again(domain, Renewal::WhenDue).await;
         }
     }
 
-    async fn lease(&self, order: &Order) -> Result<Memory<'_>, StoreError> {
+    async fn lease(&self, order: &Order) -> Result<Memory<'_>, AcmeError> {
         let order = self.store.lease_order(order.id, &self.owner, self.settings.lease).await?;
-        Ok(Memory { work: self, order, put: Vec::new() })
+        let predecessor = self.predecessor(&order).await?;
+        Ok(Memory { work: self, order, predecessor, authority: None, put: Vec::new() })
+    }
+
+    /// One attempt with the authority that is to be asked now.
+    async fn attempt<'a>(&'a self, memory: &mut Memory<'a>) -> Result<(), AcmeError> {
+        let authority = self.choose(&memory.order, &memory.predecessor).await?;
+        memory.authority = Some(authority);
+        memory.go_to(authority).await?;
+        let outcome = self.certify_by(authority, memory).await;
+        self.note_health(authority, &outcome).await?;
+        if matches!(outcome, Err(AcmeError::Validation { .. })) {
+            let failed = authority.limits().failure(&memory.order.host);
+            self.store.draw_budget(authority.name(), &failed).await?;
+        }
+        outcome
     }
 
     /// The certificate of the order, in the store when this returns.
@@ -83,7 +98,7 @@ impl Work {
     }
 
     /// Writes down how the attempt ended. What cannot be written down is tried again when the lease is over.
-    async fn conclude(&self, authority: &Authority, mut memory: Memory<'_>, outcome: Result<(), AcmeError>) {
+    async fn conclude(&self, mut memory: Memory<'_>, outcome: Result<(), AcmeError>) {
         let host = memory.order.host.clone();
         let written = match outcome {
             Ok(()) => {
@@ -95,29 +110,34 @@ impl Work {
                 tracing::info!(%host, %error, "order was given up");
                 memory.end(OrderState::Failed, Some(error.to_string())).await
             }
-            Err(error) => self.postpone(authority, &mut memory, error).await,
+            Err(error) => self.postpone(&mut memory, error).await,
         };
         if let Err(error) = written {
             tracing::warn!(%host, %error, "the end of an attempt was not written down");
         }
     }
 
-    async fn postpone(
-        &self,
-        authority: &Authority,
-        memory: &mut Memory<'_>,
-        error: AcmeError,
-    ) -> Result<(), AcmeError> {
-        if matches!(error, AcmeError::UnknownAccount(_)) {
+    async fn postpone(&self, memory: &mut Memory<'_>, error: AcmeError) -> Result<(), AcmeError> {
+        if let (AcmeError::UnknownAccount(_), Some(authority)) = (&error, memory.authority) {
             authority.forget().await?;
             memory.forget().await?;
+        }
+        if let AcmeError::Spent { until } = error {
+            // No failure: its turn is still to come.
+            tracing::info!(host = %memory.order.host, %until, "the order waits for the authority's limits");
+            let error = Some(Some(error.to_string()));
+            return memory.patch(OrderPatch { next_at: Some(until), error, ..OrderPatch::default() }).await;
         }
         // An authority that is away may still come for the answers that it was promised.
         if !matches!(error, AcmeError::Busy { .. } | AcmeError::Limited { .. }) {
             memory.drop_challenges().await?;
         }
         let attempts = memory.order.attempts.saturating_add(1);
-        let retry_at = acme::next_at(&error, attempts, self.store.now(), rand::random());
+        let mut retry_at = acme::next_at(&error, attempts, self.store.now(), rand::random());
+        if let (AcmeError::Busy { .. }, true) = (&error, self.authorities.len() > 1) {
+            // It goes to the next one when its patience with this one is over, and not when this one may be back.
+            retry_at = retry_at.min(self.gives_up_at(&memory.order, &memory.predecessor).await?);
+        }
         tracing::warn!(host = %memory.order.host, %error, attempts, %retry_at, "order failed");
         memory
             .patch(OrderPatch {
@@ -142,6 +162,9 @@ fn too_slow() -> AcmeError {
 struct Memory<'a> {
     work: &'a Work,
     order: Order,
+    predecessor: Predecessor,
+    /// Where this attempt goes.
+    authority: Option<&'a Authority>,
     /// Answers that were given to the edges in this attempt.
     put: Vec<model::acme::Token>,
 }
@@ -150,6 +173,20 @@ impl Memory<'_> {
     async fn patch(&mut self, patch: OrderPatch) -> Result<(), AcmeError> {
         self.order = self.work.store.update_order(self.order.id, self.order.fence, patch).await?;
         Ok(())
+    }
+
+    /// Leaves the authority that the order was with, if that is another one.
+    async fn go_to(&mut self, authority: &Authority) -> Result<(), AcmeError> {
+        let Some(last) = self.order.authority.clone().filter(|last| last != authority.name()) else {
+            return Ok(());
+        };
+        tracing::info!(host = %self.order.host, from = last, to = authority.name(), "order goes elsewhere");
+        if self.order.slot_at.is_some() {
+            let left = self.work.authorities.iter().find(|known| known.name() == last);
+            let draws = left.map(|left| self.work.draws(left, &self.order.host, &self.predecessor));
+            self.work.store.refund_budget(&last, &draws.unwrap_or_default()).await?;
+        }
+        self.forget().await
     }
 
     async fn end(&mut self, state: OrderState, error: Option<String>) -> Result<(), AcmeError> {
@@ -238,6 +275,24 @@ impl Journal for Memory<'_> {
 
     async fn confirm_here(&mut self) -> Result<(), AcmeError> {
         self.look().await
+    }
+
+    async fn take_turn(&mut self) -> Result<(), AcmeError> {
+        let Some(authority) = self.authority else {
+            return Err(AcmeError::Refused("no authority was chosen".to_owned()));
+        };
+        let (work, host) = (self.work, &self.order.host);
+        let failures = authority.limits().failure(host);
+        let draws = work.draws(authority, host, &self.predecessor);
+        let rested = work.store.budget_free_at(authority.name(), &failures).await?;
+        self.order =
+            work.store.reserve_order(self.order.id, self.order.fence, authority.name(), &draws).await?;
+        let until = self.order.slot_at.map_or(rested, |turn| turn.max(rested));
+        if until > self.now() { Err(AcmeError::Spent { until }) } else { Ok(()) }
+    }
+
+    fn predecessor(&self) -> Option<&str> {
+        self.predecessor.chain_of(self.authority?.name())
     }
 
     async fn opened(&mut self, url: &str) -> Result<(), AcmeError> {

@@ -4,9 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::acme::ChallengeKind;
+use model::secret::Secret;
+use zeroize::Zeroizing;
 
 use crate::CertdError;
+use crate::acme::Limits;
 use crate::local_ca::LEAF_LIFETIME;
 
 /// How certd works.
@@ -14,6 +19,8 @@ use crate::local_ca::LEAF_LIFETIME;
 pub struct Settings {
     /// The authority for public names; none: the local authority signs for every proved name.
     pub acme: Option<Acme>,
+    /// Authorities that are asked when that one cannot be, in order.
+    pub fallbacks: Vec<Acme>,
     /// Name servers that are asked; none: the system's.
     pub resolvers: Vec<SocketAddr>,
     /// The names by which the authority knows itself in CAA records (`caaIdentities` of its directory); none: CAA
@@ -34,6 +41,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             acme: None,
+            fallbacks: Vec::new(),
             resolvers: Vec::new(),
             caa_identities: Vec::new(),
             probe: None,
@@ -55,9 +63,54 @@ pub struct Acme {
     pub contact: Option<String>,
     /// How names are proved to it.
     pub challenge: ChallengeKind,
+    /// Kinds of certificates that are wanted, the best first; the first one that it offers is asked for.
+    pub profiles: Vec<String>,
+    /// The account with it that was made elsewhere (RFC 8555 §7.3.4), if it wants one.
+    pub external: Option<External>,
+    /// What it allows.
+    pub limits: Limits,
+}
+
+/// An account that was made on an authority's own site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// Its key's id.
+    pub key_id: String,
+    /// The key in base64url, as the site shows it.
+    pub hmac_key: Secret,
+}
+
+impl External {
+    /// The key as bytes.
+    ///
+    /// # Errors
+    /// [`CertdError::Settings`] if it is no base64url.
+    pub(crate) fn key(&self) -> Result<Zeroizing<Vec<u8>>, CertdError> {
+        let text = self.hmac_key.reveal().trim_end_matches('=');
+        let key = URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new);
+        key.map_err(|_| {
+            let what = "is not base64url: copy it as the authority's site shows it";
+            CertdError::Settings(format!("acme.eab_hmac_key of the key `{}` {what}", self.key_id))
+        })
+    }
 }
 
 impl Acme {
+    /// The authority at `directory`, with nothing else said.
+    #[must_use]
+    pub fn at(directory: impl Into<String>) -> Self {
+        let directory = directory.into();
+        Self {
+            limits: Limits::of(&directory),
+            directory,
+            ca_file: None,
+            contact: None,
+            challenge: ChallengeKind::default(),
+            profiles: Vec::new(),
+            external: None,
+        }
+    }
+
     /// Checks what can be checked without the network.
     ///
     /// # Errors
@@ -68,6 +121,9 @@ impl Acme {
         if !sound {
             let text = format!("acme.directory `{}` must be a https:// address", self.directory);
             return Err(CertdError::Settings(text));
+        }
+        if let Some(external) = &self.external {
+            external.key()?;
         }
         match &self.contact {
             Some(contact) if !contact.starts_with("mailto:") || !contact.contains('@') => {
@@ -84,12 +140,7 @@ mod tests {
     use super::*;
 
     fn checked(directory: &str, contact: &str) -> String {
-        let acme = Acme {
-            directory: directory.to_owned(),
-            ca_file: None,
-            contact: Some(contact.to_owned()),
-            challenge: ChallengeKind::Http01,
-        };
+        let acme = Acme { contact: Some(contact.to_owned()), ..Acme::at(directory) };
         acme.check().map_or_else(|error| error.to_string(), |()| "sound".to_owned())
     }
 
@@ -100,6 +151,11 @@ mod tests {
             let error = format!("acme.directory `{directory}` must be a https:// address");
             assert_eq!(checked(directory, "mailto:ops@example.com"), error);
         }
+        let external =
+            External { key_id: "kid-1".to_owned(), hmac_key: Secret::new("not base64url!".to_owned()) };
+        let acme = Acme { external: Some(external), ..Acme::at("https://ca.test/dir") };
+        let error = acme.check().unwrap_err().to_string();
+        assert!(error.contains("kid-1") && !error.contains("not base64url!"), "{error}");
         assert_eq!(
             checked("https://ca.test/dir", "ops@example.com"),
             "acme.contact `ops@example.com` must be written as mailto:you@example.com"

@@ -18,7 +18,8 @@ pub(crate) struct Work {
     pub(crate) store: Store,
     pub(crate) sealing: SealingKey,
     pub(crate) local: LocalAuthority,
-    pub(crate) authority: Option<Authority>,
+    /// Public authorities, the one that we would rather have first; none: the local authority signs everything.
+    pub(crate) authorities: Vec<Authority>,
     pub(crate) lookup: Arc<dyn Lookup>,
     pub(crate) providers: Providers,
     pub(crate) probe: Option<Probe>,
@@ -33,16 +34,15 @@ impl Work {
         sealing: SealingKey,
         lookup: Arc<dyn Lookup>,
     ) -> Result<Self, CertdError> {
-        let authority = settings
-            .acme
-            .clone()
-            .map(|acme| Authority::new(acme, store.clone(), sealing.clone()))
-            .transpose()?;
+        let wanted = settings.acme.iter().chain(&settings.fallbacks);
+        let authorities = wanted
+            .map(|acme| Authority::new(acme.clone(), store.clone(), sealing.clone()))
+            .collect::<Result<_, _>>()?;
         let local = LocalAuthority::open(&store, &sealing).await?;
         let probe = settings.probe.map(Probe::new).transpose()?;
         let owner = format!("certd-{:032x}", rand::random::<u128>());
         let providers = Providers::built_in()?;
-        Ok(Self { settings, store, sealing, local, authority, lookup, providers, probe, owner })
+        Ok(Self { settings, store, sealing, local, authorities, lookup, providers, probe, owner })
     }
 
     /// How names are proved, in the words of RFC 8657.
@@ -55,6 +55,12 @@ impl Work {
 
     /// The names by which the configured authorities know themselves in CAA records; none: not known, not compared.
     pub(crate) fn caa_identities(&self) -> Vec<String> {
-        self.settings.caa_identities.clone()
+        let told = self.authorities.iter().flat_map(Authority::caa_identities);
+        self.settings.caa_identities.iter().cloned().chain(told).collect()
+    }
+
+    /// Whether names on the internet are certified by a public authority.
+    pub(crate) fn is_public(&self) -> bool {
+        !self.authorities.is_empty()
     }
 }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use model::certificate::CertificateName;
+use model::certificate::{CertificateName, CertificateSource};
 use model::{Host, Timestamp};
 use store::{App, NewOrder};
 
-use crate::CertdError;
 use crate::domains::Owner;
 use crate::work::Work;
+use crate::{CertdError, renewal};
 
 /// A label that no app can have: a certificate for it is one for all apps of the zone.
 const ANY_APP: &str = "cname";
@@ -63,7 +63,10 @@ impl Work {
             tracing::warn!(app = %app.id, %zone, "the app's name is too long for the zone");
             return Ok(());
         };
+        let held = self.store.active_certificate_for(&host).await?;
+        let held = held.filter(|held| held.source == CertificateSource::Acme);
         let order = NewOrder {
+            urgency: renewal::urgency(held.as_ref(), self.store.now()),
             host: host.clone(),
             names: vec![CertificateName::Exact(host.clone())],
             tenant: Some(app.tenant),
@@ -78,6 +81,6 @@ impl Work {
 
     /// Whether the local authority signs for the zone: it can never be on the internet, or there is no other.
     fn is_local(&self, zone: &Host) -> bool {
-        zone.is_development() || self.authority.is_none()
+        zone.is_development() || !self.is_public()
     }
 }

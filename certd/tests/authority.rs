@@ -72,10 +72,9 @@ impl Scene {
         let installation = Installation::at("apps.localhost", sealing, clock).await;
         let settings = Settings {
             acme: Some(Acme {
-                directory: ca.directory_url.clone(),
                 ca_file: Some(ca.ca_file.clone()),
                 contact: Some("mailto:ops@example.com".to_owned()),
-                challenge: ChallengeKind::Http01,
+                ..Acme::at(&ca.directory_url)
             }),
             probe: edge.map(|edge| edge.https),
             // Without an edge nobody is to be waited for.
@@ -95,7 +94,7 @@ impl Scene {
     async fn order(&self, host: &str) -> Order {
         let host = Host::parse(host).unwrap();
         let names = vec![CertificateName::Exact(host.clone())];
-        let order = NewOrder { host, names, tenant: None, app: None, domain: None };
+        let order = NewOrder { host, names, tenant: None, app: None, domain: None, urgency: Urgency::Waiting };
         self.installation.store.begin_order(order).await.unwrap().unwrap()
     }
 

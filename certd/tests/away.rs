@@ -144,5 +144,5 @@ async fn html_authority(dir: &TempDir) -> Acme {
         }
     });
     let ca_file = write(dir, "root.pem", &root.pem());
-    Acme { directory, ca_file: Some(ca_file), contact: None, challenge: model::acme::ChallengeKind::Http01 }
+    Acme { ca_file: Some(ca_file), ..Acme::at(directory) }
 }

@@ -71,10 +71,9 @@ impl Rig {
 
     pub(crate) fn acme(&self) -> Acme {
         Acme {
-            directory: self.pebble.directory_url.clone(),
             ca_file: Some(self.pebble.ca_file.clone()),
             contact: Some("mailto:ops@example.com".to_owned()),
-            challenge: model::acme::ChallengeKind::Http01,
+            ..Acme::at(&self.pebble.directory_url)
         }
     }
 

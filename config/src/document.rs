@@ -46,6 +46,33 @@ impl<'d> Section<'d> {
         section
     }
 
+    /// The tables of the list at `key`, written [[`name`]], whose only keys may be `keys`.
+    pub(crate) fn sections(
+        &self,
+        (key, name): (&str, &'static str),
+        keys: &[&str],
+        faults: &mut Faults<'_>,
+    ) -> Vec<Self> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let advice = || format!("`{name}` is {}: write a table, [[{name}]]", kind(value));
+        let Some(array) = value.get_ref().as_array() else {
+            faults.at(value.span(), advice());
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for item in array {
+            match item.get_ref().as_table() {
+                Some(table) => {
+                    let section = Self { name, table: Some(table), span: Some(item.span()) };
+                    section.refuse_others(keys, faults);
+                    sections.push(section);
+                }
+                None => faults.at(item.span(), advice()),
+            }
+        }
+        sections
+    }
+
     /// Where the table stands; none if it does not.
     pub(crate) fn span(&self) -> Option<Range<usize>> {
         self.span.clone()

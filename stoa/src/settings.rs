@@ -58,15 +58,26 @@ pub(crate) fn store(settings: &Settings) -> store::Options {
     }
 }
 
+fn authority(acme: &config::Acme) -> certd::Acme {
+    let external = acme.external.as_ref().map(|external| certd::External {
+        key_id: external.key_id.clone(),
+        hmac_key: external.hmac_key.clone(),
+    });
+    certd::Acme {
+        ca_file: acme.ca_file.clone(),
+        contact: acme.contact.clone(),
+        challenge: acme.challenge,
+        profiles: acme.profiles.clone(),
+        external,
+        ..certd::Acme::at(&acme.directory)
+    }
+}
+
 /// certd's; `probe` is where an edge can be asked which certificate it shows.
 pub(crate) fn certd(settings: &Settings, probe: Option<SocketAddr>) -> certd::Settings {
     certd::Settings {
-        acme: settings.acme.as_ref().map(|acme| certd::Acme {
-            directory: acme.directory.clone(),
-            ca_file: acme.ca_file.clone(),
-            contact: acme.contact.clone(),
-            challenge: acme.challenge,
-        }),
+        acme: settings.acme.as_ref().map(authority),
+        fallbacks: settings.acme.iter().flat_map(|acme| &acme.fallbacks).map(authority).collect(),
         resolvers: settings.dns.resolvers.clone(),
         probe,
         local_lifetime: settings.local_ca.lifetime,

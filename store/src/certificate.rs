@@ -3,6 +3,7 @@
 mod lifetime;
 mod owner;
 mod removal;
+mod window;
 
 use model::certificate::{Certificate, CertificateName, CertificateSource, CertificateStatus};
 use model::change::ObjectId;
@@ -79,6 +80,8 @@ pub struct CertificateRecord {
     pub not_before: Timestamp,
     /// Last moment of validity.
     pub not_after: Timestamp,
+    /// Within which its authority would like it to be renewed (RFC 9773), if it said so.
+    pub renewal_window: Option<(Timestamp, Timestamp)>,
     /// What it is good for at the time of reading.
     pub status: CertificateStatus,
     /// When it was kept.
@@ -227,6 +230,7 @@ impl Store {
             key: new.key,
             not_before: new.not_before,
             not_after: new.not_after,
+            renewal_window: None,
             status: CertificateStatus::Active,
             created_at: now,
         })
@@ -252,6 +256,7 @@ pub(crate) fn read(row: &AnyRow, now: Timestamp) -> Result<CertificateRecord> {
         key: row.parsed("key_sealed")?,
         not_before: row.moment("not_before")?,
         not_after,
+        renewal_window: row.moment_or_none("window_start")?.zip(row.moment_or_none("window_end")?),
         status,
         created_at: row.moment("created_at")?,
     })

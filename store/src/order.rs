@@ -20,8 +20,9 @@ use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_json, to_word};
 use crate::write::{Event, Write};
 
-/// How long an order that has ended is kept.
-const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long an order that has ended is kept: longer than any certificate is valid, because the order tells which
+/// authority made it.
+const KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 1000;
 
@@ -38,6 +39,34 @@ pub struct NewOrder {
     pub app: Option<AppId>,
     /// The domain it is for.
     pub domain: Option<DomainId>,
+    /// How much it hurries.
+    pub urgency: Urgency,
+}
+
+/// How much an order hurries. One that hurries less is not put off for ever: it is worked on before those that hurry
+/// more and were begun later than its head start allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Urgency {
+    /// Without it, a name that is served has no valid certificate soon.
+    Emergency,
+    /// A certificate that the authority wants replaced by now, e.g. because it is revoked.
+    Overdue,
+    /// Somebody waits for the first certificate of a name.
+    Waiting,
+    /// A renewal in good time.
+    Renewal,
+}
+
+impl Urgency {
+    /// How much later than an emergency begun at the same time.
+    const fn head_start(self) -> Duration {
+        match self {
+            Self::Emergency => Duration::ZERO,
+            Self::Overdue => Duration::from_secs(60),
+            Self::Waiting => Duration::from_secs(120),
+            Self::Renewal => Duration::from_secs(3600),
+        }
+    }
 }
 
 /// How far an order is.
@@ -73,6 +102,10 @@ pub struct Order {
     pub state: OrderState,
     /// Private key of the certificate to come, sealed in the context of `certificate`.
     pub key: Option<Sealed>,
+    /// Directory of the authority that it is placed with, or was last.
+    pub authority: Option<String>,
+    /// When it may be sent to `authority`, by its limits; none: nothing is reserved, or it was sent.
+    pub slot_at: Option<Timestamp>,
     /// Address of the order at the authority.
     pub order_url: Option<String>,
     /// Failures in a row.
@@ -94,7 +127,7 @@ pub struct Order {
 pub struct OrderPatch {
     /// How far it is now. Anything but open ends the lease and forgets the key.
     pub state: Option<OrderState>,
-    /// Address at the authority, or that there is none any more.
+    /// Address at the authority, or that there is none any more. With an address, what was reserved is spent.
     pub order_url: Option<Option<String>>,
     /// The sealed key, or that there is none any more.
     pub key: Option<Option<Sealed>>,
@@ -137,6 +170,8 @@ impl Store {
             certificate: CertificateId::generate(now),
             state: OrderState::Open,
             key: None,
+            authority: None,
+            slot_at: None,
             order_url: None,
             attempts: 0,
             next_at: now,
@@ -145,21 +180,21 @@ impl Store {
             created_at: now,
             updated_at: now,
         };
-        insert(write.connection(), &order).await?;
+        insert(write.connection(), &order, now.plus(new.urgency.head_start())).await?;
         let details = json!({ "names": order.names });
         write.audit(event(&order, "order.begin", details)).await?;
         write.commit().await?;
         Ok(Some(order))
     }
 
-    /// Open orders that are due at `now` and in nobody's hands, the longest waiting first.
+    /// Open orders that are due at `now` and in nobody's hands, those that hurry first (see [`Urgency`]).
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn due_orders(&self, now: Timestamp, limit: u32) -> Result<Vec<Order>> {
         let rows = sqlx::query(
             "SELECT * FROM orders WHERE state = 'open' AND next_at <= $1 AND lease_until <= $1
-             ORDER BY next_at LIMIT $2",
+             ORDER BY rank, id LIMIT $2",
         )
         .bind(now.unix_millis())
         .bind(i64::from(limit))
@@ -256,7 +291,7 @@ fn event(order: &Order, action: &'static str, details: serde_json::Value) -> Eve
     Event { tenant: order.tenant, action, target: order.id.to_string(), details }
 }
 
-async fn refused(connection: &mut AnyConnection, id: OrderId) -> StoreError {
+pub(crate) async fn refused(connection: &mut AnyConnection, id: OrderId) -> StoreError {
     let found = sqlx::query("SELECT id FROM orders WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(connection)
@@ -282,6 +317,9 @@ async fn apply(
     let Some(row) = row else { return Err(refused(connection, id).await) };
     let mut order = read(&row)?;
     order.state = patch.state.unwrap_or(order.state);
+    if matches!(patch.order_url, Some(Some(_))) {
+        order.slot_at = None;
+    }
     order.order_url = patch.order_url.unwrap_or(order.order_url);
     order.key = patch.key.unwrap_or(order.key);
     order.attempts = patch.attempts.unwrap_or(order.attempts);
@@ -301,7 +339,7 @@ async fn apply(
 async fn save(connection: &mut AnyConnection, order: &Order, lease_until: i64) -> Result<()> {
     let saved = sqlx::query(
         "UPDATE orders SET state = $3, order_url = $4, key_sealed = $5, attempts = $6, next_at = $7, error = $8,
-         lease_until = $9, updated_at = $10 WHERE id = $1 AND fence = $2 AND state = 'open'",
+         lease_until = $9, updated_at = $10, slot_at = $11 WHERE id = $1 AND fence = $2 AND state = 'open'",
     )
     .bind(order.id.to_string())
     .bind(order.fence)
@@ -313,16 +351,17 @@ async fn save(connection: &mut AnyConnection, order: &Order, lease_until: i64) -
     .bind(&order.error)
     .bind(lease_until)
     .bind(order.updated_at.unix_millis())
+    .bind(order.slot_at.map(Timestamp::unix_millis))
     .execute(&mut *connection)
     .await?;
     if saved.rows_affected() == 1 { Ok(()) } else { Err(refused(connection, order.id).await) }
 }
 
-async fn insert(connection: &mut AnyConnection, order: &Order) -> Result<()> {
+async fn insert(connection: &mut AnyConnection, order: &Order, rank: Timestamp) -> Result<()> {
     sqlx::query(
         "INSERT INTO orders (id, host, names, tenant_id, app_id, domain_id, certificate_id, state, attempts,
-         next_at, lease_until, fence, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, 0, $9, $9)",
+         next_at, lease_until, fence, created_at, updated_at, rank)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, 0, $9, $9, $10)",
     )
     .bind(order.id.to_string())
     .bind(order.host.as_str())
@@ -333,12 +372,13 @@ async fn insert(connection: &mut AnyConnection, order: &Order) -> Result<()> {
     .bind(order.certificate.to_string())
     .bind(to_word(&order.state)?)
     .bind(order.created_at.unix_millis())
+    .bind(rank.unix_millis())
     .execute(connection)
     .await?;
     Ok(())
 }
 
-fn read(row: &AnyRow) -> Result<Order> {
+pub(crate) fn read(row: &AnyRow) -> Result<Order> {
     Ok(Order {
         id: row.parsed("id")?,
         host: row.parsed("host")?,
@@ -349,6 +389,8 @@ fn read(row: &AnyRow) -> Result<Order> {
         certificate: row.parsed("certificate_id")?,
         state: row.word("state")?,
         key: row.parsed_or_none("key_sealed")?,
+        authority: row.text_or_none("authority")?,
+        slot_at: row.moment_or_none("slot_at")?,
         order_url: row.text_or_none("order_url")?,
         attempts: u32::try_from(row.integer("attempts")?).unwrap_or(u32::MAX),
         next_at: row.moment("next_at")?,

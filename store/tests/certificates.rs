@@ -3,7 +3,7 @@
 use model::certificate::{CertificateSource, CertificateStatus};
 use model::change::ObjectId;
 use model::id::CertificateId;
-use store::{Access, CertificateFilter, NewCertificate, NewOrder, Page, StoreError};
+use store::{Access, CertificateFilter, NewCertificate, NewOrder, Page, StoreError, Urgency};
 
 use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host};
 use crate::on_both_engines;
@@ -168,6 +168,7 @@ async fn a_certificate_is_due_when_a_third_of_its_life_is_left(bench: Bench) {
         tenant: certificate.tenant,
         app: certificate.app,
         domain: None,
+        urgency: Urgency::Waiting,
     };
     bench.store.begin_order(new).await.unwrap().unwrap();
     assert!(due(third).await.is_empty(), "an order is under way");
@@ -230,7 +231,14 @@ async fn an_app_of_a_public_zone_wants_an_order_until_it_is_covered(bench: Bench
     assert_eq!(wanting(certificate.not_after.minus(DAY * 30)).await, ["shop", "blog"]);
     let name = host("blog.apps.example.com");
     let names = vec!["blog.apps.example.com".parse().unwrap()];
-    let new = NewOrder { host: name, names, tenant: Some(tenant), app: Some(blog.id), domain: None };
+    let new = NewOrder {
+        host: name,
+        names,
+        tenant: Some(tenant),
+        app: Some(blog.id),
+        domain: None,
+        urgency: Urgency::Waiting,
+    };
     bench.store.begin_order(new).await.unwrap().unwrap();
     assert!(wanting(bench.now()).await.is_empty(), "an order is under way");
     let wildcard = NewCertificate {

@@ -7,7 +7,7 @@ use model::domain::{DomainStatus, Facts, Policy, Routing};
 use model::id::AppId;
 use model::site::HostOrigin;
 use store::{
-    Access, AuditFilter, NewOrder, OrderState, Page, QUARANTINE, StoreError, UNPROVED_CLAIM, Version,
+    Access, AuditFilter, NewOrder, OrderState, Page, QUARANTINE, StoreError, UNPROVED_CLAIM, Urgency, Version,
 };
 
 use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host, live, proved};
@@ -175,6 +175,7 @@ async fn a_removed_domain_ends_its_order(bench: Bench) {
         tenant: Some(app.tenant),
         app: Some(app.id),
         domain: Some(domain.id),
+        urgency: Urgency::Waiting,
     };
     let order = bench.store.begin_order(new).await.unwrap().unwrap();
     let order = bench.store.lease_order(order.id, "me", HOUR).await.unwrap();

@@ -10,6 +10,7 @@
 
 mod apps;
 mod audit;
+mod authorities;
 mod bench;
 mod certificates;
 mod changes;

@@ -5,7 +5,7 @@ use model::acme::{Challenge, ChallengeKind, Token};
 use model::tenant::Slug;
 use store::{
     Access, AccountRecord, AppPatch, AuditVerdict, LocalCa, NewKey, NewOrder, NewTenant, OrderPatch,
-    OrderState, Scope, Store, TenantPatch,
+    OrderState, Scope, Store, TenantPatch, Urgency,
 };
 
 use crate::bench::{Bench, DAY, HOUR, actor, host, live, new_app, proved, sealed};
@@ -91,7 +91,14 @@ async fn every_change_of_the_platforms_own_leaves_one_event(bench: Bench) {
 
 async fn order(count: &Count<'_>, store: &Store) {
     let names = vec!["a.example.com".parse().unwrap()];
-    let new = NewOrder { host: host("a.example.com"), names, tenant: None, app: None, domain: None };
+    let new = NewOrder {
+        host: host("a.example.com"),
+        names,
+        tenant: None,
+        app: None,
+        domain: None,
+        urgency: Urgency::Waiting,
+    };
     let order = count.of("begin_order", 0, store.begin_order(new)).await.unwrap();
     let order = store.lease_order(order.id, "me", HOUR).await.unwrap();
     let done = OrderPatch { state: Some(OrderState::Done), ..OrderPatch::default() };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{AccountRecord, LocalCa, NewOrder, Order, OrderPatch, OrderState, StoreError};
+use store::{AccountRecord, LocalCa, NewOrder, Order, OrderPatch, OrderState, StoreError, Urgency};
 
 use crate::bench::{Bench, HOUR, host, sealed};
 use crate::on_both_engines;
@@ -10,7 +10,14 @@ use crate::on_both_engines;
 const TTL: Duration = Duration::from_secs(60);
 
 fn new_order(name: &str) -> NewOrder {
-    NewOrder { host: host(name), names: vec![name.parse().unwrap()], tenant: None, app: None, domain: None }
+    NewOrder {
+        host: host(name),
+        names: vec![name.parse().unwrap()],
+        tenant: None,
+        app: None,
+        domain: None,
+        urgency: Urgency::Waiting,
+    }
 }
 
 async fn begun(bench: &Bench, name: &str) -> Order {

@@ -1,19 +1,27 @@
 //! Our account with an authority: made once, its key sealed in the store before the authority sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use http::Method;
 use instant_acme::{Account, Error, HttpClient, Key};
 use model::Timestamp;
 use model::acme::ChallengeKind;
 use model::seal::SealingKey;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use serde_json::json;
 use store::{AccountRecord, Store};
 use tokio::sync::Mutex;
 
-use super::AcmeError;
+use super::directory::{self, Directory};
 use super::error::{classify, is_bad_nonce};
+use super::jws::{self, Signer};
 use super::transport::{Recorder, Transport};
+use super::{AcmeError, Limits};
 use crate::{Acme, CertdError};
+
+/// How long what an authority offers is believed without asking again.
+const DIRECTORY_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// How often a step is sent again when the authority refuses the nonce only. The library tries three times
 /// by itself; with an authority that refuses one nonce in three, that is not enough.
@@ -27,6 +35,10 @@ pub struct Authority {
     http: Arc<dyn HttpClient>,
     /// Only one task makes the account; the others wait for it.
     making: Mutex<()>,
+    /// What it offers, and until when that is believed.
+    offers: Mutex<Option<(Timestamp, Arc<Directory>)>>,
+    /// The names in CAA records that mean it, as far as it has told.
+    caa_identities: std::sync::Mutex<Vec<String>>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -40,6 +52,10 @@ pub(crate) struct Session {
     pub(crate) account: Account,
     /// How names are proved.
     pub(crate) challenge: ChallengeKind,
+    /// The kind of certificate that is asked for, if the authority offers one of those that are wanted.
+    pub(crate) profile: Option<String>,
+    /// Whether it takes a word about which certificate is replaced.
+    pub(crate) advises: bool,
     line: Line,
 }
 
@@ -61,22 +77,85 @@ impl Authority {
     }
 
     pub(crate) fn over(http: Arc<dyn HttpClient>, settings: Acme, store: Store, sealing: SealingKey) -> Self {
-        Self { settings, store, sealing, http, making: Mutex::new(()) }
+        Self {
+            settings,
+            store,
+            sealing,
+            http,
+            making: Mutex::new(()),
+            offers: Mutex::new(None),
+            caa_identities: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Address of its directory, which is its name everywhere.
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.directory
+    }
+
+    /// The limits that it is known to have.
+    pub(crate) fn limits(&self) -> Limits {
+        self.settings.limits
+    }
+
+    /// What it offers.
+    ///
+    /// # Errors
+    /// [`AcmeError`] says why it did not tell.
+    pub(crate) async fn directory(&self) -> Result<Arc<Directory>, AcmeError> {
+        let mut offers = self.offers.lock().await;
+        let now = self.store.now();
+        if let Some((_, directory)) = offers.as_ref().filter(|(until, _)| now < *until) {
+            return Ok(Arc::clone(directory));
+        }
+        let line = self.line();
+        let found = step!(line, async {
+            directory::ask(&line.recorder, Method::GET, &self.settings.directory).await?.json::<Directory>()
+        })?;
+        self.caa_identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&found.meta.caa_identities);
+        let found = Arc::new(found);
+        *offers = Some((now.plus(DIRECTORY_LIFETIME), Arc::clone(&found)));
+        Ok(found)
+    }
+
+    /// The names in CAA records that mean it (RFC 8659); none until it was asked for the first time.
+    pub(crate) fn caa_identities(&self) -> Vec<String> {
+        self.caa_identities.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for the directory whatever is known of it: whether it answers at all.
+    ///
+    /// # Errors
+    /// As [`Self::directory`].
+    pub(crate) async fn ask_anew(&self) -> Result<Arc<Directory>, AcmeError> {
+        self.offers.lock().await.take();
+        self.directory().await
+    }
+
+    /// A new line of requests.
+    pub(super) fn line(&self) -> Line {
+        let store = self.store.clone();
+        Line { recorder: Recorder::new(Arc::clone(&self.http)), clock: Arc::new(move || store.now()) }
     }
 
     /// A session in our account, which is made if there is none.
     pub(crate) async fn session(&self) -> Result<Session, AcmeError> {
-        let store = self.store.clone();
-        let line =
-            Line { recorder: Recorder::new(Arc::clone(&self.http)), clock: Arc::new(move || store.now()) };
+        let offers = self.directory().await?;
+        let line = self.line();
         let record = match self.store.acme_account(&self.settings.directory).await? {
             Some(record) if record.account_url.is_some() => record,
-            _ => self.register(&line).await?,
+            _ => self.register(&line, &offers).await?,
         };
         let key = self.sealing.open(&self.key_context(), &record.key)?;
         let url = record.account_url.unwrap_or_default();
         let account = step!(line, self.restore(&line, &url, &key))?;
-        Ok(Session { account, challenge: self.settings.challenge, line })
+        let offered = |wanted: &&String| offers.meta.profiles.contains_key(*wanted);
+        let profile = self.settings.profiles.iter().find(offered).cloned();
+        let advises = offers.renewal_info.is_some();
+        Ok(Session { account, challenge: self.settings.challenge, profile, advises, line })
     }
 
     /// Forgets that the authority knew us, so that the next session registers the same key again.
@@ -90,7 +169,7 @@ impl Authority {
 
     /// Makes the account. The key is stored first: after a crash the same key is registered again, which
     /// gives the same account (RFC 8555 §7.3.1).
-    async fn register(&self, line: &Line) -> Result<AccountRecord, AcmeError> {
+    async fn register(&self, line: &Line, offers: &Directory) -> Result<AccountRecord, AcmeError> {
         let _alone = self.making.lock().await;
         let record = match self.store.acme_account(&self.settings.directory).await? {
             Some(record) if record.account_url.is_some() => return Ok(record),
@@ -98,10 +177,21 @@ impl Authority {
             None => self.new_key().await?,
         };
         let key = self.sealing.open(&self.key_context(), &record.key)?;
-        let account = step!(line, self.create(line, &key))?;
-        let record = AccountRecord { account_url: Some(account.id().to_owned()), ..record };
+        let signer = Signer::new(&key)?;
+        let payload = self.new_account(offers, &signer)?;
+        let mut tries = 0_u32;
+        let url = loop {
+            let nonce = step!(line, nonce(line, offers))?;
+            let signed = signer.sign(&offers.new_account, &nonce, &payload)?;
+            tries += 1;
+            match create(line, offers, signed).await {
+                Ok(url) => break url,
+                Err(error) => line.failed(error, tries).map_or(Ok(()), Err)?,
+            }
+        };
+        tracing::info!(directory = %self.settings.directory, account = %url, "registered with the certificate authority");
+        let record = AccountRecord { account_url: Some(url), ..record };
         self.store.put_acme_account(&record).await?;
-        tracing::info!(directory = %self.settings.directory, account = %account.id(), "registered with the certificate authority");
         Ok(record)
     }
 
@@ -111,13 +201,24 @@ impl Authority {
         builder.from_parts(url.to_owned(), key, self.settings.directory.clone()).await
     }
 
-    async fn create(&self, line: &Line, key: &[u8]) -> Result<Account, Error> {
-        let builder = Account::builder_with_http(line.http());
-        let der = PrivatePkcs8KeyDer::from(key.to_vec());
-        let pair = (Key::from_pkcs8_der(der.clone_key())?, PrivateKeyDer::Pkcs8(der));
-        let (account, _) = builder.create_from_key(pair, self.settings.directory.clone()).await?;
-        if let Some(contact) = &self.settings.contact {
-            account.update_contacts(&[contact]).await?;
+    /// What we say of ourselves (RFC 8555 §7.3).
+    fn new_account(&self, offers: &Directory, signer: &Signer) -> Result<serde_json::Value, AcmeError> {
+        let mut account =
+            json!({ "termsOfServiceAgreed": true, "contact": self.settings.contact.as_slice() });
+        match &self.settings.external {
+            Some(external) => {
+                let key = external.key().map_err(|error| AcmeError::Refused(error.to_string()))?;
+                let bound = jws::binding(&external.key_id, &key, &offers.new_account, signer.jwk());
+                if let Some(account) = account.as_object_mut() {
+                    account.insert("externalAccountBinding".to_owned(), bound);
+                }
+            }
+            None if offers.meta.external_account_required => {
+                let reason = "it wants an account that was made on its own site: write `acme.eab_key_id` and \
+                              `acme.eab_hmac_key` as it shows them there";
+                return Err(AcmeError::Refused(reason.to_owned()));
+            }
+            None => {}
         }
         Ok(account)
     }
@@ -147,12 +248,30 @@ impl Session {
     }
 }
 
+/// A fresh nonce.
+async fn nonce(line: &Line, offers: &Directory) -> Result<String, Error> {
+    let answer = directory::ask(&line.recorder, Method::HEAD, &offers.new_nonce).await?;
+    answer.header("replay-nonce").ok_or(Error::Str("the authority gives no nonce"))
+}
+
+/// Makes the account, or finds the one that the key has; gives its address.
+async fn create(line: &Line, offers: &Directory, signed: Vec<u8>) -> Result<String, Error> {
+    let answer = directory::post(&line.recorder, &offers.new_account, signed).await?;
+    answer.good()?;
+    answer.header("location").ok_or(Error::Str("the authority gives the account no address"))
+}
+
 impl Line {
+    /// As [`Self::failed`], of a step that is not sent again.
+    pub(super) fn sorted(&self, error: Error) -> AcmeError {
+        classify(error, &self.recorder.last(), (self.clock)())
+    }
+
     /// What becomes of a step that failed for the `tries`th time; none: it is sent again, because only its
     /// nonce was refused.
     pub(super) fn failed(&self, error: Error, tries: u32) -> Option<AcmeError> {
         let again = is_bad_nonce(&error) && tries < NONCE_TRIES;
-        (!again).then(|| classify(error, &self.recorder.last(), (self.clock)()))
+        (!again).then(|| self.sorted(error))
     }
 
     fn http(&self) -> Box<dyn HttpClient> {

@@ -63,6 +63,15 @@ pub enum AcmeError {
     /// What the authority made cannot be used.
     #[error("the certificate authority's certificate cannot be used: {0}")]
     Unusable(String),
+    /// One of its limits is used up, by our own account of it: nothing was sent.
+    #[error("the certificate authority makes no more certificates for this name before {until}")]
+    Spent {
+        /// When the order may be sent.
+        until: Timestamp,
+    },
+    /// The certificate that was to be replaced has been replaced already.
+    #[error("the certificate was replaced already: {0}")]
+    Replaced(String),
     /// Another process has taken the order over.
     #[error("another process has taken the order over")]
     Fenced,
@@ -126,6 +135,7 @@ fn by_problem(problem: &Problem, retry_at: Option<Timestamp>, (waiting, failing)
     let reason = reason_of(problem);
     match kind(problem) {
         "accountDoesNotExist" => AcmeError::UnknownAccount(reason),
+        "alreadyReplaced" => AcmeError::Replaced(reason),
         "rateLimited" => AcmeError::Limited { reason, retry_at },
         _ if waiting => AcmeError::Limited { reason, retry_at },
         "serverInternal" | "badNonce" | "orderNotReady" => AcmeError::Busy { reason, retry_at },
@@ -166,7 +176,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// `Retry-After` as a moment: seconds or an HTTP date (RFC 9110 §10.2.3).
-fn retry_at(text: &str, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn retry_at(text: &str, now: Timestamp) -> Option<Timestamp> {
     let text = text.trim();
     let at = match text.parse::<u64>() {
         Ok(seconds) => now.plus(Duration::from_secs(seconds)),

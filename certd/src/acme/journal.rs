@@ -38,6 +38,15 @@ pub(crate) trait Journal: Send {
     /// [`AcmeError::NotHere`] says what was seen.
     async fn confirm_here(&mut self) -> Result<(), AcmeError>;
 
+    /// Waits for nothing: refuses unless the authority's limits leave room for the order now, and takes the room.
+    ///
+    /// # Errors
+    /// [`AcmeError::Spent`] says when there is room; it is kept for this order until then.
+    async fn take_turn(&mut self) -> Result<(), AcmeError>;
+
+    /// The chain of the certificate of the same authority that the new one takes the place of, if there is one.
+    fn predecessor(&self) -> Option<&str>;
+
     /// Remembers the address of a new order.
     ///
     /// # Errors

@@ -18,10 +18,10 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use super::AcmeError;
 use super::account::{Authority, Session};
 use super::error::reason_of;
 use super::journal::Journal;
+use super::{AcmeError, window};
 
 /// How long the authority may take to look at the challenges, and to sign.
 const POLL: Duration = Duration::from_secs(90);
@@ -88,10 +88,35 @@ async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, Acm
         journal.forget().await?;
     }
     journal.confirm_here().await?;
+    journal.take_turn().await?;
     let names = [Identifier::Dns(journal.host().to_string())];
-    let order = step!(session, session.account.new_order(&NewOrder::new(&names)))?;
+    let predecessor = journal.predecessor().map(str::to_owned);
+    let order = match place(session, &names, predecessor.as_deref()).await {
+        // By an order that we do not know of; the next one need not say it again.
+        Err(AcmeError::Replaced(_)) => place(session, &names, None).await?,
+        placed => placed?,
+    };
     journal.opened(order.url()).await?;
     Ok(order)
+}
+
+/// Asks for an order, saying which certificate it replaces if the authority wants to know.
+async fn place(
+    session: &Session,
+    names: &[Identifier],
+    predecessor: Option<&str>,
+) -> Result<Order, AcmeError> {
+    let mut order = NewOrder::new(names);
+    if let Some(profile) = &session.profile {
+        order = order.profile(profile);
+    }
+    if let Some(chain) = predecessor.filter(|_| session.advises) {
+        match window::identifier(chain) {
+            Ok(identifier) => order = order.replaces(identifier),
+            Err(error) => tracing::debug!(%error, "the order does not say what it replaces"),
+        }
+    }
+    step!(session, session.account.new_order(&order))
 }
 
 /// Puts the answers to all challenges on the edges, then tells the authority to look.

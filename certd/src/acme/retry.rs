@@ -50,6 +50,8 @@ pub fn next_at(error: &AcmeError, attempts: u32, now: Timestamp, jitter: f64) ->
         AcmeError::Busy { retry_at: Some(at), .. } | AcmeError::Limited { retry_at: Some(at), .. } => {
             asked(*at)
         }
+        // A turn of our own that is reserved: nobody else has it.
+        AcmeError::Spent { until } => (*until).max(now),
         AcmeError::Limited { retry_at: None, .. } => asked(now.plus(LIMITED)),
         _ => now.plus(row(table(error), attempts).mul_f64(0.8 + 0.4 * jitter)),
     }
@@ -62,6 +64,8 @@ fn table(error: &AcmeError) -> &'static [Duration] {
         AcmeError::Refused(_) => &REFUSED,
         AcmeError::UnknownAccount(_)
         | AcmeError::OrderGone
+        | AcmeError::Replaced(_)
+        | AcmeError::Spent { .. }
         | AcmeError::Fenced
         | AcmeError::Store(_)
         | AcmeError::Seal(_)

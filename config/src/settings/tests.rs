@@ -218,6 +218,26 @@ const FAULTS: &[(&str, &str)] = &[
         "3:11: `acme.contact` is `ops@a.test`: write mailto:ops@example.com",
     ),
     (
+        "[acme]\ndirectory = \"https://a.test\"\neab_key_id = \"kid-1\"",
+        "3:14: `acme.eab_key_id` and `acme.eab_hmac_key` belong together: write both, or none",
+    ),
+    (
+        "[acme]\ndirectory = \"https://a.test\"\nfallback = \"https://b.test\"",
+        "3:12: `acme.fallback` is a string: write a table, [[acme.fallback]]",
+    ),
+    (
+        "[acme]\ndirectory = \"https://a.test\"\n[[acme.fallback]]\ndirectory = \"https://a.test\"",
+        "3:1: `acme.fallback` names `https://a.test` twice: once is enough",
+    ),
+    (
+        "[acme]\ndirectory = \"https://a.test\"\n[[acme.fallback]]\ndirectory = \"http://b.test\"",
+        "4:13: `acme.fallback.directory` is `http://b.test`: write an https:// address",
+    ),
+    (
+        "[acme]\ndirectory = \"https://a.test\"\n[[acme.fallback]]\nprofiles = []",
+        "3:1: [[acme.fallback]] has no `directory`: name the authority's, or remove it",
+    ),
+    (
         "[dns]\nresolvers = []",
         "2:13: `dns.resolvers` is empty: write at least one, e.g. 127.0.0.1:53, or remove it for the default",
     ),
@@ -259,6 +279,28 @@ fn names_proved_in_a_handshake_need_no_cleartext_listener() {
     assert!(settings(&text("tls-alpn-01")).edge.http.is_empty());
     let fault = "5:13: `acme.challenge` is `dns-01`: write http-01 or tls-alpn-01".to_owned();
     assert!(faults(&text("dns-01")).contains(&fault), "{:?}", faults(&text("dns-01")));
+}
+
+#[test]
+fn authorities_are_asked_in_the_order_in_which_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("eab");
+    std::fs::write(&file, "c2VjcmV0\n").unwrap();
+    let text = format!(
+        "[acme]\ndirectory = \"https://a.test\"\ncontact = \"mailto:ops@a.test\"\nprofiles = [\"tlsserver\"]
+         [[acme.fallback]]\ndirectory = \"https://b.test\"\neab_key_id = \"kid-1\"
+         eab_hmac_key = {{ file = \"{}\" }}
+         [[acme.fallback]]\ndirectory = \"https://c.test\"\ncontact = \"mailto:c@a.test\"",
+        file.display()
+    );
+    let acme = settings(&text).acme.unwrap();
+    assert_eq!((acme.profiles.as_slice(), acme.external.is_none()), (&["tlsserver".to_owned()][..], true));
+    let [second, third] = acme.fallbacks.as_slice() else { panic!("{:?}", acme.fallbacks) };
+    assert_eq!((second.directory.as_str(), third.directory.as_str()), ("https://b.test", "https://c.test"));
+    assert_eq!(second.contact.as_deref(), Some("mailto:ops@a.test"), "the first one's");
+    assert_eq!(third.contact.as_deref(), Some("mailto:c@a.test"));
+    let external = second.external.as_ref().unwrap();
+    assert_eq!((external.key_id.as_str(), external.hmac_key.reveal()), ("kid-1", "c2VjcmV0"));
 }
 
 #[test]

@@ -1,0 +1,295 @@
+//! Which authority an order goes to: the first one that works and has room, and how long an order waits for it before
+//! it goes to the next.
+
+use std::time::Duration;
+
+use model::{Host, Timestamp};
+use store::{CertificateRecord, Circuit, Draw, Order, Urgency};
+
+use crate::acme::{AcmeError, Advice, Authority, Purpose};
+use crate::renewal;
+use crate::work::Work;
+
+/// The least wait before an order goes elsewhere.
+const LEAST: Duration = Duration::from_secs(2);
+/// How often it is looked whether the authority of a certificate is configured again.
+const UNKNOWN: Duration = Duration::from_secs(24 * 3600);
+
+/// How long an order puts up with an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Patience {
+    /// That fails.
+    outage: Duration,
+    /// That has no room.
+    queue: Duration,
+}
+
+impl Patience {
+    /// Of an order for a name that is served with `held`: somebody who waits, or who would lose the padlock soon, does
+    /// not wait for the authority that we would rather have.
+    fn of(held: Option<&CertificateRecord>, now: Timestamp) -> Self {
+        let short = Self { outage: Duration::from_secs(60), queue: Duration::from_secs(120) };
+        let long = Self { outage: Duration::from_secs(6 * 3600), queue: Duration::MAX };
+        match held.filter(|held| held.not_after > now) {
+            Some(held) if held.not_after.since(now) > held.not_after.since(held.not_before) / 5 => long,
+            _ => short,
+        }
+    }
+}
+
+/// What speaks against an authority now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing.
+    Good,
+    /// It is to be waited for until then.
+    Wait(Timestamp),
+    /// The order has waited long enough for it.
+    Over(Timestamp),
+}
+
+fn verdict(circuit: Option<&Circuit>, free_at: Timestamp, patience: Patience, now: Timestamp) -> Verdict {
+    if let Some(circuit) = circuit {
+        let gives_up = circuit.since.plus(patience.outage);
+        if gives_up <= now {
+            return Verdict::Over(circuit.open_until);
+        }
+        if circuit.is_open() && now < circuit.open_until {
+            return Verdict::Wait(circuit.open_until.min(gives_up));
+        }
+    }
+    if free_at.since(now) > patience.queue { Verdict::Over(free_at) } else { Verdict::Good }
+}
+
+/// The certificate that an order takes the place of, as its authority sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Predecessor {
+    /// What is served now.
+    pub(crate) held: Option<CertificateRecord>,
+    /// Directory of the authority that made it.
+    made_by: Option<String>,
+}
+
+impl Predecessor {
+    /// The chain, if that authority made it for the very names.
+    pub(crate) fn chain_of(&self, authority: &str) -> Option<&str> {
+        let same = self.made_by.as_deref() == Some(authority);
+        self.held.as_ref().filter(|_| same).map(|held| held.chain_pem.as_str())
+    }
+
+    fn purpose(&self, authority: &str, now: Timestamp) -> Purpose {
+        let Some(held) = self.held.as_ref().filter(|_| self.chain_of(authority).is_some()) else {
+            return Purpose::First;
+        };
+        match held.renewal_window {
+            Some((start, end)) if start <= now && now < end => Purpose::Advised,
+            _ => Purpose::Renewal,
+        }
+    }
+}
+
+impl Work {
+    /// What `order` takes the place of.
+    pub(crate) async fn predecessor(&self, order: &Order) -> Result<Predecessor, AcmeError> {
+        let held = self.store.active_certificate_for(&order.host).await?;
+        let held = held.filter(|held| held.names == order.names);
+        let made_by = match &held {
+            Some(held) => self.store.authority_of(held.id).await?,
+            None => None,
+        };
+        Ok(Predecessor { held, made_by })
+    }
+
+    /// The authority that the order goes to.
+    ///
+    /// # Errors
+    /// [`AcmeError::Busy`] if all are to be waited for, with when.
+    pub(crate) async fn choose(
+        &self,
+        order: &Order,
+        predecessor: &Predecessor,
+    ) -> Result<&Authority, AcmeError> {
+        let now = self.store.now();
+        let circuits = if self.authorities.len() > 1 { self.store.circuits().await? } else { Vec::new() };
+        let patience = Patience::of(predecessor.held.as_ref(), now);
+        let mut soonest: Option<(Timestamp, &Authority)> = None;
+        for authority in &self.authorities {
+            let circuit = circuits.iter().find(|circuit| circuit.authority == authority.name());
+            let free_at = self.free_at(authority, order, predecessor).await?;
+            match verdict(circuit, free_at, patience, now) {
+                Verdict::Good => return Ok(authority),
+                Verdict::Wait(until) => {
+                    let reason = circuit.map(|circuit| circuit.reason.clone()).unwrap_or_default();
+                    return Err(AcmeError::Busy { reason, retry_at: Some(until) });
+                }
+                Verdict::Over(until) if soonest.as_ref().is_none_or(|(found, _)| until < *found) => {
+                    soonest = Some((until, authority));
+                }
+                Verdict::Over(_) => {}
+            }
+        }
+        let reason = || AcmeError::Refused("no authority is configured".to_owned());
+        soonest.map(|(_, authority)| authority).ok_or_else(reason)
+    }
+
+    /// When `authority` has room for the order; a turn that it has already is not drawn again.
+    async fn free_at(
+        &self,
+        authority: &Authority,
+        order: &Order,
+        predecessor: &Predecessor,
+    ) -> Result<Timestamp, AcmeError> {
+        let turn = order.slot_at.filter(|_| order.authority.as_deref() == Some(authority.name()));
+        let has_order = order.order_url.is_some() && order.authority.as_deref() == Some(authority.name());
+        match turn {
+            Some(turn) => Ok(turn),
+            None if has_order => Ok(self.store.now()),
+            None => {
+                let draws = self.draws(authority, &order.host, predecessor);
+                Ok(self.store.budget_free_at(authority.name(), &draws).await?)
+            }
+        }
+    }
+
+    /// What the order draws from the authority's limits.
+    pub(crate) fn draws(&self, authority: &Authority, host: &Host, predecessor: &Predecessor) -> Vec<Draw> {
+        let now = self.store.now();
+        let purpose = predecessor.purpose(authority.name(), now);
+        let urgency: Urgency = renewal::urgency(predecessor.held.as_ref(), now);
+        authority.limits().order(host, purpose, urgency)
+    }
+
+    /// When an order that failed goes to another authority; far away if it stays with the one it is at.
+    pub(crate) async fn gives_up_at(
+        &self,
+        order: &Order,
+        predecessor: &Predecessor,
+    ) -> Result<Timestamp, AcmeError> {
+        let now = self.store.now();
+        let patience = Patience::of(predecessor.held.as_ref(), now);
+        let circuits = self.store.circuits().await?;
+        let failing = |authority: &&Authority| {
+            let circuit = circuits.iter().find(|circuit| circuit.authority == authority.name())?;
+            Some(circuit.since.plus(patience.outage))
+        };
+        let at = self.authorities.iter().find(|known| Some(known.name()) == order.authority.as_deref());
+        let gives_up = at.or(self.authorities.first()).as_ref().and_then(failing);
+        Ok(gives_up.map_or(now.plus(Duration::from_secs(24 * 3600)), |at| at.max(now.plus(LEAST))))
+    }
+
+    /// Asks when a certificate should be renewed, and writes it down.
+    pub(crate) async fn ask_for_advice(
+        &self,
+        held: &CertificateRecord,
+        made_by: &str,
+    ) -> Result<(), AcmeError> {
+        let authority = self.authorities.iter().find(|known| known.name() == made_by);
+        let advice = match authority {
+            None => Advice::none(UNKNOWN),
+            Some(authority) => {
+                authority.advice(&held.chain_pem, self.store.now()).await.unwrap_or_else(|error| {
+                    tracing::warn!(certificate = %held.id, %error, "no word about when to renew");
+                    Advice { window: held.renewal_window, ..Advice::FAILED }
+                })
+            }
+        };
+        let told = CertificateRecord { renewal_window: advice.window, ..held.clone() };
+        let renew_at = renewal::due_at(&told);
+        if advice.window != held.renewal_window {
+            tracing::debug!(certificate = %held.id, ?advice.window, %renew_at, "renewal window");
+        }
+        self.store.put_renewal_window(held, advice.window, renew_at, advice.ask_in).await?;
+        Ok(())
+    }
+
+    /// Notes what an attempt said of the authority itself.
+    pub(crate) async fn note_health(
+        &self,
+        authority: &Authority,
+        outcome: &Result<(), AcmeError>,
+    ) -> Result<(), AcmeError> {
+        match outcome {
+            Err(AcmeError::Busy { reason, .. }) => {
+                let circuit = self.store.note_authority_failure(authority.name(), reason).await?;
+                let (failures, open) = (circuit.failures, circuit.is_open());
+                tracing::warn!(authority = authority.name(), failures, open, reason, "the authority failed");
+            }
+            Ok(())
+            | Err(
+                AcmeError::Limited { .. }
+                | AcmeError::Validation { .. }
+                | AcmeError::Refused(_)
+                | AcmeError::UnknownAccount(_)
+                | AcmeError::OrderGone
+                | AcmeError::Unusable(_),
+            ) => self.store.note_authority_works(authority.name()).await?,
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Asks authorities that failed whether they are back, each once in a while and by one process.
+    pub(crate) async fn try_authorities(&self) -> Result<(), AcmeError> {
+        for circuit in self.store.circuits().await? {
+            let Some(authority) = self.authorities.iter().find(|known| known.name() == circuit.authority)
+            else {
+                self.store.note_authority_works(&circuit.authority).await?;
+                continue;
+            };
+            if circuit.is_open() && self.store.may_try_authority(&circuit).await? {
+                let answered = authority.ask_anew().await.map(drop);
+                self.note_health(authority, &answered).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const SHORT: Patience = Patience { outage: MINUTE, queue: MINUTE.saturating_mul(2) };
+    const LONG: Patience = Patience { outage: MINUTE.saturating_mul(360), queue: Duration::MAX };
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix_seconds(1_795_000_000)
+    }
+
+    fn failing(since: Timestamp, failures: u32, open_until: Timestamp) -> Circuit {
+        Circuit { authority: String::new(), failures, since, open_until, reason: String::new() }
+    }
+
+    #[test]
+    fn an_authority_that_works_and_has_room_is_taken() {
+        assert_eq!(verdict(None, now(), SHORT, now()), Verdict::Good);
+        let once = failing(now().minus(MINUTE / 2), 1, now());
+        assert_eq!(verdict(Some(&once), now(), SHORT, now()), Verdict::Good);
+    }
+
+    #[test]
+    fn somebody_who_waits_goes_elsewhere_after_a_minute_of_failures_and_a_renewal_after_six_hours() {
+        let out = |minutes| failing(now().minus(MINUTE * minutes), 2, now());
+        assert_eq!(verdict(Some(&out(1)), now(), SHORT, now()), Verdict::Over(now()));
+        assert_eq!(verdict(Some(&out(1)), now(), LONG, now()), Verdict::Good);
+        assert_eq!(verdict(Some(&out(360)), now(), LONG, now()), Verdict::Over(now()));
+    }
+
+    #[test]
+    fn an_authority_that_is_left_alone_is_waited_for_and_no_longer_than_patience_lasts() {
+        let soon = failing(now().minus(MINUTE / 2), 5, now().plus(MINUTE));
+        assert_eq!(verdict(Some(&soon), now(), SHORT, now()), Verdict::Wait(now().plus(MINUTE / 2)));
+        assert_eq!(verdict(Some(&soon), now(), LONG, now()), Verdict::Wait(now().plus(MINUTE)));
+        let tried = failing(now().minus(MINUTE / 2), 5, now());
+        assert_eq!(verdict(Some(&tried), now(), SHORT, now()), Verdict::Good);
+    }
+
+    #[test]
+    fn two_minutes_in_the_queue_are_enough_for_somebody_who_waits() {
+        let at = |minutes| now().plus(MINUTE * minutes);
+        assert_eq!(verdict(None, at(2), SHORT, now()), Verdict::Good);
+        assert_eq!(verdict(None, at(3), SHORT, now()), Verdict::Over(at(3)));
+        assert_eq!(verdict(None, at(10_000), LONG, now()), Verdict::Good);
+    }
+}

@@ -1,0 +1,86 @@
+//! When the authority of a certificate would like it to be renewed (RFC 9773).
+
+use std::time::Duration;
+
+use model::Timestamp;
+use model::id::CertificateId;
+
+use super::{CertificateRecord, read};
+use crate::Store;
+use crate::error::Result;
+use crate::row::Columns as _;
+
+impl Store {
+    /// Active certificates whose authority is to be asked at `now` when it would like them renewed, each with the
+    /// authority's directory. Those of which nobody knows the authority are left out.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn certificates_to_ask(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(CertificateRecord, String)>> {
+        let rows = sqlx::query(
+            "SELECT certificates.*, orders.authority FROM certificates
+             JOIN orders ON orders.certificate_id = certificates.id
+             WHERE certificates.status = 'active' AND certificates.source = 'acme'
+             AND certificates.ask_at <= $1 AND certificates.not_after > $1 AND orders.authority IS NOT NULL
+             ORDER BY certificates.ask_at LIMIT $2",
+        )
+        .bind(now.unix_millis())
+        .bind(i64::from(limit))
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| Ok((read(row, now)?, row.text("authority")?))).collect()
+    }
+
+    /// The directory of the authority that made a certificate, if it came by an order.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn authority_of(&self, id: CertificateId) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT authority FROM orders WHERE certificate_id = $1 LIMIT 1")
+            .bind(id.to_string())
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(row.map(|row| row.text_or_none("authority")).transpose()?.flatten())
+    }
+
+    /// Keeps what the authority said: its window (none: it has none), when the certificate is renewed by it, and when
+    /// to ask again. The names' domains are looked at by then, and a renewal that somebody asked for stays.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn put_renewal_window(
+        &self,
+        certificate: &CertificateRecord,
+        window: Option<(Timestamp, Timestamp)>,
+        renew_at: Timestamp,
+        ask_in: Duration,
+    ) -> Result<()> {
+        let mut turn = self.quiet_write().await?;
+        let (id, now) = (certificate.id.to_string(), self.now());
+        sqlx::query(
+            "UPDATE certificates SET window_start = $2, window_end = $3, ask_at = $4,
+             renew_at = CASE WHEN renew_at <= $5 THEN renew_at ELSE $6 END WHERE id = $1",
+        )
+        .bind(&id)
+        .bind(window.map(|(start, _)| start.unix_millis()))
+        .bind(window.map(|(_, end)| end.unix_millis()))
+        .bind(now.plus(ask_in).unix_millis())
+        .bind(now.unix_millis())
+        .bind(renew_at.unix_millis())
+        .execute(turn.connection())
+        .await?;
+        sqlx::query(
+            "UPDATE domains SET next_check_at = $2 WHERE next_check_at > $2
+             AND host IN (SELECT name FROM certificate_names WHERE certificate_id = $1)",
+        )
+        .bind(&id)
+        .bind(renew_at.max(now).unix_millis())
+        .execute(turn.connection())
+        .await?;
+        turn.commit().await
+    }
+}

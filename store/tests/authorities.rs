@@ -1,0 +1,151 @@
+//! What is shared about authorities: their limits, their failures, their advice, and who goes first.
+
+use std::time::Duration;
+
+use store::{Access, Bucket, Draw, Limit, NewOrder, Order, OrderPatch, OrderState, StoreError, Urgency};
+
+use crate::bench::{Bench, DAY, HOUR, host};
+use crate::on_both_engines;
+
+const CA: &str = "https://ca.test/dir";
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn leased(bench: &Bench, name: &str, urgency: Urgency) -> Order {
+    let names = vec![name.parse().unwrap()];
+    let new = NewOrder { host: host(name), names, tenant: None, app: None, domain: None, urgency };
+    let order = bench.store.begin_order(new).await.unwrap().unwrap();
+    bench.store.lease_order(order.id, "me", DAY).await.unwrap()
+}
+
+/// Two at once, then one a minute.
+fn draws() -> [Draw; 1] {
+    let limit = Limit { burst: 2, period: MINUTE * 2, spare: 0 };
+    [Draw { bucket: Bucket::Orders, subject: String::new(), limit }]
+}
+
+async fn reserve(bench: &Bench, order: &Order, authority: &str) -> Order {
+    bench.store.reserve_order(order.id, order.fence, authority, &draws()).await.unwrap()
+}
+
+async fn orders_beyond_a_limit_are_given_their_turns(bench: Bench) {
+    let mut turns = Vec::new();
+    for number in 0..5 {
+        let order = leased(&bench, &format!("a{number}.example.com"), Urgency::Waiting).await;
+        let reserved = reserve(&bench, &order, CA).await;
+        assert_eq!(reserve(&bench, &order, CA).await, reserved, "a turn is drawn once");
+        turns.push(reserved.slot_at.unwrap().since(bench.now()).as_secs());
+    }
+    assert_eq!(turns, [0, 0, 60, 120, 180]);
+    let lines = bench.store.ca_budget(CA).await.unwrap();
+    assert_eq!(lines[0].full_at, bench.now().plus(MINUTE * 5));
+    assert!(bench.store.ca_budget("https://other.test").await.unwrap().is_empty());
+    let free_at = bench.store.budget_free_at(CA, &draws()).await.unwrap();
+    assert_eq!(free_at, bench.now().plus(MINUTE * 4));
+    bench.clock.advance(MINUTE * 5);
+    assert!(bench.store.ca_budget(CA).await.unwrap().is_empty(), "it is full again");
+}
+
+async fn many_at_once_draw_no_more_than_there_is(bench: Bench) {
+    let mut orders = Vec::new();
+    for number in 0..12 {
+        orders.push(leased(&bench, &format!("a{number}.example.com"), Urgency::Waiting).await);
+    }
+    let tasks: Vec<_> = orders
+        .into_iter()
+        .map(|order| {
+            let store = bench.store.clone();
+            tokio::spawn(async move { store.reserve_order(order.id, order.fence, CA, &draws()).await })
+        })
+        .collect();
+    let mut turns = Vec::new();
+    for task in tasks {
+        turns.push(task.await.unwrap().unwrap().slot_at.unwrap().since(bench.now()).as_secs() / 60);
+    }
+    turns.sort_unstable();
+    assert_eq!(turns, [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+}
+
+async fn a_turn_is_spent_with_the_orders_address_and_given_back_when_it_goes_elsewhere(bench: Bench) {
+    let one = leased(&bench, "a.example.com", Urgency::Waiting).await;
+    let one = reserve(&bench, &one, CA).await;
+    let patch = OrderPatch { order_url: Some(Some("https://ca.test/1".to_owned())), ..OrderPatch::default() };
+    let one = bench.store.update_order(one.id, one.fence, patch).await.unwrap();
+    assert_eq!((one.slot_at, one.authority.as_deref()), (None, Some(CA)));
+    let two = leased(&bench, "b.example.com", Urgency::Waiting).await;
+    let two = reserve(&bench, &two, CA).await;
+    assert_eq!(bench.store.budget_free_at(CA, &draws()).await.unwrap(), bench.now().plus(MINUTE));
+    bench.store.refund_budget(CA, &draws()).await.unwrap();
+    assert_eq!(bench.store.budget_free_at(CA, &draws()).await.unwrap(), bench.now());
+    let other = "https://other.test/dir";
+    let gone = bench.store.reserve_order(one.id, one.fence, other, &draws()).await.unwrap();
+    assert_eq!((gone.order_url, gone.authority.as_deref()), (None, Some(other)), "another's address");
+    let late = bench.store.reserve_order(two.id, two.fence - 1, CA, &draws()).await;
+    assert!(matches!(late, Err(StoreError::Fenced { .. })));
+}
+
+async fn an_emergency_goes_first_and_nobody_waits_for_ever(bench: Bench) {
+    let mut expected = Vec::new();
+    for (name, urgency) in [
+        ("old-renewal.test", Urgency::Renewal),
+        ("waiting.test", Urgency::Waiting),
+        ("overdue.test", Urgency::Overdue),
+        ("emergency.test", Urgency::Emergency),
+    ] {
+        if name == "waiting.test" {
+            bench.clock.advance(HOUR * 2);
+        }
+        let order = leased(&bench, name, urgency).await;
+        let release = OrderPatch { next_at: Some(bench.now()), ..OrderPatch::default() };
+        bench.store.update_order(order.id, order.fence, release).await.unwrap();
+        expected.push(name);
+    }
+    let found = bench.store.due_orders(bench.now(), 10).await.unwrap();
+    let found: Vec<String> = found.iter().map(|order| order.host.to_string()).collect();
+    assert_eq!(found, ["old-renewal.test", "emergency.test", "overdue.test", "waiting.test"]);
+}
+
+async fn an_authority_that_fails_is_left_alone_and_tried_by_one(bench: Bench) {
+    for failures in 1..=5 {
+        let circuit = bench.store.note_authority_failure(CA, "it does not answer").await.unwrap();
+        assert_eq!((circuit.failures, circuit.is_open()), (failures, failures == 5));
+        bench.clock.advance(Duration::from_secs(1));
+    }
+    let [circuit] = bench.store.circuits().await.unwrap().try_into().unwrap();
+    assert_eq!(bench.now().since(circuit.since), Duration::from_secs(5));
+    assert!(!bench.store.may_try_authority(&circuit).await.unwrap());
+    bench.clock.advance(MINUTE);
+    let (one, two) =
+        tokio::join!(bench.store.may_try_authority(&circuit), bench.store.may_try_authority(&circuit));
+    assert_eq!(usize::from(one.unwrap()) + usize::from(two.unwrap()), 1);
+    bench.store.note_authority_works(CA).await.unwrap();
+    assert!(bench.store.circuits().await.unwrap().is_empty());
+}
+
+async fn advice_moves_the_renewal_and_the_look_at_the_domain(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let domain = bench.proved_domain(app.id, "www.example.com").await;
+    let order = leased(&bench, "www.example.com", Urgency::Waiting).await;
+    let order = reserve(&bench, &order, CA).await;
+    let held = bench.certificate(&app, &["www.example.com"]).await;
+    assert_eq!(bench.store.authority_of(held.id).await.unwrap(), None, "it came by no order");
+    assert_eq!(bench.store.authority_of(order.certificate).await.unwrap().as_deref(), Some(CA));
+    let (start, end) = (bench.now().minus(HOUR), bench.now().plus(HOUR));
+    bench.store.put_renewal_window(&held, Some((start, end)), bench.now(), HOUR * 6).await.unwrap();
+    let told = bench.store.certificate(Access::Platform, held.id).await.unwrap();
+    assert_eq!(told.renewal_window, Some((start, end)));
+    let looked = bench.store.domain(Access::Platform, domain.id).await.unwrap();
+    assert!(looked.next_check_at <= bench.now());
+    let done = OrderPatch { state: Some(OrderState::Done), ..OrderPatch::default() };
+    bench.store.update_order(order.id, order.fence, done).await.unwrap();
+    let due = bench.store.certificates_due(bench.now(), 10).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.id).collect::<Vec<_>>(), [held.id]);
+}
+
+on_both_engines! {
+    orders_beyond_a_limit_are_given_their_turns,
+    many_at_once_draw_no_more_than_there_is,
+    a_turn_is_spent_with_the_orders_address_and_given_back_when_it_goes_elsewhere,
+    an_emergency_goes_first_and_nobody_waits_for_ever,
+    an_authority_that_fails_is_left_alone_and_tried_by_one,
+    advice_moves_the_renewal_and_the_look_at_the_domain,
+}
