@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod audit;
+pub(crate) mod authority;
 pub(crate) mod certificate;
 pub(crate) mod client_ca;
 pub(crate) mod domain;

@@ -15,7 +15,7 @@ use crate::layer::idempotency::idempotency;
 use crate::layer::trace::trace;
 use crate::problem::{Code, Problem};
 use crate::resource::{
-    app, audit, certificate, client_ca, domain, edge, key, limits, platform, tenant, usage,
+    app, audit, authority, certificate, client_ca, domain, edge, key, limits, platform, tenant, usage,
 };
 use crate::{MAX_BODY_BYTES, MAX_EDGE_BODY_BYTES, MAX_WAIT, State};
 
@@ -65,6 +65,7 @@ fn table(state: &State) -> OpenApiRouter<State> {
         .routes(guarded(routes!(key::delete_key)))
         .routes(guarded(routes!(audit::list_audit_events)))
         .routes(guarded(routes!(platform::list_edges)))
+        .routes(guarded(routes!(authority::ca_budget)))
         .routes(fed(routes!(edge::edge_changes)))
         .routes(fed(routes!(edge::edge_usage)))
         .routes(fed(routes!(edge::edge_report)))

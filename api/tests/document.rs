@@ -10,7 +10,7 @@ use crate::desk;
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
 /// The endpoints of the design that this version has.
-const PROMISED: [(&str, &str); 26] = [
+const PROMISED: [(&str, &str); 27] = [
     ("/v1/tenants", "get post"),
     ("/v1/tenants/{t}", "get patch delete"),
     ("/v1/tenants/{t}/suspend", "post"),
@@ -31,6 +31,7 @@ const PROMISED: [(&str, &str); 26] = [
     ("/v1/keys/{k}", "delete"),
     ("/v1/audit-events", "get"),
     ("/v1/platform/edges", "get"),
+    ("/v1/platform/ca-budget", "get"),
     ("/v1/edge/changes", "get"),
     ("/v1/edge/usage", "post"),
     ("/v1/edge/report", "post"),

@@ -7,6 +7,7 @@
 )]
 
 mod apps;
+mod authorities;
 mod certificates;
 mod client_ca;
 mod desk;

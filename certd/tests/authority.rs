@@ -11,13 +11,12 @@ use certd::dns::{Kind, Lookup, LookupError, Value};
 use certd::{Acme, Certd, Settings};
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use model::acme::ChallengeKind;
 use model::certificate::CertificateName;
 use model::clock::{Clock, ManualClock};
 use model::domain::DomainStatus;
 use model::seal::SealingKey;
 use model::{Host, Timestamp};
-use store::{DomainRecord, NewOrder, Order, OrderState};
+use store::{DomainRecord, NewOrder, Order, OrderState, Urgency};
 use testkit::ca::{self, Ca, CaaRecord, CaaRecords, Fault, Kind as Asked, Rule, Validation, Wait};
 use testkit::tls::Tls;
 use testkit::wait::until;
@@ -94,7 +93,8 @@ impl Scene {
     async fn order(&self, host: &str) -> Order {
         let host = Host::parse(host).unwrap();
         let names = vec![CertificateName::Exact(host.clone())];
-        let order = NewOrder { host, names, tenant: None, app: None, domain: None, urgency: Urgency::Waiting };
+        let order =
+            NewOrder { host, names, tenant: None, app: None, domain: None, urgency: Urgency::Waiting };
         self.installation.store.begin_order(order).await.unwrap().unwrap()
     }
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use certd::{Acme, Certd, Settings};
-use model::Host;
-use model::clock::{Clock, SystemClock};
+use model::clock::SystemClock;
 use model::domain::DomainStatus;
 use model::id::{AppId, TenantId};
 use model::seal::SealingKey;
 use model::site::HeaderPolicy;
 use model::tenant::Slug;
+use model::{Clock, Host};
 use store::{Access, Actor, DomainRecord, NewApp, NewTenant, Options, Store};
 use tempfile::TempDir;
 use testkit::dns::ChallTestSrv;
@@ -92,7 +92,12 @@ impl Rig {
     }
 
     pub(crate) async fn installation_of(&self, zone: &str) -> Installation {
-        let installation = Installation::new(zone, &self.sealing).await;
+        self.installation_by(zone, Arc::new(SystemClock)).await
+    }
+
+    /// One that goes by another clock; certificates are checked by it, so it must not be far from the machine's.
+    pub(crate) async fn installation_by(&self, zone: &str, clock: Arc<dyn Clock>) -> Installation {
+        let installation = Installation::at(zone, &self.sealing, clock).await;
         self.edge.follow(&installation.store);
         installation
     }

@@ -53,6 +53,16 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
                 "seen_at",
             ]),
         )),
+        Verb::Ca(target) => Ok((
+            target,
+            Request::get("/v1/platform/ca-budget").columns(&[
+                "directory",
+                "state",
+                "failing_since",
+                "waiting_orders",
+                "last_turn_at",
+            ]),
+        )),
         Verb::Up { .. }
         | Verb::Run { .. }
         | Verb::Check(_)

@@ -80,6 +80,8 @@ pub(crate) enum Verb {
     },
     /// The edges that serve visitors, and how far each is.
     Edge(Target),
+    /// The certificate authorities: whether they work, and what they still allow.
+    Ca(Target),
 }
 
 impl Verb {

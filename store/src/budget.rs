@@ -66,6 +66,8 @@ pub struct BudgetLine {
     pub bucket: Bucket,
     /// Of what.
     pub subject: String,
+    /// How much it holds.
+    pub limit: Limit,
     /// When it is full again if nothing more is drawn.
     pub full_at: Timestamp,
 }
@@ -199,6 +201,11 @@ impl Store {
             Ok(BudgetLine {
                 bucket: row.word("bucket")?,
                 subject: row.text("subject")?,
+                limit: Limit {
+                    burst: u32::try_from(row.integer("burst")?).unwrap_or(u32::MAX),
+                    period: Duration::from_millis(row.natural("period")?),
+                    spare: 0,
+                },
                 full_at: row.moment("full_at")?,
             })
         };
@@ -237,23 +244,16 @@ fn sorted(draws: &[Draw]) -> Vec<&Draw> {
 
 /// Keeps others from the bucket until the transaction ends; gives when it is full.
 async fn lock(connection: &mut AnyConnection, authority: &str, draw: &Draw) -> Result<Timestamp> {
-    let bucket = to_word(&draw.bucket)?;
-    sqlx::query(
-        "INSERT INTO ca_budget (authority, bucket, subject, full_at) VALUES ($1, $2, $3, 0)
-         ON CONFLICT (authority, bucket, subject) DO NOTHING",
-    )
-    .bind(authority)
-    .bind(&bucket)
-    .bind(&draw.subject)
-    .execute(&mut *connection)
-    .await?;
     let row = sqlx::query(
-        "UPDATE ca_budget SET full_at = full_at WHERE authority = $1 AND bucket = $2 AND subject = $3
+        "INSERT INTO ca_budget (authority, bucket, subject, full_at, burst, period) VALUES ($1, $2, $3, 0, $4, $5)
+         ON CONFLICT (authority, bucket, subject) DO UPDATE SET burst = excluded.burst, period = excluded.period
          RETURNING full_at",
     )
     .bind(authority)
-    .bind(&bucket)
+    .bind(to_word(&draw.bucket)?)
     .bind(&draw.subject)
+    .bind(i64::from(draw.limit.burst))
+    .bind(i64::try_from(draw.limit.period.as_millis()).unwrap_or(i64::MAX))
     .fetch_one(connection)
     .await?;
     row.moment("full_at")

@@ -28,6 +28,7 @@ mod random;
 mod released;
 mod row;
 mod schema;
+mod standing;
 mod tenant;
 mod ticket;
 mod tombstone;
@@ -60,6 +61,7 @@ pub use open::Options;
 pub use order::{NewOrder, Order, OrderPatch, OrderState, Urgency};
 pub use page::{Page, Paged};
 pub use released::QUARANTINE;
+pub use standing::Standing;
 pub use tenant::{LimitsView, NewTenant, TenantPatch, TenantRecord};
 pub use usage::{UsageGroup, UsageLine, UsageQuery};
 

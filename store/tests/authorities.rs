@@ -37,7 +37,10 @@ async fn orders_beyond_a_limit_are_given_their_turns(bench: Bench) {
     }
     assert_eq!(turns, [0, 0, 60, 120, 180]);
     let lines = bench.store.ca_budget(CA).await.unwrap();
-    assert_eq!(lines[0].full_at, bench.now().plus(MINUTE * 5));
+    assert_eq!((lines[0].full_at, lines[0].limit), (bench.now().plus(MINUTE * 5), draws()[0].limit));
+    let standing = bench.store.standings().await.unwrap().remove(CA).unwrap();
+    assert_eq!((standing.waiting, &standing.lines), (3, &lines));
+    assert_eq!(standing.last_turn_at, Some(bench.now().plus(MINUTE * 3)));
     assert!(bench.store.ca_budget("https://other.test").await.unwrap().is_empty());
     let free_at = bench.store.budget_free_at(CA, &draws()).await.unwrap();
     assert_eq!(free_at, bench.now().plus(MINUTE * 4));

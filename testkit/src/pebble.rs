@@ -27,6 +27,8 @@ pub struct Options {
     pub validity_seconds: Option<u64>,
     /// Host names that it refuses to certify.
     pub blocked: Vec<String>,
+    /// The accounts made elsewhere that ours must be bound to: each key's id, and the key in base64url; none: any.
+    pub external: Vec<(String, String)>,
 }
 
 /// A running authority, ended when dropped.
@@ -123,11 +125,16 @@ fn write_config(dir: &Path, options: &Options, [acme, management]: [&Port; 2]) -
         "httpPort": options.http_port,
         "tlsPort": options.tls_port.unwrap_or(5001),
         "ocspResponderURL": "",
-        "externalAccountBindingRequired": false,
+        "externalAccountBindingRequired": !options.external.is_empty(),
         "domainBlocklist": options.blocked,
     });
-    if let (Some(seconds), Some(map)) = (options.validity_seconds, settings.as_object_mut()) {
-        map.insert("certificateValidityPeriod".to_owned(), seconds.into());
+    if let Some(map) = settings.as_object_mut() {
+        if let Some(seconds) = options.validity_seconds {
+            map.insert("certificateValidityPeriod".to_owned(), seconds.into());
+        }
+        let external: serde_json::Map<_, _> =
+            options.external.iter().map(|(id, key)| (id.clone(), key.as_str().into())).collect();
+        map.insert("externalAccountMACKeys".to_owned(), external.into());
     }
     let config = json!({ "pebble": settings });
     Ok(std::fs::write(dir.join("pebble.json"), config.to_string())?)

@@ -11,12 +11,15 @@ ALTER TABLE certificates ADD COLUMN window_end BIGINT;
 ALTER TABLE certificates ADD COLUMN ask_at BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX certificates_to_ask ON certificates (ask_at) WHERE status = 'active' AND source = 'acme';
 
--- What was drawn from each limit of an authority: the time at which it would be untouched again.
+-- What was drawn from each limit of an authority: the time at which it would be untouched again, and the limit as it
+-- was when it was drawn from (`burst` in `period` milliseconds).
 CREATE TABLE ca_budget (
     authority TEXT NOT NULL,
     bucket TEXT NOT NULL,
     subject TEXT NOT NULL,
     full_at BIGINT NOT NULL,
+    burst BIGINT NOT NULL,
+    period BIGINT NOT NULL,
     PRIMARY KEY (authority, bucket, subject)
 );
 CREATE INDEX ca_budget_full ON ca_budget (full_at);
