@@ -12,6 +12,7 @@ mod authorities;
 mod authority;
 mod away;
 mod crash;
+mod dns_matrix;
 mod edge;
 mod live;
 mod local;

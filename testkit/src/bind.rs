@@ -17,6 +17,10 @@ pub const KEY_NAME: &str = "stoa-key";
 /// Its secret.
 pub const KEY_SECRET: &str = "TgoKbCUHGYVfxZCeROJqxTNDGmGbodnOXyGabeTgLQg=";
 
+/// Anybody's public key (P-256), which signed nothing.
+const ANCHOR: &str =
+    "oJMRESz5E4gYzS/q6XDrvU1qMPYIjCWzJaOau8XNEZeqCYKD5ar0IRd8KqXXFJkqmVfRvMGPmM1x8fGAa2XhSA==";
+
 /// A running server, ended when dropped.
 #[derive(Debug)]
 pub struct Bind {
@@ -42,6 +46,24 @@ impl Bind {
         let first = zones.first().map_or(".", |(name, _)| *name).to_owned();
         let address = port.address();
         process.ready(Duration::from_secs(15), async || transfer(address, &first).await.map(drop)).await?;
+        Ok(Self { _process: process, port, _dir: dir })
+    }
+
+    /// Starts a resolver that forwards what lies in each zone to its server, and has a trust anchor for some zones
+    /// that are not signed: it takes their answers for forged (DNSSEC).
+    ///
+    /// # Errors
+    /// If the program is not installed or does not start, with its log.
+    pub async fn forwarding(zones: &[(&str, SocketAddr)], forged: &[&str]) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("stoa-bind-").tempdir()?;
+        let port = Port::lease()?;
+        let config = write_forwards(dir.path(), &port, zones, forged)?;
+        let mut command = Command::new("named");
+        command.args(["-4", "-g", "-n", "1", "-c"]).arg(&config);
+        let log = dir.path().join("log");
+        let start = Start { name: "bind", log: &log, end: Signal::Kill, scratch: Some(dir.path()) };
+        let mut process = Process::spawn(&mut command, &start).context("install Debian's package `bind9`")?;
+        process.ready(Duration::from_secs(15), async || port.probe().await).await?;
         Ok(Self { _process: process, port, _dir: dir })
     }
 
@@ -76,6 +98,35 @@ fn write_config(dir: &Path, port: &Port, zones: &[(&str, &str)]) -> Result<std::
             "zone \"{name}\" {{ type primary; file \"{}\"; allow-update {{ key {KEY_NAME}; }}; }};\n",
             file.display()
         );
+    }
+    let path = dir.join("named.conf");
+    std::fs::write(&path, config)?;
+    Ok(path)
+}
+
+fn write_forwards(
+    dir: &Path,
+    port: &Port,
+    zones: &[(&str, SocketAddr)],
+    forged: &[&str],
+) -> Result<std::path::PathBuf> {
+    let here = dir.display();
+    let mut config = format!(
+        "options {{ directory \"{here}\"; pid-file \"{here}/pid\"; session-keyfile \"{here}/session.key\"; \
+         listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion yes; dnssec-validation yes; \
+         allow-query {{ any; }}; qname-minimization off; servfail-ttl 0; empty-zones-enable no; \
+         resolver-query-timeout 2000; }};\ncontrols {{ }};\n",
+        port.number()
+    );
+    for (name, server) in zones {
+        config += &format!(
+            "zone \"{name}\" {{ type forward; forward only; forwarders {{ {} port {}; }}; }};\n",
+            server.ip(),
+            server.port()
+        );
+    }
+    for name in forged {
+        config += &format!("trust-anchors {{ \"{name}.\" static-key 257 3 13 \"{ANCHOR}\"; }};\n");
     }
     let path = dir.join("named.conf");
     std::fs::write(&path, config)?;

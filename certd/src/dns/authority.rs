@@ -1,6 +1,7 @@
 //! Who keeps a name's records: the zone that it lies in, and that zone's own servers.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
@@ -11,6 +12,11 @@ use super::{Kind, Lookup, LookupError, Reply, Signatures, Value, ask};
 const MAX_SERVERS: usize = 6;
 /// Most names above a name that are tried as its zone.
 const MAX_LEVELS: usize = 8;
+
+/// How long a resolver may look for a zone's servers; some hang over zones whose signatures are wrong.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Most of a registry's servers that are asked: they are many, and seldom silent.
+const REGISTRY_SERVERS: usize = 2;
 
 /// A server of a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,18 +38,28 @@ pub struct Zone {
     pub stale: Vec<Server>,
 }
 
-/// The zone that `name` lies in; none: the resolver does not tell.
+/// The zone that `name` lies in, with the servers that its registry names; none: the resolver does not tell.
+///
+/// A name may fail although its zone is sound: its alias may lead in a circle.
 ///
 /// # Errors
-/// [`LookupError`] if the resolver fails: the zone's servers may be the reason.
+/// [`LookupError`] if the resolver fails at every name: the zone's servers may be the reason.
 pub(super) async fn find(
     lookup: &dyn Lookup,
     name: &str,
     deadline: Instant,
 ) -> Result<Option<Zone>, LookupError> {
-    let mut below = name;
+    let (mut below, mut failure) = (name, None);
     for (zone, _) in suffixes(name).zip(0..MAX_LEVELS) {
-        let servers = servers_of(lookup, zone, deadline).await?;
+        let servers = match servers_of(lookup, zone, deadline).await {
+            Ok(servers) => servers,
+            // The name of a zone is not an alias: it fails because its servers do.
+            Err(error) if failure.is_some() || zone != name => return Err(failure.unwrap_or(error)),
+            Err(error) => {
+                failure = Some(error);
+                continue;
+            }
+        };
         if !servers.is_empty() && !zone.contains('.') {
             // The registry's own zone: what would lie in it is not registered.
             return Ok(Some(Zone { name: below.to_owned(), servers: Vec::new(), stale: Vec::new() }));
@@ -54,7 +70,7 @@ pub(super) async fn find(
         }
         below = zone;
     }
-    Ok(None)
+    failure.map_or(Ok(None), Err)
 }
 
 /// `name` and every name above it: `a.b.c`, `b.c`, `c`.
@@ -63,7 +79,7 @@ pub(super) fn suffixes(name: &str) -> impl Iterator<Item = &str> {
 }
 
 async fn servers_of(lookup: &dyn Lookup, zone: &str, deadline: Instant) -> Result<Vec<String>, LookupError> {
-    match ask(lookup, zone, Kind::Ns, deadline).await {
+    match ask(lookup, zone, Kind::Ns, deadline.min(Instant::now() + PATIENCE)).await {
         Ok(values) => Ok(values.into_iter().filter_map(Value::into_server).collect()),
         Err(error @ LookupError::Failure(_)) => Err(if is_unsigned(lookup, zone, Kind::Ns, deadline).await {
             LookupError::Unsigned(zone.to_owned())
@@ -163,7 +179,7 @@ pub(super) async fn compare(lookup: &dyn Lookup, zone: Zone, deadline: Instant) 
 async fn delegated(lookup: &dyn Lookup, zone: &str, deadline: Instant) -> Option<Vec<String>> {
     let (_, parent) = zone.split_once('.')?;
     let names = servers_of(lookup, parent, deadline).await.ok()?;
-    for server in located(lookup, names, deadline).await {
+    for server in located(lookup, names, deadline).await.into_iter().take(REGISTRY_SERVERS) {
         let Ok(reply) = question(lookup, &server, zone, Kind::Ns, deadline).await else { continue };
         if !reply.referral.is_empty() {
             return Some(reply.referral);

@@ -33,11 +33,8 @@ pub async fn permission(
     let Some(identity) = issuer.identities.first() else { return Ok(None) };
     let deadline = Instant::now() + TIMEOUT;
     for name in suffixes(host.as_str()) {
-        let records = relevant(lookup, name, deadline).await?;
-        if records.is_empty() {
-            continue;
-        }
-        let at = Host::parse(name).unwrap_or_else(|_| host.clone());
+        let Some((at, records)) = relevant(lookup, name, deadline).await? else { continue };
+        let at = Host::parse(&at).unwrap_or_else(|_| host.clone());
         let add = format!("0 issue \"{identity}\"");
         return Ok(match verdict(&records, issuer) {
             Verdict::Allowed => None,
@@ -47,17 +44,21 @@ pub async fn permission(
     Ok(None)
 }
 
-/// The CAA records of one name, or of the name that it is an alias of.
-async fn relevant(lookup: &dyn Lookup, name: &str, deadline: Instant) -> Result<Vec<Value>, LookupError> {
+/// The CAA records of one name, or of the name that it is an alias of, and where they are.
+async fn relevant(
+    lookup: &dyn Lookup,
+    name: &str,
+    deadline: Instant,
+) -> Result<Option<(String, Vec<Value>)>, LookupError> {
     let mut at = name.to_owned();
     for _ in 0..=MAX_HOPS {
         let values = definitive(lookup, &at, Kind::Caa, deadline).await?;
         if values.iter().any(|value| matches!(value, Value::Permission { .. })) {
-            return Ok(values);
+            return Ok(Some((at, values)));
         }
         match values.iter().find_map(Value::alias) {
             Some(alias) => alias.clone_into(&mut at),
-            None => return Ok(Vec::new()),
+            None => return Ok(None),
         }
     }
     Err(LookupError::TooLong(name.to_owned()))

@@ -74,11 +74,13 @@ pub async fn observe(lookup: &dyn Lookup, target: &Target) -> Observation {
         remembered_seconds: None,
         unsigned: false,
     };
-    if let Some(zone) = seen.zone.clone() {
+    if let Some(zone) = seen.zone.take() {
+        let zone = compare(lookup, zone, deadline).await;
         seen.views = views(lookup, &zone, target, deadline).await;
-        if !seen.views.iter().any(|view| leads_here(view, target)) {
-            seen = beyond(lookup, seen, zone, target, deadline).await;
+        if seen.views.iter().any(has_nothing) {
+            seen.misplaced = misplaced(lookup, &zone, target, deadline).await;
         }
+        seen.zone = Some(zone);
     }
     let silent = seen.views.iter().all(|view| view.failure() == Some(&LookupError::Timeout));
     if silent {
@@ -93,26 +95,8 @@ pub async fn observe(lookup: &dyn Lookup, target: &Target) -> Observation {
     seen
 }
 
-/// Looks where a record may be that is not where it should be.
-async fn beyond(
-    lookup: &dyn Lookup,
-    mut seen: Observation,
-    zone: Zone,
-    target: &Target,
-    deadline: Instant,
-) -> Observation {
-    let asked = zone.servers.clone();
-    let zone = compare(lookup, zone, deadline).await;
-    if zone.servers != asked {
-        seen.views = views(lookup, &zone, target, deadline).await;
-    }
-    let nothing =
-        |view: &View| view.aliases.is_empty() && view.v4 == Ok(Vec::new()) && view.v6 == Ok(Vec::new());
-    if seen.views.iter().any(nothing) {
-        seen.misplaced = misplaced(lookup, &zone, target, deadline).await;
-    }
-    seen.zone = Some(zone);
-    seen
+fn has_nothing(view: &View) -> bool {
+    view.aliases.is_empty() && view.v4 == Ok(Vec::new()) && view.v6 == Ok(Vec::new())
 }
 
 /// Whether a view has our alias, or an address of ours.
@@ -147,7 +131,15 @@ async fn view(lookup: &dyn Lookup, server: &Server, target: &Target, deadline: I
         question(lookup, server, host, Kind::Aaaa, deadline),
         question(lookup, server, &proof, Kind::Txt, deadline),
     );
-    let alias = [&v4, &v6].into_iter().flatten().find_map(|reply| reply.values.iter().find_map(Value::alias));
+    let (v4, v6) = (own(v4), own(v6));
+    let mut alias =
+        [&v4, &v6].into_iter().flatten().find_map(|reply| reply.values.iter().find_map(Value::alias));
+    // Some servers follow aliases themselves, and fail when these go on and on.
+    let first;
+    if let (Err(LookupError::Failure(_)), Err(LookupError::Failure(_))) = (&v4, &v6) {
+        first = question(lookup, server, host, Kind::Cname, deadline).await.unwrap_or_default();
+        alias = first.values.iter().find_map(Value::alias);
+    }
     let texts = match texts {
         // The proof may itself be an alias, or lie in a zone of its own.
         Ok(reply)
@@ -166,6 +158,16 @@ async fn view(lookup: &dyn Lookup, server: &Server, target: &Target, deadline: I
         v4: v4.map(|reply| addresses(reply.values)),
         v6: v6.map(|reply| addresses(reply.values)),
         texts: texts.map(strings),
+    }
+}
+
+/// An answer that sends on to other servers is none: those servers were tried first, and failed.
+fn own(reply: Result<Reply, LookupError>) -> Result<Reply, LookupError> {
+    match reply {
+        Ok(reply) if !reply.referral.is_empty() => {
+            Err(LookupError::Failure(format!("{} do not answer", reply.referral.join(", "))))
+        }
+        other => other,
     }
 }
 

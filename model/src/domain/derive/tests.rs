@@ -129,13 +129,13 @@ fn a_zones_own_name_is_given_an_address_where_it_cannot_be_an_alias() {
     assert_eq!(record(&facts, &nowhere).0, RecordKind::Cname);
 }
 
-#[test]
-fn each_fact_has_its_status() {
+/// Facts with the status that they mean: each status once at least.
+fn each_status() -> Vec<(Facts, DomainStatus)> {
     let elsewhere = |found: &str| Routing::Elsewhere { found: found.to_owned() };
     let routed = |routing| Facts { routing, ..Facts::unknown() };
     let healthy = |health, routing| Facts { authority: authority(health, NameForm::At), ..routed(routing) };
     let failing = Certification::Failing { reason: "busy".to_owned(), retry_at: NOW };
-    let cases = [
+    vec![
         (Facts { policy: Policy::Refused, ..here() }, DomainStatus::InvalidName),
         (Facts { claim: Claim::Contested, ..here() }, DomainStatus::ClaimedElsewhere),
         (routed(Routing::Unknown), DomainStatus::NeedsDns),
@@ -183,10 +183,14 @@ fn each_fact_has_its_status() {
         ),
         (Facts { policy: Policy::Suspended, ..here() }, DomainStatus::Suspended),
         (Facts { claim: Claim::Released, kept_until: Some(NOW), ..here() }, DomainStatus::Removed),
-    ];
+    ]
+}
+
+#[test]
+fn each_fact_has_its_status() {
     let target = target().unwrap();
     let mut seen = Vec::new();
-    for (facts, wanted) in cases {
+    for (facts, wanted) in each_status() {
         let (status, action) = derive(&facts, &target, NOW);
         assert_eq!(status, wanted, "{facts:?}");
         assert_eq!(plain::check_step(action.who, &action.text), Ok(()));
