@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::certificate::CertificateName;
+use model::domain::{Claim, Routing};
 use model::id::{CertificateId, DomainId, OrderId};
 use model::seal::SealingKey;
 use store::{CertificateRecord, Store, StoreError};
@@ -282,10 +283,13 @@ impl Rounds {
             self.walk_at = now;
             return Ok(());
         };
-        // A domain looks after its renewal itself when it is time; this one was asked for.
-        if self.work.due_at(due) > now {
+        // A domain looks after its renewal itself when it is time, unless its last look was under way while the
+        // authority gave its advice. One that was asked for is not due.
+        let renewal = if self.work.due_at(due) > now { Renewal::Now } else { Renewal::WhenDue };
+        let is_here = domain.facts.routing == Routing::Here && domain.facts.claim == Claim::Proved;
+        if renewal == Renewal::Now || (is_here && domain.next_check_at > now) {
             let work = Arc::clone(&self.work);
-            self.begin(Job::Check(domain.id), async move { work.check_again(domain.id, Renewal::Now).await });
+            self.begin(Job::Check(domain.id), async move { work.check_again(domain.id, renewal).await });
         }
         Ok(())
     }

@@ -34,10 +34,10 @@ const HOST: &str = "shop.example.com";
 
 /// Domains that are connected by their CNAME.
 #[derive(Debug, Clone, Default)]
-struct Records(Arc<Mutex<HashMap<String, String>>>);
+pub(crate) struct Records(Arc<Mutex<HashMap<String, String>>>);
 
 impl Records {
-    fn connect(&self, domain: &DomainRecord) {
+    pub(crate) fn connect(&self, domain: &DomainRecord) {
         let (name, target) = (domain.host.to_string(), domain.target.cname.to_string());
         self.0.lock().unwrap().insert(name, target);
     }
@@ -52,29 +52,43 @@ impl Lookup for Records {
 }
 
 /// An authority and an installation that see the same clock.
-struct Scene {
-    ca: Ca,
-    installation: Installation,
-    records: Records,
-    certd: Running,
+pub(crate) struct Scene {
+    pub(crate) ca: Ca,
+    pub(crate) installation: Installation,
+    pub(crate) records: Records,
+    pub(crate) certd: Running,
 }
 
 impl Scene {
     async fn start(options: ca::Options) -> Self {
-        Self::with_edge(options, None, &SealingKey::generate()).await
+        Self::with(options, |acme| acme).await
+    }
+
+    /// With what an operator says of the authority changed.
+    pub(crate) async fn with(options: ca::Options, change: impl FnOnce(Acme) -> Acme) -> Self {
+        Self::build(options, None, &SealingKey::generate(), change).await
     }
 
     async fn with_edge(options: ca::Options, edge: Option<&Edge>, sealing: &SealingKey) -> Self {
+        Self::build(options, edge, sealing, |acme| acme).await
+    }
+
+    async fn build(
+        options: ca::Options,
+        edge: Option<&Edge>,
+        sealing: &SealingKey,
+        change: impl FnOnce(Acme) -> Acme,
+    ) -> Self {
         testkit::tls::install_provider();
         let clock = Arc::clone(&options.clock);
         let ca = Ca::start(options).await.unwrap();
         let installation = Installation::at("apps.localhost", sealing, clock).await;
         let settings = Settings {
-            acme: Some(Acme {
+            acme: Some(change(Acme {
                 ca_file: Some(ca.ca_file.clone()),
                 contact: Some("mailto:ops@example.com".to_owned()),
                 ..Acme::at(&ca.directory_url)
-            }),
+            })),
             probe: edge.map(|edge| edge.https),
             // Without an edge nobody is to be waited for.
             edge_wait: if edge.is_some() { BOUND } else { Duration::ZERO },
@@ -90,7 +104,7 @@ impl Scene {
     }
 
     /// Begins an order of the marketplace itself, which needs no domain.
-    async fn order(&self, host: &str) -> Order {
+    pub(crate) async fn order(&self, host: &str) -> Order {
         let host = Host::parse(host).unwrap();
         let names = vec![CertificateName::Exact(host.clone())];
         let order =
@@ -98,7 +112,7 @@ impl Scene {
         self.installation.store.begin_order(order).await.unwrap().unwrap()
     }
 
-    async fn until(&self, order: &Order, what: &str, is_so: impl Fn(&Order) -> bool) -> Order {
+    pub(crate) async fn until(&self, order: &Order, what: &str, is_so: impl Fn(&Order) -> bool) -> Order {
         let reached = until(what, BOUND, async || {
             let order = self.installation.store.order(order.id).await?;
             ensure!(is_so(&order), "{order:?}");
@@ -107,7 +121,7 @@ impl Scene {
         reached.await.unwrap()
     }
 
-    async fn until_done(&self, order: &Order) -> Order {
+    pub(crate) async fn until_done(&self, order: &Order) -> Order {
         self.until(order, "the order to be done", |order| order.state == OrderState::Done).await
     }
 
@@ -123,12 +137,12 @@ impl Scene {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
 }
 
 /// A clock that stands, and an authority that goes by it.
-fn standing() -> (Arc<ManualClock>, ca::Options) {
+pub(crate) fn standing() -> (Arc<ManualClock>, ca::Options) {
     let clock = Arc::new(ManualClock::at(now()));
     let options = ca::Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..ca::Options::default() };
     (clock, options)

@@ -8,6 +8,7 @@
 
 mod adapters;
 mod addresses;
+mod advice;
 mod authorities;
 mod authority;
 mod away;

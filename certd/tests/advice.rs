@@ -1,0 +1,153 @@
+//! Renewals as the authority advises, and orders within its limits.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use certd::Acme;
+use certd::acme::Limits;
+use certd::renewal::due_at;
+use model::clock::ManualClock;
+use model::{Clock as _, Host, Timestamp};
+use store::{CertificateRecord, Order, OrderState};
+use testkit::ca;
+use testkit::wait::until;
+
+use crate::authority::{Scene, now, standing};
+use crate::rig::BOUND;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
+const HOST: &str = "shop.example.com";
+
+/// A domain with its first certificate, of which the authority has said when it is to be renewed.
+async fn advised(scene: &Scene, host: &str) -> CertificateRecord {
+    let domain = scene.installation.add_domain(host).await;
+    scene.records.connect(&domain);
+    scene.installation.until_serial(host, None).await;
+    until_held(scene, host, |held| held.renewal_window.is_some()).await
+}
+
+async fn until_held(
+    scene: &Scene,
+    host: &str,
+    is_so: impl Fn(&CertificateRecord) -> bool,
+) -> CertificateRecord {
+    let host = Host::parse(host).unwrap();
+    let reached = until("the certificate", BOUND, async || {
+        let held = scene.installation.store.active_certificate_for(&host).await?;
+        let held = held.filter(|held| is_so(held));
+        ensure!(held.is_some(), "{host}");
+        Ok(held.unwrap())
+    });
+    reached.await.unwrap()
+}
+
+fn go_to(clock: &ManualClock, moment: Timestamp) {
+    clock.advance(moment.since(clock.now()));
+}
+
+#[tokio::test]
+async fn a_renewal_comes_at_its_moment_in_the_window_and_says_what_it_replaces() {
+    let (clock, options) = standing();
+    let scene = Scene::with(options, |acme| Acme { profiles: vec!["tlsserver".to_owned()], ..acme }).await;
+    let first = advised(&scene, HOST).await;
+    assert_eq!(first.not_after.since(first.not_before).as_secs().div_ceil(3600), 45 * 24, "the profile's");
+    let (start, end) = first.renewal_window.unwrap();
+    let due = due_at(&first);
+    assert!((start..end).contains(&due), "{start} {due} {end}");
+
+    go_to(&clock, due.minus(HOUR));
+    until_held(&scene, HOST, |held| held.id == first.id).await;
+    assert_eq!(scene.ca.counts().orders, 1, "not before its time");
+    go_to(&clock, due);
+    let second = until_held(&scene, HOST, |held| held.id != first.id).await;
+    assert!(second.not_after > first.not_after);
+    let counts = scene.ca.counts();
+    assert_eq!((counts.renewals_inside, counts.renewals_outside, counts.renewals_unmarked), (1, 0, 0));
+    scene.certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_replaced_after_the_next_question() {
+    let (clock, options) = standing();
+    let scene = Scene::with(options, |acme| acme).await;
+    let mut held = Vec::new();
+    for number in 0..5 {
+        held.push(advised(&scene, &format!("shop{number}.example.com")).await);
+    }
+    assert_eq!(scene.ca.revoke(|_| true), 5);
+    clock.advance(HOUR * 24);
+    for old in &held {
+        let name = old.names[0].to_string();
+        until_held(&scene, &name, |held| {
+            // What a look that was under way overtook is found by the next ones.
+            clock.advance(Duration::from_secs(1));
+            held.id != old.id
+        })
+        .await;
+    }
+    assert_eq!(scene.ca.counts().finalized, 10);
+    scene.certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_advice_a_third_of_the_lifetime_is_left() {
+    let (clock, options) = standing();
+    let scene = Scene::with(ca::Options { renewal_info: false, ..options }, |acme| acme).await;
+    let domain = scene.installation.add_domain(HOST).await;
+    scene.records.connect(&domain);
+    scene.installation.until_serial(HOST, None).await;
+    let first = until_held(&scene, HOST, |_| true).await;
+    go_to(&clock, due_at(&first));
+    until_held(&scene, HOST, |held| held.id != first.id).await;
+    let left = first.not_after.since(clock.now());
+    assert!(left > DAY * 29 && left < DAY * 31, "{left:?}");
+    assert_eq!(scene.ca.counts().renewals_unmarked, 1);
+    scene.certd.stop().await.unwrap();
+}
+
+/// Fifty a week for one registered domain, five of which are kept for those that hurry.
+#[tokio::test]
+async fn orders_beyond_the_limits_wait_for_their_turn_and_are_never_refused() {
+    let (clock, options) = standing();
+    let options = ca::Options { limits: ca::Limits::lets_encrypt(), ..options };
+    let scene = Scene::with(options, |acme| Acme { limits: Limits::LetsEncrypt, ..acme }).await;
+    let mut orders: Vec<Order> = Vec::new();
+    for number in 0..47 {
+        orders.push(scene.order(&format!("shop{number}.example.com")).await);
+    }
+    let mut waiting = until_waiting(&scene, &orders, 2).await;
+    assert_eq!(scene.ca.counts().finalized, 45);
+    let week = DAY * 7;
+    let turns: Vec<Duration> = waiting.iter().map(|order| order.next_at.since(now())).collect();
+    assert_eq!(turns, [week / 50, week / 50 * 2]);
+    let reason = waiting[0].error.as_deref().unwrap_or_default();
+    assert!(reason.contains("makes no more certificates for this name before"), "{reason}");
+    assert_eq!(waiting[0].attempts, 0, "it is no failure");
+
+    for order in waiting.drain(..) {
+        go_to(&clock, order.next_at);
+        scene.until_done(&order).await;
+    }
+    let counts = scene.ca.counts();
+    assert_eq!((counts.finalized, counts.limited()), (47, 0), "{counts:?}");
+    scene.certd.stop().await.unwrap();
+}
+
+/// Those orders that have a turn still to come, the first turn first, once all others are done.
+async fn until_waiting(scene: &Scene, orders: &[Order], expected: usize) -> Vec<Order> {
+    let reached = until("all but some orders to be done", BOUND, async || {
+        let mut waiting = Vec::new();
+        for order in orders {
+            let order = scene.installation.store.order(order.id).await?;
+            if order.state != OrderState::Done {
+                ensure!(order.slot_at.is_some_and(|turn| turn > now()), "{order:?}");
+                waiting.push(order);
+            }
+        }
+        ensure!(waiting.len() == expected, "{} orders wait", waiting.len());
+        waiting.sort_by_key(|order| order.slot_at);
+        Ok(waiting)
+    });
+    reached.await.unwrap()
+}
