@@ -28,4 +28,4 @@ mod zones;
 
 pub use daemon::Certd;
 pub use error::CertdError;
-pub use settings::{Acme, External, Settings};
+pub use settings::{Acme, DnsZone, External, Settings};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::acme::Challenge;
-use model::certificate::{Certificate, CertificateSource};
+use model::acme::{Challenge, ChallengeKind};
+use model::certificate::{Certificate, CertificateName, CertificateSource};
 use model::chain::Inspected;
 use model::domain::Routing;
 use model::id::CertificateId;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::acme::{self, AcmeError, Authority, Journal};
+use crate::adapters::{self, Proof, ProofError};
 use crate::authorities::Predecessor;
 use crate::domains::Renewal;
 use crate::work::Work;
@@ -44,7 +45,7 @@ impl Work {
     async fn lease(&self, order: &Order) -> Result<Memory<'_>, AcmeError> {
         let order = self.store.lease_order(order.id, &self.owner, self.settings.lease).await?;
         let predecessor = self.predecessor(&order).await?;
-        Ok(Memory { work: self, order, predecessor, authority: None, put: Vec::new() })
+        Ok(Memory { work: self, order, predecessor, authority: None, put: Vec::new(), proofs: Vec::new() })
     }
 
     /// One attempt with the authority that is to be asked now.
@@ -167,6 +168,8 @@ struct Memory<'a> {
     authority: Option<&'a Authority>,
     /// Answers that were given to the edges in this attempt.
     put: Vec<model::acme::Token>,
+    /// Texts that were written into the DNS in this attempt.
+    proofs: Vec<Proof>,
 }
 
 impl Memory<'_> {
@@ -205,7 +208,47 @@ impl Memory<'_> {
         for token in std::mem::take(&mut self.put) {
             self.work.store.drop_challenge(&token).await?;
         }
+        for proof in std::mem::take(&mut self.proofs) {
+            self.withdraw(&proof).await;
+        }
         Ok(())
+    }
+
+    /// A text that stays behind proves nothing to anybody: it does not fail the order.
+    async fn withdraw(&self, proof: &Proof) {
+        let Some(proofs) = &self.work.proofs else { return };
+        if let Err(error) = proofs.withdraw(proof).await {
+            tracing::warn!(place = %proof.place, %error, "the text of a proof stays in the zone");
+        }
+    }
+
+    /// Writes the answer to a dns-01 challenge into our zone.
+    async fn publish(&mut self, challenge: &Challenge) -> Result<(), AcmeError> {
+        let Some(proofs) = &self.work.proofs else {
+            return Err(AcmeError::Refused("there is no zone for dns-01".to_owned()));
+        };
+        let place = match self.order.domain {
+            Some(domain) => proofs.delegate(domain),
+            None => proofs.own(&challenge.host),
+        };
+        let place = place.map_err(|error| AcmeError::Refused(error.to_string()))?;
+        let proof = Proof { place, text: adapters::text_of(&challenge.key_authorization) };
+        // Also what was written and not answered is taken away.
+        self.proofs.push(proof.clone());
+        Ok(proofs.publish(&proof).await.map_err(ProofError::from)?)
+    }
+
+    /// Waits for the name servers, with signs of life: they may take longer than a lease.
+    async fn until_shown(&mut self) -> Result<(), AcmeError> {
+        let Some(proofs) = self.work.proofs.clone() else { return Ok(()) };
+        let written = self.proofs.clone();
+        let mut shown = std::pin::pin!(proofs.wait(&written));
+        loop {
+            tokio::select! {
+                shown = &mut shown => return Ok(shown?),
+                () = tokio::time::sleep(self.work.settings.lease / 3) => self.alive().await?,
+            }
+        }
     }
 
     /// Lets others, or the next start, go on at once.
@@ -251,6 +294,20 @@ impl Memory<'_> {
 impl Journal for Memory<'_> {
     fn host(&self) -> &Host {
         &self.order.host
+    }
+
+    fn names(&self) -> Vec<CertificateName> {
+        self.order.names.clone()
+    }
+
+    /// Our own names by texts where there is a zone for them, and a creator's where its alias leads there.
+    async fn challenge(&mut self, usual: ChallengeKind) -> ChallengeKind {
+        let Some(proofs) = &self.work.proofs else { return usual };
+        let by_text = match self.order.domain {
+            Some(domain) => proofs.is_delegated(&self.order.host, domain).await,
+            None => proofs.covers(&self.order.host),
+        };
+        if by_text { ChallengeKind::Dns01 } else { usual }
     }
 
     fn now(&self) -> Timestamp {
@@ -309,6 +366,9 @@ impl Journal for Memory<'_> {
     }
 
     async fn put_challenge(&mut self, challenge: &Challenge) -> Result<(), AcmeError> {
+        if challenge.kind == ChallengeKind::Dns01 {
+            return self.publish(challenge).await;
+        }
         self.put.push(challenge.token.clone());
         Ok(self.work.store.put_challenge(challenge).await?)
     }
@@ -317,6 +377,12 @@ impl Journal for Memory<'_> {
     /// holds the answer: a silent edge must not stop every certificate, and the authority, which asks several
     /// times, finds out. An answer that it does not get fails this attempt only.
     async fn wait_for_edges(&mut self) -> Result<(), AcmeError> {
+        if !self.proofs.is_empty() {
+            self.until_shown().await?;
+        }
+        if self.put.is_empty() {
+            return Ok(());
+        }
         let revision = self.work.store.head().await?;
         let bound = self.work.settings.edge_wait;
         if !edges::wait(&self.work.store, revision, bound).await? {

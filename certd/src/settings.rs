@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::Host;
 use model::acme::ChallengeKind;
 use model::secret::Secret;
 use zeroize::Zeroizing;
 
 use crate::CertdError;
 use crate::acme::Limits;
+use crate::adapters::{self, Account};
 use crate::local_ca::LEAF_LIFETIME;
 
 /// How certd works.
@@ -21,6 +23,10 @@ pub struct Settings {
     pub acme: Option<Acme>,
     /// Authorities that are asked when that one cannot be, in order.
     pub fallbacks: Vec<Acme>,
+    /// The zone of ours where texts for dns-01 are written; none: every name is proved as [`Acme::challenge`] says.
+    pub dns: Option<DnsZone>,
+    /// How long its name servers may take to show a text.
+    pub dns_wait: Duration,
     /// Name servers that are asked; none: the system's.
     pub resolvers: Vec<SocketAddr>,
     /// The names by which the authority knows itself in CAA records (`caaIdentities` of its directory); none: CAA
@@ -42,6 +48,8 @@ impl Default for Settings {
         Self {
             acme: None,
             fallbacks: Vec::new(),
+            dns: None,
+            dns_wait: adapters::WAIT,
             resolvers: Vec::new(),
             caa_identities: Vec::new(),
             probe: None,
@@ -50,6 +58,17 @@ impl Default for Settings {
             lease: Duration::from_secs(15),
         }
     }
+}
+
+/// A zone of ours at a DNS provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsZone {
+    /// Its name.
+    pub zone: Host,
+    /// Who runs it, and what opens it.
+    pub account: Account,
+    /// The servers that must show a text; none: those that its NS records name.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 /// An ACME authority (RFC 8555).
@@ -61,7 +80,7 @@ pub struct Acme {
     pub ca_file: Option<PathBuf>,
     /// `mailto:…` of the operator.
     pub contact: Option<String>,
-    /// How names are proved to it.
+    /// How names are proved to it that are not proved by texts in [`Settings::dns`].
     pub challenge: ChallengeKind,
     /// Kinds of certificates that are wanted, the best first; the first one that it offers is asked for.
     pub profiles: Vec<String>,

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use model::acme::ChallengeKind;
+use model::clock::SystemClock;
 use model::seal::SealingKey;
 use store::Store;
 
 use crate::acme::Authority;
+use crate::adapters::{self, Proofs};
 use crate::dns::{Lookup, Providers};
 use crate::local_ca::LocalAuthority;
 use crate::presence::Probe;
-use crate::{CertdError, Settings};
+use crate::{CertdError, DnsZone, Settings};
 
 /// What looks, orders and signatures need; shared by all tasks.
 pub(crate) struct Work {
@@ -20,6 +22,8 @@ pub(crate) struct Work {
     pub(crate) local: LocalAuthority,
     /// Public authorities, the one that we would rather have first; none: the local authority signs everything.
     pub(crate) authorities: Vec<Authority>,
+    /// Where texts for dns-01 are written; none: nowhere.
+    pub(crate) proofs: Option<Proofs>,
     pub(crate) lookup: Arc<dyn Lookup>,
     pub(crate) providers: Providers,
     pub(crate) probe: Option<Probe>,
@@ -38,17 +42,19 @@ impl Work {
         let authorities = wanted
             .map(|acme| Authority::new(acme.clone(), store.clone(), sealing.clone()))
             .collect::<Result<_, _>>()?;
+        let proofs = settings.dns.as_ref().map(|dns| proofs(dns, &settings, &lookup)).transpose()?;
         let local = LocalAuthority::open(&store, &sealing).await?;
         let probe = settings.probe.map(Probe::new).transpose()?;
         let owner = format!("certd-{:032x}", rand::random::<u128>());
         let providers = Providers::built_in()?;
-        Ok(Self { settings, store, sealing, local, authorities, lookup, providers, probe, owner })
+        Ok(Self { settings, store, sealing, local, authorities, proofs, lookup, providers, probe, owner })
     }
 
     /// How names are proved, in the words of RFC 8657.
     pub(crate) fn challenge_method(&self) -> String {
         match self.settings.acme.as_ref().map(|acme| acme.challenge) {
             Some(ChallengeKind::TlsAlpn01) => "tls-alpn-01".to_owned(),
+            Some(ChallengeKind::Dns01) => "dns-01".to_owned(),
             Some(ChallengeKind::Http01) | None => "http-01".to_owned(),
         }
     }
@@ -63,4 +69,10 @@ impl Work {
     pub(crate) fn is_public(&self) -> bool {
         !self.authorities.is_empty()
     }
+}
+
+fn proofs(dns: &DnsZone, settings: &Settings, lookup: &Arc<dyn Lookup>) -> Result<Proofs, CertdError> {
+    // Signatures of updates carry the time of the wall, whatever the store goes by.
+    let zone = adapters::open(dns.zone.clone(), &dns.account, Arc::new(SystemClock))?;
+    Ok(Proofs::new(zone, dns.name_servers.clone(), Arc::clone(lookup), settings.dns_wait))
 }

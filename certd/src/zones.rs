@@ -1,5 +1,6 @@
-//! Certificates of the marketplace's own zones: a wildcard of the local authority for development, one order
-//! for each app's name on the internet, unless an uploaded wildcard covers it.
+//! Certificates of the marketplace's own zones: a wildcard of the local authority for development, and on the
+//! internet one of a public authority where dns-01 can prove it. Without dns-01 there is one order for each app's
+//! name, unless an uploaded wildcard covers it.
 
 use std::time::Duration;
 
@@ -45,12 +46,19 @@ impl Work {
 
     /// Makes the wildcard of one zone anew although it is not due.
     pub(crate) async fn renew_zone(&self, zone: &Host) -> Result<(), CertdError> {
+        if self.has_public_wildcard(zone) {
+            return self.order_zone(zone).await;
+        }
         self.certify_zone(zone, Duration::MAX).await.map(drop)
     }
 
     /// Begins orders for apps' names on the internet that need one.
     pub(crate) async fn order_apps(&self) -> Result<(), CertdError> {
         for zone in self.store.zones().iter().filter(|zone| !self.is_local(zone)) {
+            if self.has_public_wildcard(zone) {
+                self.order_missing_zone(zone).await?;
+                continue;
+            }
             for app in self.store.uncertified_apps(zone, self.store.now(), APPS).await? {
                 self.order_app(&app, zone).await?;
             }
@@ -77,6 +85,36 @@ impl Work {
             tracing::info!(%host, app = %app.id, "order was begun");
         }
         Ok(())
+    }
+
+    /// Begins an order for a zone whose wildcard nobody has; renewals are set going when they are due.
+    async fn order_missing_zone(&self, zone: &Host) -> Result<(), CertdError> {
+        let any = zone.with_label(ANY_APP).map_err(|error| CertdError::Settings(error.to_string()))?;
+        let held = self.store.active_certificate_for(&any).await?;
+        let is_held = held.is_some_and(|held| held.source != CertificateSource::LocalCa);
+        if is_held { Ok(()) } else { self.order_zone(zone).await }
+    }
+
+    async fn order_zone(&self, zone: &Host) -> Result<(), CertdError> {
+        let held = self.store.active_certificate_for(zone).await?;
+        let held = held.filter(|held| held.source == CertificateSource::Acme);
+        let order = NewOrder {
+            urgency: renewal::urgency(held.as_ref(), self.store.now()),
+            host: zone.clone(),
+            names: vec![CertificateName::Wildcard(zone.clone()), CertificateName::Exact(zone.clone())],
+            tenant: None,
+            app: None,
+            domain: None,
+        };
+        if self.store.begin_order(order).await?.is_some() {
+            tracing::info!(%zone, "order for the zone's wildcard was begun");
+        }
+        Ok(())
+    }
+
+    /// Whether a public authority can be shown that the whole zone is ours.
+    fn has_public_wildcard(&self, zone: &Host) -> bool {
+        !self.is_local(zone) && self.proofs.as_ref().is_some_and(|proofs| proofs.covers(zone))
     }
 
     /// Whether the local authority signs for the zone: it can never be on the internet, or there is no other.

@@ -13,6 +13,7 @@ mod authorities;
 mod authority;
 mod away;
 mod crash;
+mod dns01;
 mod dns_matrix;
 mod edge;
 mod live;

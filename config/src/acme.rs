@@ -1,5 +1,7 @@
 //! `[acme]`: the authority that signs certificates for public names (RFC 8555).
 
+mod dns;
+
 use std::path::PathBuf;
 
 use model::acme::ChallengeKind;
@@ -10,8 +12,20 @@ use crate::document::Section;
 use crate::error::Faults;
 use crate::{file, secret};
 
-pub(crate) const KEYS: [&str; 8] =
-    ["directory", "ca_file", "contact", "challenge", "profiles", "eab_key_id", "eab_hmac_key", "fallback"];
+pub(crate) use dns::KEYS as DNS_KEYS;
+pub use dns::{AcmeDns, DnsProvider, TsigAlgorithm};
+
+pub(crate) const KEYS: [&str; 9] = [
+    "directory",
+    "ca_file",
+    "contact",
+    "challenge",
+    "profiles",
+    "eab_key_id",
+    "eab_hmac_key",
+    "fallback",
+    "dns",
+];
 const FALLBACK_KEYS: [&str; 6] =
     ["directory", "ca_file", "contact", "profiles", "eab_key_id", "eab_hmac_key"];
 /// Most authorities beside the first.
@@ -26,8 +40,11 @@ pub struct Acme {
     pub ca_file: Option<PathBuf>,
     /// `mailto:…` of the operator.
     pub contact: Option<String>,
-    /// How names are proved: over cleartext (http-01, the default) or in a handshake (tls-alpn-01).
+    /// How names are proved: over cleartext (http-01, the default), in a handshake (tls-alpn-01), or by texts in
+    /// [`Self::dns`] (dns-01), and over cleartext where that is not possible.
     pub challenge: ChallengeKind,
+    /// The zone of ours where texts for dns-01 are written; there with that challenge only.
+    pub dns: Option<AcmeDns>,
     /// Kinds of certificates that are wanted, the best first.
     pub profiles: Vec<String>,
     /// The account that was made on its own site, if it wants one.
@@ -52,7 +69,26 @@ pub(crate) fn read(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Acm
         faults.at(place, "[acme] has no `directory`: name one, e.g. https://acme-v02.api.letsencrypt.org/directory, or remove [acme]");
     }
     let first = authority(section, challenge(section, faults), faults);
-    Some(Acme { fallbacks: fallbacks(section, &first, faults), ..first })
+    let dns = zone(section, first.challenge, faults);
+    Some(Acme { fallbacks: fallbacks(section, &first, faults), dns, ..first })
+}
+
+/// The zone for dns-01, which that challenge needs and no other has a use for.
+fn zone(section: &Section<'_>, challenge: ChallengeKind, faults: &mut Faults<'_>) -> Option<AcmeDns> {
+    let found = section.table(("dns", "acme.dns"), &DNS_KEYS, faults);
+    match (challenge, found.span(), section.span_of("challenge")) {
+        (ChallengeKind::Dns01, None, Some(place)) => {
+            faults.at(
+                place,
+                "`acme.challenge` is `dns-01`, but there is no [acme.dns]: name the zone to write into",
+            );
+        }
+        (ChallengeKind::Http01 | ChallengeKind::TlsAlpn01, Some(place), _) => {
+            faults.at(place, "[acme.dns] is for `acme.challenge = \"dns-01\"`: write that, or remove it");
+        }
+        _ => {}
+    }
+    dns::read(&found, faults)
 }
 
 fn fallbacks(section: &Section<'_>, first: &Acme, faults: &mut Faults<'_>) -> Vec<Acme> {
@@ -86,6 +122,7 @@ fn authority(section: &Section<'_>, challenge: ChallengeKind, faults: &mut Fault
         ca_file: file::certificates(section, "ca_file", faults),
         contact: contact(section, faults),
         challenge,
+        dns: None,
         profiles: profiles.iter().map(|text| text.value.to_owned()).collect(),
         external: external(section, faults),
         fallbacks: Vec::new(),
@@ -119,8 +156,10 @@ fn challenge(section: &Section<'_>, faults: &mut Faults<'_>) -> ChallengeKind {
     match text.value {
         "http-01" => ChallengeKind::Http01,
         "tls-alpn-01" => ChallengeKind::TlsAlpn01,
+        "dns-01" => ChallengeKind::Dns01,
         other => {
-            faults.at(text.span, format!("`acme.challenge` is `{other}`: write http-01 or tls-alpn-01"));
+            let advice = "write http-01, tls-alpn-01 or dns-01";
+            faults.at(text.span, format!("`acme.challenge` is `{other}`: {advice}"));
             ChallengeKind::default()
         }
     }

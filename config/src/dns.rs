@@ -31,7 +31,7 @@ pub(crate) fn read(section: &Section<'_>, faults: &mut Faults<'_>) -> Dns {
 }
 
 /// An address; without a port, 53.
-fn resolver(text: &Text<'_>, faults: &mut Faults<'_>) -> Option<SocketAddr> {
+pub(crate) fn resolver(text: &Text<'_>, faults: &mut Faults<'_>) -> Option<SocketAddr> {
     match text.value.parse::<IpAddr>() {
         Ok(address) => Some(SocketAddr::new(address, 53)),
         Err(_) => listeners::socket(text, faults),

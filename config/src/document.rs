@@ -36,7 +36,17 @@ impl<'d> Section<'d> {
 
     /// The table at `name`, whose only keys may be `keys`.
     pub(crate) fn section(&self, name: &'static str, keys: &[&str], faults: &mut Faults<'_>) -> Self {
-        let Some(value) = self.get(name) else { return Self { name, table: None, span: None } };
+        self.table((name, name), keys, faults)
+    }
+
+    /// The table at `key`, written [`name`], whose only keys may be `keys`.
+    pub(crate) fn table(
+        &self,
+        (key, name): (&str, &'static str),
+        keys: &[&str],
+        faults: &mut Faults<'_>,
+    ) -> Self {
+        let Some(value) = self.get(key) else { return Self { name, table: None, span: None } };
         let table = value.get_ref().as_table();
         if table.is_none() {
             faults.at(value.span(), format!("`{name}` is {}: write it as a table, [{name}]", kind(value)));

@@ -28,7 +28,7 @@ mod settings;
 mod store;
 
 pub use access_log::AccessLog;
-pub use acme::{Acme, External};
+pub use acme::{Acme, AcmeDns, DnsProvider, External, TsigAlgorithm};
 pub use api::Api;
 pub use control::Control;
 pub use dns::Dns;

@@ -74,6 +74,9 @@ pub enum ChallengeKind {
     /// A certificate on port 443 (RFC 8737).
     #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
+    /// A text in the DNS (RFC 8555 §8.4). Edges have no part in it.
+    #[serde(rename = "dns-01")]
+    Dns01,
 }
 
 /// One answer that an edge holds ready.

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use certd::adapters::{Account, Algorithm};
 use config::{Overrides, Role, Settings};
+use model::acme::ChallengeKind;
 
 use crate::command::Place;
 use crate::trust as authority;
@@ -66,10 +68,38 @@ fn authority(acme: &config::Acme) -> certd::Acme {
     certd::Acme {
         ca_file: acme.ca_file.clone(),
         contact: acme.contact.clone(),
-        challenge: acme.challenge,
+        challenge: usual(acme.challenge),
         profiles: acme.profiles.clone(),
         external,
         ..certd::Acme::at(&acme.directory)
+    }
+}
+
+/// How names are proved that texts in our own zone do not prove.
+fn usual(challenge: ChallengeKind) -> ChallengeKind {
+    match challenge {
+        ChallengeKind::Dns01 => ChallengeKind::Http01,
+        other => other,
+    }
+}
+
+fn dns_zone(dns: &config::AcmeDns) -> certd::DnsZone {
+    let account = match dns.provider.clone() {
+        config::DnsProvider::PowerDns { url, key, ca_file } => Account::PowerDns { url, key, ca_file },
+        config::DnsProvider::Rfc2136 { server, key_name, algorithm, secret } => {
+            Account::Rfc2136 { server, key_name, algorithm: signed_by(algorithm), secret }
+        }
+        config::DnsProvider::Cloudflare { token, url } => Account::Cloudflare { token, url },
+        config::DnsProvider::DigitalOcean { token, url } => Account::DigitalOcean { token, url },
+    };
+    certd::DnsZone { zone: dns.zone.clone(), account, name_servers: dns.name_servers.clone() }
+}
+
+fn signed_by(algorithm: config::TsigAlgorithm) -> Algorithm {
+    match algorithm {
+        config::TsigAlgorithm::HmacSha256 => Algorithm::HmacSha256,
+        config::TsigAlgorithm::HmacSha384 => Algorithm::HmacSha384,
+        config::TsigAlgorithm::HmacSha512 => Algorithm::HmacSha512,
     }
 }
 
@@ -78,6 +108,7 @@ pub(crate) fn certd(settings: &Settings, probe: Option<SocketAddr>) -> certd::Se
     certd::Settings {
         acme: settings.acme.as_ref().map(authority),
         fallbacks: settings.acme.iter().flat_map(|acme| &acme.fallbacks).map(authority).collect(),
+        dns: settings.acme.as_ref().and_then(|acme| acme.dns.as_ref()).map(dns_zone),
         resolvers: settings.dns.resolvers.clone(),
         probe,
         local_lifetime: settings.local_ca.lifetime,

@@ -10,6 +10,7 @@ use model::seal::SealError;
 use store::StoreError;
 
 use super::transport::Heard;
+use crate::adapters::ProofError;
 
 /// Longest text of an authority that is kept: it is shown to people.
 const MAX_REASON: usize = 300;
@@ -72,6 +73,9 @@ pub enum AcmeError {
     /// The certificate that was to be replaced has been replaced already.
     #[error("the certificate was replaced already: {0}")]
     Replaced(String),
+    /// The proof cannot be set in a zone of ours, or is not shown by its servers.
+    #[error("the names could not be proved: {0}")]
+    Proof(#[from] ProofError),
     /// Another process has taken the order over.
     #[error("another process has taken the order over")]
     Fenced,

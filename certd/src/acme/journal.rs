@@ -2,7 +2,8 @@
 //! store, and where tests put crashes.
 
 use async_trait::async_trait;
-use model::acme::Challenge;
+use model::acme::{Challenge, ChallengeKind};
+use model::certificate::CertificateName;
 use model::{Host, Timestamp};
 use zeroize::Zeroizing;
 
@@ -13,6 +14,16 @@ use super::AcmeError;
 pub(crate) trait Journal: Send {
     /// The name that is to be certified.
     fn host(&self) -> &Host;
+
+    /// The names of the certificate: that name, and what stands beside it.
+    fn names(&self) -> Vec<CertificateName> {
+        vec![CertificateName::Exact(self.host().clone())]
+    }
+
+    /// How the names are proved, to an authority with this usual way.
+    async fn challenge(&mut self, usual: ChallengeKind) -> ChallengeKind {
+        usual
+    }
 
     /// The present.
     fn now(&self) -> Timestamp;
@@ -65,16 +76,16 @@ pub(crate) trait Journal: Send {
     /// [`AcmeError::Store`] or [`AcmeError::Fenced`].
     async fn forget(&mut self) -> Result<(), AcmeError>;
 
-    /// Gives the edges the answer to a challenge.
+    /// Gives the edges the answer to a challenge, or writes it into the DNS.
     ///
     /// # Errors
-    /// [`AcmeError::Store`].
+    /// [`AcmeError::Store`] or [`AcmeError::Proof`].
     async fn put_challenge(&mut self, challenge: &Challenge) -> Result<(), AcmeError>;
 
-    /// Waits, with a bound, until the edges hold every answer given so far. The bound is no failure: the
-    /// order goes on.
+    /// Waits, with a bound, until the edges hold every answer given so far, and the name servers show theirs. The
+    /// bound of the edges is no failure: the order goes on.
     ///
     /// # Errors
-    /// [`AcmeError::Store`].
+    /// [`AcmeError::Store`], or [`AcmeError::Proof`] if a name server does not show an answer.
     async fn wait_for_edges(&mut self) -> Result<(), AcmeError>;
 }

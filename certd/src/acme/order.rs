@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use instant_acme::{
-    AuthorizationStatus, ChallengeStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus,
+    AuthorizationState, AuthorizationStatus, ChallengeStatus, ChallengeType, Error, Identifier, NewOrder,
+    Order, OrderStatus,
 };
 use model::acme::{Challenge, ChallengeKind, Token};
 use model::certificate::CertificateName;
@@ -89,7 +90,8 @@ async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, Acm
     }
     journal.confirm_here().await?;
     journal.take_turn().await?;
-    let names = [Identifier::Dns(journal.host().to_string())];
+    let names: Vec<Identifier> =
+        journal.names().iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let predecessor = journal.predecessor().map(str::to_owned);
     let order = match place(session, &names, predecessor.as_deref()).await {
         // By an order that we do not know of; the next one need not say it again.
@@ -122,12 +124,13 @@ async fn place(
 /// Puts the answers to all challenges on the edges, then tells the authority to look.
 async fn answer(session: &Session, journal: &mut dyn Journal, order: &mut Order) -> Result<(), AcmeError> {
     step!(session, load(order))?;
-    let challenges = challenges(session, journal.host(), journal.now(), order).await?;
+    let kind = journal.challenge(session.challenge).await;
+    let challenges = challenges(session, kind, journal.now(), order).await?;
     for challenge in &challenges {
         journal.put_challenge(challenge).await?;
     }
     journal.wait_for_edges().await?;
-    step!(session, set_ready(order, kind_of(session)))
+    step!(session, set_ready(order, word(kind)))
 }
 
 /// Fetches the authorizations; the order keeps them, so that later walks send nothing.
@@ -140,10 +143,11 @@ async fn load(order: &mut Order) -> Result<(), Error> {
 }
 
 /// The kind of challenge in the authority's words.
-fn kind_of(session: &Session) -> ChallengeType {
-    match session.challenge {
+fn word(kind: ChallengeKind) -> ChallengeType {
+    match kind {
         ChallengeKind::Http01 => ChallengeType::Http01,
         ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        ChallengeKind::Dns01 => ChallengeType::Dns01,
     }
 }
 
@@ -165,11 +169,11 @@ async fn set_ready(order: &mut Order, kind: ChallengeType) -> Result<(), Error> 
 /// The answers that the order's open authorizations ask for.
 async fn challenges(
     session: &Session,
-    host: &Host,
+    kind: ChallengeKind,
     now: Timestamp,
     order: &mut Order,
 ) -> Result<Vec<Challenge>, AcmeError> {
-    let (kind, wanted) = (session.challenge, kind_of(session));
+    let wanted = word(kind);
     let mut challenges = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -177,17 +181,28 @@ async fn challenges(
         if authorization.status != AuthorizationStatus::Pending {
             continue;
         }
+        let host = host_of(&authorization)?;
         let offered = authorization.challenges.iter().find(|offered| offered.r#type == wanted);
         let Some(offered) = offered else {
-            let reason = format!("it offers no challenge of the kind `acme.challenge` for `{host}`");
+            let reason = format!("it offers no challenge of the kind {wanted:?} for `{host}`");
             return Err(AcmeError::Refused(reason));
         };
         let token = Token::parse(&offered.token).map_err(|error| AcmeError::Refused(error.to_string()))?;
         let key_authorization = format!("{token}.{}", session.account.key_thumbprint());
         let expires_at = now.plus(CHALLENGE_LIFETIME);
-        challenges.push(Challenge { kind, token, host: host.clone(), key_authorization, expires_at });
+        challenges.push(Challenge { kind, token, host, key_authorization, expires_at });
     }
     Ok(challenges)
+}
+
+/// The name that an authorization is about, without a wildcard's star.
+fn host_of(authorization: &AuthorizationState) -> Result<Host, AcmeError> {
+    match authorization.identifier().identifier {
+        Identifier::Dns(name) => Host::parse(name).map_err(|error| AcmeError::Refused(error.to_string())),
+        other => {
+            Err(AcmeError::Refused(format!("it asks for the proof of {other:?}, which was not ordered")))
+        }
+    }
 }
 
 /// Asks for the certificate with a key that was written first.
@@ -200,7 +215,8 @@ async fn finalize(session: &Session, journal: &mut dyn Journal, order: &mut Orde
             key
         }
     };
-    let mut params = CertificateParams::new([journal.host().to_string()])?;
+    let names: Vec<String> = journal.names().iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();
     let request = params.serialize_request(&key)?;
     step!(session, order.finalize_csr(request.der()))
@@ -218,7 +234,7 @@ async fn fetch(
         return Err(AcmeError::OrderGone);
     };
     let chain = step!(session, order.certificate())?.unwrap_or_default();
-    match check(&chain, &key, journal.host(), journal.now()) {
+    match check(&chain, &key, &journal.names(), journal.now()) {
         Ok(inspected) => Ok(inspected),
         Err(error) => {
             journal.forget().await?;
@@ -227,13 +243,18 @@ async fn fetch(
     }
 }
 
-fn check(chain: &str, key: &Zeroizing<Vec<u8>>, host: &Host, now: Timestamp) -> Result<Inspected, AcmeError> {
+fn check(
+    chain: &str,
+    key: &Zeroizing<Vec<u8>>,
+    wanted: &[CertificateName],
+    now: Timestamp,
+) -> Result<Inspected, AcmeError> {
     let inspected = chain::inspect(chain, key, now)?;
-    if inspected.names.contains(&CertificateName::Exact(host.clone())) {
+    let Some(missing) = wanted.iter().find(|name| !inspected.names.contains(name)) else {
         return Ok(inspected);
-    }
+    };
     let names: Vec<String> = inspected.names.iter().map(ToString::to_string).collect();
-    Err(AcmeError::Unusable(format!("it is for `{}`, not for `{host}`", names.join("`, `"))))
+    Err(AcmeError::Unusable(format!("it is for `{}`, not for `{missing}`", names.join("`, `"))))
 }
 
 /// The reason may stand in the order, in an authorization or in its challenge, depending on the authority.

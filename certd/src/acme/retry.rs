@@ -66,6 +66,7 @@ fn table(error: &AcmeError) -> &'static [Duration] {
         | AcmeError::OrderGone
         | AcmeError::Replaced(_)
         | AcmeError::Spent { .. }
+        | AcmeError::Proof(_)
         | AcmeError::Fenced
         | AcmeError::Store(_)
         | AcmeError::Seal(_)

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{AccessLog, LogFormat, LogLevel, Role};
+use crate::{AccessLog, DnsProvider, LogFormat, LogLevel, Role, TsigAlgorithm};
 
 const EXAMPLE: &str = include_str!("../../../stoa.example.toml");
 
@@ -62,6 +62,13 @@ fn the_example_names_every_setting_and_no_other() {
         ("local_ca", &local_ca::KEYS),
         ("log", &log::KEYS),
     ];
+    let inner = table.get_ref().get("acme").and_then(|acme| acme.get_ref().as_table()?.get("dns"));
+    let mut written: Vec<&str> = Vec::new();
+    written.extend(inner.unwrap().get_ref().as_table().unwrap().keys().map(|key| key.get_ref().as_ref()));
+    let mut known = acme::DNS_KEYS.to_vec();
+    written.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(written, known, "[acme.dns]");
     for (name, keys) in sections {
         let section = table.get_ref().get(name).and_then(|value| value.get_ref().as_table()).unwrap();
         let mut written: Vec<&str> = section.keys().map(|key| key.get_ref().as_ref()).collect();
@@ -277,8 +284,84 @@ fn names_proved_in_a_handshake_need_no_cleartext_listener() {
     let text =
         |kind| format!("[edge]\nhttp = []\n[acme]\ndirectory = \"https://a.test\"\nchallenge = \"{kind}\"");
     assert!(settings(&text("tls-alpn-01")).edge.http.is_empty());
-    let fault = "5:13: `acme.challenge` is `dns-01`: write http-01 or tls-alpn-01".to_owned();
-    assert!(faults(&text("dns-01")).contains(&fault), "{:?}", faults(&text("dns-01")));
+    let fault = "5:13: `acme.challenge` is `http-02`: write http-01, tls-alpn-01 or dns-01".to_owned();
+    assert!(faults(&text("http-02")).contains(&fault), "{:?}", faults(&text("http-02")));
+}
+
+/// An `[acme.dns]` after three lines, with a challenge.
+fn acme_dns(challenge: &str, lines: &str) -> String {
+    format!("[acme]\ndirectory = \"https://a.test\"\nchallenge = \"{challenge}\"\n{lines}")
+}
+
+#[test]
+fn the_zone_for_texts_is_read_whole() {
+    let lines = "[acme.dns]\nprovider = \"rfc2136\"\nzone = \"Example.com\"\nserver = \"192.0.2.53:5353\"
+        key_name = \"stoa-key\"\nalgorithm = \"hmac-sha512\"\nsecret = { env = \"PATH\" }
+        name_servers = [\"192.0.2.1\", \"192.0.2.2:5353\"]";
+    let text = format!("[edge]\nhttp = []\n{}", acme_dns("dns-01", lines));
+    let acme = settings(&text).acme.unwrap();
+    let dns = acme.dns.unwrap();
+    assert_eq!((acme.challenge, dns.zone.as_str()), (ChallengeKind::Dns01, "example.com"));
+    let servers: Vec<String> = dns.name_servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["192.0.2.1:53", "192.0.2.2:5353"]);
+    let DnsProvider::Rfc2136 { server, key_name, algorithm, .. } = &dns.provider else { panic!("{dns:?}") };
+    let shown = (server.as_str(), key_name.as_str(), *algorithm);
+    assert_eq!(shown, ("192.0.2.53:5353", "stoa-key", TsigAlgorithm::HmacSha512));
+    let token = "[acme.dns]\nprovider = \"cloudflare\"\nzone = \"a.test\"\nsecret = { env = \"PATH\" }";
+    let dns = settings(&acme_dns("dns-01", token)).acme.unwrap().dns.unwrap();
+    assert!(matches!(dns.provider, DnsProvider::Cloudflare { url: None, .. }) && dns.name_servers.is_empty());
+    assert!(format!("{dns:?}").contains("***"), "{dns:?}");
+}
+
+#[test]
+fn what_is_wrong_with_the_zone_for_texts_is_named() {
+    let sound = "zone = \"a.test\"\nsecret = { env = \"PATH\" }\n";
+    let cloud = format!("[acme.dns]\n{sound}provider = \"cloudflare\"\n");
+    let told = |challenge: &str, lines: &str| faults(&acme_dns(challenge, lines)).join("; ");
+    let missing =
+        "3:13: `acme.challenge` is `dns-01`, but there is no [acme.dns]: name the zone to write into";
+    assert_eq!(told("dns-01", ""), missing);
+    let idle = "4:1: [acme.dns] is for `acme.challenge = \"dns-01\"`: write that, or remove it";
+    assert_eq!(told("http-01", &cloud), idle);
+    for (line, fault) in [
+        ("key_nam = \"k\"", "unknown key `acme.dns.key_nam`: did you mean `key_name`?"),
+        ("server = \"ns1:53\"", "`acme.dns.server` is nothing that cloudflare has: remove it"),
+        (
+            "url = \"http://dns.test\"",
+            "`acme.dns.url` is `http://dns.test`: write an https:// address, or http:// on this machine",
+        ),
+        ("name_servers = [\"ns1\"]", "`acme.dns.name_servers`"),
+    ] {
+        let said = told("dns-01", &format!("{cloud}{line}"));
+        assert!(said.contains(fault) && !said.contains("; "), "{said}");
+    }
+    for (lines, fault) in [
+        (
+            "provider = \"bind\"",
+            "`acme.dns.provider` is `bind`: write powerdns, rfc2136, cloudflare or digitalocean",
+        ),
+        (
+            "provider = \"powerdns\"",
+            "[acme.dns] has no `url`, which powerdns needs: write url = \"http://127.0.0.1:8081\"",
+        ),
+        (
+            "provider = \"rfc2136\"\nkey_name = \"k\"\nserver = \"ns1\"",
+            "`acme.dns.server` is `ns1`: write the primary server with its port, e.g. 192.0.2.53:53",
+        ),
+        (
+            "provider = \"rfc2136\"\nkey_name = \"k\"\nserver = \"ns1:53\"\nalgorithm = \"md5\"",
+            "`acme.dns.algorithm` is `md5`: write hmac-sha256, hmac-sha384 or hmac-sha512",
+        ),
+    ] {
+        let said = told("dns-01", &format!("[acme.dns]\n{sound}{lines}"));
+        assert!(said.contains(fault) && !said.contains("; "), "{said}");
+    }
+    let bare = told("dns-01", "[acme.dns]\nprovider = \"cloudflare\"\nsecret = \"hunter2\"");
+    assert!(bare.contains("[acme.dns] has no `zone`: write zone = \"example.com\""), "{bare}");
+    assert!(
+        bare.contains("`acme.dns.secret` must not stand in the file") && !bare.contains("hunter2"),
+        "{bare}"
+    );
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! dns-01 through real servers: Pebble asks the BIND, or the PowerDNS, that certd writes into.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use certd::adapters::{Account, Algorithm};
+use certd::dns::Resolver;
+use certd::{Acme, Certd, DnsZone, Settings};
+use model::Host;
+use model::domain::DomainStatus;
+use model::seal::SealingKey;
+use model::secret::Secret;
+use store::{Access, Actor, CertificateRecord, DomainRecord};
+use testkit::bind::{Bind, KEY_NAME, KEY_SECRET};
+use testkit::pebble::{self, Pebble};
+use testkit::powerdns::{API_KEY, PowerDns};
+use testkit::wait::until;
+
+use crate::rig::{BOUND, Installation, Running, create_app, pebble_is_there};
+
+const ZONE: &str = "example.com";
+const APPS: &str = "apps.example.com";
+const TEXT: &str = "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 30\n@ NS ns1\nns1 A 127.0.0.1\n\
+    @ TXT \"v=spf1 -all\"\n_acme-challenge.apps TXT \"of another client\"\ncname.apps A 127.0.0.1\n";
+
+async fn authority(resolver: SocketAddr) -> Pebble {
+    let options = pebble::Options { http_port: 1, resolver: Some(resolver), ..pebble::Options::default() };
+    Pebble::start(options).await.unwrap()
+}
+
+fn settings(pebble: &Pebble, account: Account, name_server: SocketAddr) -> Settings {
+    let zone = Host::parse(ZONE).unwrap();
+    Settings {
+        acme: Some(Acme { ca_file: Some(pebble.ca_file.clone()), ..Acme::at(&pebble.directory_url) }),
+        dns: Some(DnsZone { zone, account, name_servers: vec![name_server] }),
+        resolvers: vec![name_server],
+        ..Settings::default()
+    }
+}
+
+fn by_updates(server: SocketAddr) -> Account {
+    Account::Rfc2136 {
+        server: server.to_string(),
+        key_name: KEY_NAME.to_owned(),
+        algorithm: Algorithm::HmacSha256,
+        secret: Secret::new(KEY_SECRET.to_owned()),
+    }
+}
+
+async fn certificate_for(installation: &Installation, host: &str) -> CertificateRecord {
+    let host = Host::parse(host).unwrap();
+    let held = until("a certificate", BOUND, async || {
+        let held = installation.store.active_certificate_for(&host).await?;
+        held.ok_or_else(|| anyhow::anyhow!("none for `{host}`"))
+    });
+    held.await.unwrap()
+}
+
+fn names(certificate: &CertificateRecord) -> Vec<String> {
+    let mut names: Vec<String> = certificate.names.iter().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+/// Waits until the zone is as it was.
+async fn until_cleared(before: &[String], mut records: impl AsyncFnMut() -> Vec<String>) {
+    let cleared = until("the texts to be gone", BOUND, async || {
+        let now = records().await;
+        anyhow::ensure!(now == before, "{now:?}");
+        Ok(())
+    });
+    cleared.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_zone_of_ours_has_one_public_wildcard_and_no_certificate_for_each_app() {
+    if !pebble_is_there() {
+        return;
+    }
+    testkit::tls::install_provider();
+    let server = Bind::start(&[(ZONE, TEXT)]).await.unwrap();
+    let before = server.records(ZONE).await.unwrap();
+    let pebble = authority(server.address()).await;
+    let installation = Installation::new(APPS, &SealingKey::generate()).await;
+    create_app(&installation.store, installation.tenant, "second").await;
+    let running = installation.start(settings(&pebble, by_updates(server.address()), server.address())).await;
+    let held = certificate_for(&installation, "second.apps.example.com").await;
+    assert_eq!(names(&held), ["*.apps.example.com", "apps.example.com"]);
+    assert_eq!(certificate_for(&installation, "hello.apps.example.com").await.id, held.id);
+    assert_eq!(certificate_for(&installation, APPS).await.id, held.id);
+    until_cleared(&before, async || server.records(ZONE).await.unwrap()).await;
+
+    installation.store.request_renewal(&Actor::system("test"), Access::Platform, held.id).await.unwrap();
+    let renewed = until("the renewal", BOUND, async || {
+        let renewed = certificate_for(&installation, "hello.apps.example.com").await;
+        anyhow::ensure!(renewed.id != held.id, "still the old one");
+        Ok(renewed)
+    });
+    assert_eq!(names(&renewed.await.unwrap()), names(&held));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn powerdns_shows_the_proof_of_a_wildcard() {
+    if !pebble_is_there() {
+        return;
+    }
+    testkit::tls::install_provider();
+    let server = PowerDns::start().await.unwrap();
+    server.add_zone(ZONE, TEXT).await.unwrap();
+    let before = server.records(ZONE).await.unwrap();
+    let pebble = authority(server.address()).await;
+    let installation = Installation::new(APPS, &SealingKey::generate()).await;
+    let account =
+        Account::PowerDns { url: server.url(), key: Secret::new(API_KEY.to_owned()), ca_file: None };
+    let running = installation.start(settings(&pebble, account, server.address())).await;
+    let held = certificate_for(&installation, "hello.apps.example.com").await;
+    assert_eq!(names(&held), ["*.apps.example.com", "apps.example.com"]);
+    until_cleared(&before, async || server.records(ZONE).await.unwrap()).await;
+    running.stop().await.unwrap();
+}
+
+/// The creator's zone: connected, proved, and with an alias for dns-01.
+fn creators(domain: &DomainRecord) -> String {
+    let id = domain.id.to_string();
+    let bare = id.rsplit('_').next().unwrap().to_ascii_lowercase();
+    format!(
+        "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 30\n@ NS ns1\nns1 A 127.0.0.1\nshop CNAME {}.\n\
+         _stoa.shop TXT \"{}\"\n_acme-challenge.shop CNAME {bare}.acme.{ZONE}.\n",
+        domain.target.cname, domain.target.proof,
+    )
+}
+
+#[tokio::test]
+async fn a_creators_domain_is_proved_by_an_alias_into_our_zone() {
+    if !pebble_is_there() {
+        return;
+    }
+    testkit::tls::install_provider();
+    let sealing = SealingKey::generate();
+    let installation = Installation::new(APPS, &sealing).await;
+    let domain = installation.add_domain("shop.florist.org").await;
+    let server = Bind::start(&[(ZONE, TEXT), ("florist.org", &creators(&domain))]).await.unwrap();
+    let before = server.records(ZONE).await.unwrap();
+    // Aliases from one zone into another are followed by resolvers only.
+    let forwards = [(ZONE, server.address()), ("florist.org", server.address())];
+    let resolver = Bind::forwarding(&forwards, &[]).await.unwrap();
+    // Nobody answers http-01 here: only the text proves the domain.
+    let pebble = authority(resolver.address()).await;
+    let settings = settings(&pebble, by_updates(server.address()), server.address());
+    let places = HashMap::from([(server.address().ip(), server.address())]);
+    let lookup = Resolver::new(&[resolver.address()]).unwrap().with_places(places);
+    let certd =
+        Certd::start_with(settings, installation.store.clone(), sealing, Arc::new(lookup)).await.unwrap();
+    let running = Running::new(certd);
+    let held = certificate_for(&installation, "shop.florist.org").await;
+    assert_eq!(names(&held), ["shop.florist.org"]);
+    let domain = installation.store.domain(Access::Platform, domain.id).await.unwrap();
+    assert_ne!(domain.status, DomainStatus::NeedsDns);
+    until_cleared(&before, async || server.records(ZONE).await.unwrap()).await;
+    running.stop().await.unwrap();
+}
