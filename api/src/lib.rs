@@ -8,6 +8,7 @@
 mod caller;
 mod document;
 mod door;
+mod inspect;
 pub mod keys;
 mod layer;
 mod origin;
@@ -20,6 +21,7 @@ mod state;
 
 use std::time::Duration;
 
+pub use inspect::Inspect;
 pub use origin::StoreOrigin;
 pub use router::{document, router};
 pub use serve::serve;

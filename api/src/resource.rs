@@ -7,6 +7,7 @@ pub(crate) mod certificate;
 pub(crate) mod client_ca;
 pub(crate) mod domain;
 pub(crate) mod edge;
+pub(crate) mod inspection;
 pub(crate) mod key;
 pub(crate) mod limits;
 pub(crate) mod platform;

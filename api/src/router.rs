@@ -15,7 +15,8 @@ use crate::layer::idempotency::idempotency;
 use crate::layer::trace::trace;
 use crate::problem::{Code, Problem};
 use crate::resource::{
-    app, audit, authority, certificate, client_ca, domain, edge, key, limits, platform, tenant, usage,
+    app, audit, authority, certificate, client_ca, domain, edge, inspection, key, limits, platform, tenant,
+    usage,
 };
 use crate::{MAX_BODY_BYTES, MAX_EDGE_BODY_BYTES, MAX_WAIT, State};
 
@@ -54,6 +55,7 @@ fn table(state: &State) -> OpenApiRouter<State> {
         .routes(guarded(routes!(app::list_apps, app::create_app)))
         .routes(guarded(routes!(app::get_app, app::update_app, app::delete_app)))
         .routes(guarded(routes!(domain::list_domains, domain::create_domain)))
+        .routes(guarded(routes!(inspection::inspect_domain)))
         .routes(guarded(routes!(domain::get_domain, domain::delete_domain)))
         .routes(guarded(routes!(domain::check_domain)))
         .routes(guarded(routes!(client_ca::set_client_ca, client_ca::remove_client_ca)))

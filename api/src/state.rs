@@ -7,6 +7,8 @@ use model::Timestamp;
 use model::seal::SealingKey;
 use store::Store;
 
+use crate::inspect::Inspect;
+
 /// Bounds of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -32,6 +34,7 @@ struct Inner {
     store: Store,
     master: SealingKey,
     settings: Settings,
+    inspector: Option<Arc<dyn Inspect>>,
 }
 
 impl State {
@@ -39,7 +42,19 @@ impl State {
     /// the store's.
     #[must_use]
     pub fn new(store: Store, master: SealingKey, settings: Settings) -> Self {
-        Self { inner: Arc::new(Inner { store, master, settings }) }
+        Self { inner: Arc::new(Inner { store, master, settings, inspector: None }) }
+    }
+
+    /// With somebody who looks domains up; without, `GET /v1/domains/inspect` is unavailable.
+    #[must_use]
+    pub fn with_inspector(self, inspector: Arc<dyn Inspect>) -> Self {
+        let Inner { store, master, settings, .. } = &*self.inner;
+        let (store, master, settings) = (store.clone(), master.clone(), *settings);
+        Self { inner: Arc::new(Inner { store, master, settings, inspector: Some(inspector) }) }
+    }
+
+    pub(crate) fn inspector(&self) -> Option<&dyn Inspect> {
+        self.inner.inspector.as_deref()
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -10,7 +10,7 @@ use crate::desk;
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
 /// The endpoints of the design that this version has.
-const PROMISED: [(&str, &str); 27] = [
+const PROMISED: [(&str, &str); 28] = [
     ("/v1/tenants", "get post"),
     ("/v1/tenants/{t}", "get patch delete"),
     ("/v1/tenants/{t}/suspend", "post"),
@@ -21,6 +21,7 @@ const PROMISED: [(&str, &str); 27] = [
     ("/v1/apps/{a}", "get patch delete"),
     ("/v1/apps/{a}/domains", "get post"),
     ("/v1/apps/{a}/certificates", "post"),
+    ("/v1/domains/inspect", "get"),
     ("/v1/domains/{d}", "get delete"),
     ("/v1/domains/{d}/check", "post"),
     ("/v1/domains/{d}/client-ca", "put delete"),

@@ -16,6 +16,7 @@ mod domains;
 mod edge;
 mod hostile;
 mod idempotency;
+mod inspection;
 mod isolation;
 mod keys;
 mod problems;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::dns::{Lookup, Resolver};
+use crate::dns::{Inspector, Lookup, Resolver};
 use crate::domains::Renewal;
 use crate::work::Work;
 use crate::{CertdError, Settings};
@@ -81,6 +81,12 @@ impl Certd {
         let work = Arc::new(Work::new(settings, store, sealing, lookup).await?);
         work.certify_zones().await?;
         Ok(Self { work })
+    }
+
+    /// Looks at domains that are not connected yet, with the same resolvers.
+    #[must_use]
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(Arc::clone(&self.work.lookup), self.work.providers.clone())
     }
 
     /// The root of the local authority, PEM, for whoever is to trust it.

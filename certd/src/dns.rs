@@ -7,6 +7,7 @@
 mod addresses;
 mod authority;
 mod caa;
+mod inspect;
 mod judge;
 mod observe;
 mod providers;
@@ -23,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 pub use addresses::Addresses;
 pub use authority::{Server, Zone};
 pub use caa::{Issuer, permission};
+pub use inspect::Inspector;
 pub use judge::judge;
 pub use observe::{Observation, View, observe};
 pub use providers::Providers;

@@ -8,6 +8,7 @@ mod action;
 pub mod catalogue;
 mod derive;
 mod facts;
+mod inspection;
 pub mod plain;
 mod provider;
 mod status;
@@ -15,6 +16,7 @@ mod status;
 pub use action::{Actor, NextAction, Record, RecordKind, Target};
 pub use derive::{GRACE, derive};
 pub use facts::{Authority, Certification, Claim, Facts, Forbidden, Health, Policy, Presence, Routing};
+pub use inspection::{Change, Fate, Found, Inspection};
 pub use provider::{NameForm, Provider};
 pub use status::DomainStatus;
 

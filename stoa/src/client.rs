@@ -3,6 +3,7 @@
 //! Deliberately absent: any knowledge of the store. What these commands can do, any program with a key can.
 
 mod connection;
+mod inspection;
 mod output;
 mod request;
 
@@ -182,6 +183,9 @@ fn domain(verb: DomainVerb) -> anyhow::Result<(Target, Request)> {
         DomainVerb::Add { app, hostname, target } => {
             let body = json!({"hostname": hostname});
             (target, Request::new(Method::POST, format!("/v1/apps/{app}/domains")).body(body))
+        }
+        DomainVerb::Inspect { hostname, target } => {
+            (target, Request::get("/v1/domains/inspect").query("host", Some(hostname)))
         }
         DomainVerb::Check { domain, target } => {
             (target, Request::new(Method::POST, format!("/v1/domains/{domain}/check")))

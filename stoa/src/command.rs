@@ -298,6 +298,13 @@ pub(crate) enum DomainVerb {
         #[command(flatten)]
         target: Target,
     },
+    /// Tell what a domain has today, what would change if it were connected, and that e-mail stays as it is.
+    Inspect {
+        /// The domain, e.g. example.com.
+        hostname: String,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Look at the domain's records now.
     Check {
         /// Its id, dom_…

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use certd::Certd;
+use certd::dns::Inspector;
 use certd::local_ca::LocalAuthority;
 use config::Settings;
-use model::Clock;
+use model::domain::Inspection;
 use model::seal::SealingKey;
+use model::{Clock, Host};
 use store::{Access, Actor, Scope, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,6 +26,17 @@ use crate::succession::{Gift, Heritage, Predecessor};
 
 /// Time between two looks at what a predecessor commits.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// certd's look at domains, as the API asks for it.
+#[derive(Debug)]
+struct Inspecting(Inspector);
+
+#[async_trait]
+impl api::Inspect for Inspecting {
+    async fn inspect(&self, host: &Host) -> Inspection {
+        self.0.inspect(host).await
+    }
+}
 
 /// An open store with what must be there before anything runs.
 pub(crate) struct Control {
@@ -147,7 +161,8 @@ impl ReadyControl {
         let Self { control: Control { store, master, listener }, daemon } = self;
         let (stop, stopped) = watch::channel(false);
         let socket = listener.as_fd().try_clone_to_owned()?;
-        let state = api::State::new(store.clone(), master.clone(), api::Settings::default());
+        let state = api::State::new(store.clone(), master.clone(), api::Settings::default())
+            .with_inspector(Arc::new(Inspecting(daemon.inspector())));
         let router = api::router(state);
         let stopping = stopped.clone();
         let serve = async move {

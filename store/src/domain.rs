@@ -173,6 +173,27 @@ impl Store {
         row.map(|row| self.read_domain(&row)).transpose()
     }
 
+    /// What stands in the way of a claim of `host` by whoever has `access`, or is known of it: nobody's own name, a
+    /// claim of another tenant, one's own domain, a name that was given up. None: it is free.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn standing_of(&self, access: Access, host: &Host) -> Result<Option<Facts>> {
+        if self.check_own(host).is_err() {
+            return Ok(Some(Facts { policy: Policy::Refused, ..Facts::unknown() }));
+        }
+        if let Some(domain) = self.domain_by_host(host).await? {
+            return Ok(match access {
+                _ if access.allows(Some(domain.tenant)) => Some(domain.facts),
+                Access::Tenant(tenant) if gives_way(&domain, tenant, self.now()) => None,
+                _ => Some(Facts { claim: Claim::Contested, ..Facts::unknown() }),
+            });
+        }
+        let Some((tenant, until)) = released::last_owner(self, host).await? else { return Ok(None) };
+        let claim = if access.allows(Some(tenant)) { Claim::Released } else { Claim::Contested };
+        Ok(Some(Facts { claim, kept_until: Some(until), ..Facts::unknown() }))
+    }
+
     /// Takes a domain away, with the certificates that then serve nothing. If it was proved, its name is
     /// kept for the tenant for [`crate::QUARANTINE`].
     ///

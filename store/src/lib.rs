@@ -93,6 +93,12 @@ impl Store {
         &self.inner.zones
     }
 
+    /// Where domains that cannot be an alias are to point: the edges' public addresses.
+    #[must_use]
+    pub fn edge_addresses(&self) -> &[IpAddr] {
+        &self.inner.edge_addresses
+    }
+
     /// The present, by the store's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use model::Host;
 use model::id::TenantId;
+use model::{Host, Timestamp};
 
+use crate::Store;
 use crate::error::{Result, StoreError};
 use crate::row::Columns as _;
 use crate::write::Write;
@@ -30,6 +31,17 @@ pub(crate) async fn keep(write: &mut Write, host: &Host, tenant: TenantId) -> Re
     .execute(write.connection())
     .await?;
     Ok(())
+}
+
+/// Who gave the name up, and until when it is kept for them; none: it is not kept.
+pub(crate) async fn last_owner(store: &Store, host: &Host) -> Result<Option<(TenantId, Timestamp)>> {
+    let row = sqlx::query("SELECT tenant_id, released_at FROM released_hosts WHERE host = $1")
+        .bind(host.as_str())
+        .fetch_optional(store.pool())
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let until = row.moment("released_at")?.plus(QUARANTINE);
+    Ok(if until > store.now() { Some((row.parsed("tenant_id")?, until)) } else { None })
 }
 
 /// Takes the name out of quarantine for `tenant`.

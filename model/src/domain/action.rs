@@ -56,7 +56,7 @@ impl Record {
     }
 }
 
-/// Types of records that we ask for.
+/// Types of records that we ask for, or look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RecordKind {
@@ -70,6 +70,26 @@ pub enum RecordKind {
     Txt,
     /// Which authority may make certificates.
     Caa,
+    /// Who takes mail.
+    Mx,
+    /// A name server.
+    Ns,
+}
+
+impl RecordKind {
+    /// The word in zone files and forms.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cname => "CNAME",
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Txt => "TXT",
+            Self::Caa => "CAA",
+            Self::Mx => "MX",
+            Self::Ns => "NS",
+        }
+    }
 }
 
 /// What a creator may point a domain at, unique for each domain.

@@ -369,6 +369,16 @@ impl Message<'_> {
     }
 }
 
+/// What becomes of the mail of a domain that is connected.
+#[must_use]
+pub const fn mail(has_mail: bool) -> &'static str {
+    if has_mail {
+        "Your e-mail stays as it is: none of its records is touched."
+    } else {
+        "No records for e-mail were found, and none is touched."
+    }
+}
+
 /// Whom a creator knows that we do not.
 const SELLER: &str = "the company where you bought it";
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::inspection;
 use super::request::Request;
 
 /// What a person looks for first, in this order; the rest follows by name.
@@ -13,6 +14,8 @@ pub(super) fn print(answer: &Value, request: &Request, json: bool) {
         println!("{answer:#}");
     } else if let Some(rows) = answer.get("data").and_then(Value::as_array) {
         print!("{}", table(rows, &request.columns));
+    } else if let Some(text) = inspection::text(answer) {
+        print!("{text}");
     } else {
         print!("{}", fields(answer, 0));
     }

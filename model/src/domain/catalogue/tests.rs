@@ -74,6 +74,11 @@ fn every_sentence_is_short_and_plain_and_says_who_acts_and_when() {
 }
 
 #[test]
+fn what_becomes_of_mail_is_told_plainly() {
+    assert_eq!([true, false].map(|has_mail| plain::check(mail(has_mail))), [Ok(()), Ok(())]);
+}
+
+#[test]
 fn every_kind_of_message_is_checked() {
     let kinds: std::collections::HashSet<_> = every_sentence().iter().map(std::mem::discriminant).collect();
     assert_eq!(kinds.len(), 29, "a new message belongs into `every_sentence`");

@@ -1,0 +1,14 @@
+//! Looking at domains before they are connected: done by whoever owns lookups, shown here.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use model::Host;
+use model::domain::Inspection;
+
+/// Looks up everything that a domain has today.
+#[async_trait]
+pub trait Inspect: Debug + Send + Sync + 'static {
+    /// Gives what was found, and which kinds of records nobody could tell. Ends within some 15 seconds.
+    async fn inspect(&self, host: &Host) -> Inspection;
+}
