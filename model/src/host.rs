@@ -4,6 +4,8 @@
 //! labels of 1 to 63 letters, digits and hyphens (RFC 1123 §2.1, RFC 5891). IP addresses are refused by
 //! their own variant, because an edge answers them differently.
 
+pub mod likeness;
+
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::change::ObjectId;
 use model::client_ca::ClientCa;
 use model::domain::{Claim, DomainStatus, Facts, Policy, Target, derive};
+use model::host::likeness::imitates;
 use model::id::{AppId, DomainId, TenantId};
 use model::site::{HostOrigin, SiteHost};
 use model::tenant::Standing;
@@ -30,6 +31,10 @@ use crate::{Store, certificate, order, random, released};
 pub const UNPROVED_CLAIM: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most domains of one app.
 pub const MAX_DOMAINS_PER_APP: usize = 100;
+
+/// Top levels that never lead to anybody on the internet (RFC 6761, 6762, 7686, 3172). Names for development are
+/// none of them: they are connected on purpose.
+const RESERVED: [&str; 4] = ["invalid", "local", "onion", "arpa"];
 
 /// A domain with the standing of its tenant, ready for a `WHERE`.
 macro_rules! select {
@@ -98,6 +103,7 @@ impl Store {
         host: Host,
     ) -> Result<DomainRecord> {
         self.check_own(&host)?;
+        self.check_new(&host)?;
         let mut write = self.write(actor).await?;
         let app = self.load_app(write.connection(), access, app).await?;
         free_host(&mut write, &host, &app).await?;
@@ -179,7 +185,7 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn standing_of(&self, access: Access, host: &Host) -> Result<Option<Facts>> {
-        if self.check_own(host).is_err() {
+        if self.check_own(host).is_err() || self.check_new(host).is_err() {
             return Ok(Some(Facts { policy: Policy::Refused, ..Facts::unknown() }));
         }
         if let Some(domain) = self.domain_by_host(host).await? {
@@ -218,6 +224,23 @@ impl Store {
         }
         match self.zones().iter().find(|zone| host.is_within(zone)) {
             Some(zone) => refuse(format!("hostname `{host}` belongs to the marketplace's own zone `{zone}`")),
+            None => Ok(()),
+        }
+    }
+
+    /// What is refused to new domains only: one that is there already stays as it is.
+    fn check_new(&self, host: &Host) -> Result<()> {
+        let refuse = |reason: String| Err(StoreError::invalid("hostname", reason));
+        let last = host.as_str().rsplit('.').next().unwrap_or_default();
+        if RESERVED.contains(&last) {
+            return refuse(format!("hostname `{host}` ends with `{last}`, which is never on the internet"));
+        }
+        if psl::suffix_str(host.as_str()) == Some(host.as_str()) {
+            return refuse(format!("hostname `{host}` is a public suffix: domains are registered below it"));
+        }
+        let own = self.zones().iter().flat_map(|zone| [Some(zone.clone()), registered(zone)]).flatten();
+        match own.into_iter().find(|own| imitates(host, own)) {
+            Some(own) => refuse(format!("hostname `{host}` looks like `{own}`, which is the marketplace's")),
             None => Ok(()),
         }
     }
@@ -284,6 +307,11 @@ impl Store {
             .await?;
         self.allowed_domain(access, id, row.as_ref())
     }
+}
+
+/// The name that the marketplace registered for its zone.
+fn registered(zone: &Host) -> Option<Host> {
+    psl::domain_str(zone.as_str()).and_then(|name| Host::parse(name).ok())
 }
 
 fn read_client_ca(row: &AnyRow) -> Result<Option<ClientCa>> {

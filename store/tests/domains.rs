@@ -54,6 +54,101 @@ async fn a_name_that_is_no_creators_own_is_refused(bench: Bench) {
     assert!(bench.store.add_domain(&actor(), Access::Platform, app.id, host("myapps.test")).await.is_ok());
 }
 
+async fn names_that_nobody_registers_or_that_look_like_ours_are_refused(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let refused = [
+        ("co.uk", "public suffix"),
+        ("github.io", "public suffix"),
+        ("shop.onion", "never on the internet"),
+        ("printer.local", "never on the internet"),
+        ("4.3.2.1.in-addr.arpa", "never on the internet"),
+        ("app5.test", "looks like `apps.test`"),
+        ("login.a-pps.test", "looks like `apps.test`"),
+        ("аpps.test", "looks like `apps.test`"),
+        ("a1t.test", "looks like `alt.test`"),
+    ];
+    for (name, why) in refused {
+        let error = bench.store.add_domain(&actor(), Access::Platform, app.id, host(name)).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Invalid { field: "hostname", reason } if reason.contains(why)),
+            "{name}: {error}"
+        );
+        let standing = bench.store.standing_of(Access::Platform, &host(name)).await.unwrap().unwrap();
+        assert_eq!(standing.policy, Policy::Refused, "{name}");
+    }
+    for name in ["example.co.uk", "shop.example.com", "apps.example"] {
+        bench.domain(app.id, name).await;
+    }
+}
+
+/// Two tenants ask for one name at the same moment; who of them got it.
+async fn race(bench: &Bench, name: &str, apps: [AppId; 2]) -> Vec<usize> {
+    let (one, two) = (actor(), actor());
+    let (first, second) = tokio::join!(
+        bench.store.add_domain(&one, Access::Platform, apps[0], host(name)),
+        bench.store.add_domain(&two, Access::Platform, apps[1], host(name)),
+    );
+    let lost = |error: &StoreError| {
+        matches!(error, StoreError::Conflict { code: "domain_taken" | "domain_quarantined", .. })
+    };
+    for error in [&first, &second].into_iter().filter_map(|claimed| claimed.as_ref().err()) {
+        assert!(lost(error), "{name}: {error}");
+    }
+    [first, second].iter().enumerate().filter(|(_, claimed)| claimed.is_ok()).map(|(at, _)| at).collect()
+}
+
+/// Five hundred races on each engine.
+async fn a_thousand_races_for_a_name_have_one_rightful_winner_each(bench: Bench) {
+    let mut apps = Vec::new();
+    for name in ["own", "one", "two"] {
+        apps.push(bench.app(bench.tenant(name).await.id, name).await.id);
+    }
+    let delete = async |name: String| {
+        let domain = bench.store.domain_by_host(&host(&name)).await.unwrap().unwrap();
+        bench.store.delete_domain(&actor(), Access::Platform, domain.id).await.unwrap();
+        domain.app
+    };
+    for round in 0..2 {
+        for number in 0..50 {
+            // Of a name that nobody has, either is right.
+            let name = format!("fresh-{round}-{number}.example.com");
+            assert_eq!(race(&bench, &name, [apps[1], apps[2]]).await.len(), 1, "{name}");
+            delete(name).await;
+        }
+        for number in 0..50 {
+            bench.domain(apps[0], &format!("squatted-{round}-{number}.example.com")).await;
+            let name = format!("given-up-{round}-{number}.example.com");
+            bench.proved_domain(apps[0], &name).await;
+            delete(name).await;
+        }
+        for number in 0..50 {
+            // A claim that is fresh holds against both; a name that was given up goes to its last owner alone.
+            let squatted = format!("squatted-{round}-{number}.example.com");
+            assert!(race(&bench, &squatted, [apps[1], apps[2]]).await.is_empty(), "{squatted}");
+            let given_up = format!("given-up-{round}-{number}.example.com");
+            assert_eq!(race(&bench, &given_up, [apps[1], apps[0]]).await, [1], "{given_up}");
+            delete(given_up).await;
+        }
+        bench.clock.advance(UNPROVED_CLAIM + HOUR);
+        for number in 0..50 {
+            let name = format!("squatted-{round}-{number}.example.com");
+            assert_eq!(race(&bench, &name, [apps[1], apps[2]]).await.len(), 1, "{name}");
+            assert_ne!(delete(name).await, apps[0]);
+        }
+        for number in 0..50 {
+            let name = format!("kept-{round}-{number}.example.com");
+            bench.proved_domain(apps[0], &name).await;
+            delete(name).await;
+        }
+        bench.clock.advance(QUARANTINE);
+        for number in 0..50 {
+            let name = format!("kept-{round}-{number}.example.com");
+            assert_eq!(race(&bench, &name, [apps[1], apps[2]]).await.len(), 1, "{name}");
+            delete(name).await;
+        }
+    }
+}
+
 async fn a_host_is_given_once(bench: Bench) {
     let tenant = bench.tenant("one").await.id;
     let (one, two) = (bench.app(tenant, "one").await, bench.app(tenant, "two").await);
@@ -215,6 +310,8 @@ on_both_engines! {
     a_domain_has_its_own_target_and_waits_for_its_first_check,
     a_name_that_is_no_creators_own_is_refused,
     a_host_is_given_once,
+    a_thousand_races_for_a_name_have_one_rightful_winner_each,
+    names_that_nobody_registers_or_that_look_like_ours_are_refused,
     an_app_has_a_hundred_domains_at_most,
     a_domain_is_served_from_its_proof_on_and_stays_live_once_it_was,
     a_check_without_news_costs_neither_audit_nor_revision,
