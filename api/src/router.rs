@@ -68,6 +68,7 @@ fn table(state: &State) -> OpenApiRouter<State> {
         .routes(guarded(routes!(audit::list_audit_events)))
         .routes(guarded(routes!(platform::list_edges)))
         .routes(guarded(routes!(authority::ca_budget)))
+        .routes(guarded(routes!(authority::change_account_key)))
         .routes(fed(routes!(edge::edge_changes)))
         .routes(fed(routes!(edge::edge_usage)))
         .routes(fed(routes!(edge::edge_report)))

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use model::Host;
+use model::seal::SealingKey;
 use serde_json::json;
-use store::{Bucket, Draw, Limit, NewOrder, Urgency};
+use store::{AccountRecord, Bucket, Draw, Limit, NewOrder, Urgency};
 
 use crate::desk;
 
@@ -37,4 +38,23 @@ async fn the_budget_tells_what_is_left_who_waits_and_what_fails() {
         }],
     }]);
     assert_eq!(found["data"], expected);
+}
+
+#[tokio::test]
+async fn an_account_is_given_another_key_if_there_is_one() {
+    let desk = desk::open().await;
+    let path = "/v1/platform/ca-budget/change-key";
+    let body = json!({ "directory": CA });
+    let refused = desk.post(path, &body).send().await;
+    assert_eq!(refused.refusal().0, 422);
+    assert!(refused.body.to_string().contains("`stoa ca list` names"), "{}", refused.body);
+    let record = AccountRecord {
+        directory: CA.to_owned(),
+        account_url: Some("https://ca.test/account/1".to_owned()),
+        key: SealingKey::generate().seal("test", b"key").unwrap(),
+        next_key: None,
+    };
+    desk.store.put_acme_account(&record).await.unwrap();
+    desk.post(path, &body).send().await.of(202);
+    assert_eq!(desk.store.key_changes().await.unwrap(), [CA]);
 }

@@ -33,6 +33,7 @@ const PROMISED: [(&str, &str); 28] = [
     ("/v1/audit-events", "get"),
     ("/v1/platform/edges", "get"),
     ("/v1/platform/ca-budget", "get"),
+    ("/v1/platform/ca-budget/change-key", "post"),
     ("/v1/edge/changes", "get"),
     ("/v1/edge/usage", "post"),
     ("/v1/edge/report", "post"),

@@ -2,7 +2,7 @@
 //! about it, and an order survives a crash at any of its steps.
 //!
 //! Challenges are answered by the edges from the store. Which of several authorities is asked, and whether its limits
-//! allow it, is decided outside (`authorities`). Deliberately absent for now: dns-01 and key rollover.
+//! allow it, is decided outside (`authorities`).
 
 /// Sends one step until it succeeds or has failed for good, as `$line.failed` tells. A macro, because the
 /// compiler cannot see that the future of a closure which lends its order is `Send`.
@@ -27,6 +27,7 @@ mod directory;
 mod error;
 mod journal;
 mod jws;
+mod key_change;
 mod order;
 mod retry;
 mod transport;

@@ -228,6 +228,18 @@ impl Work {
         Ok(())
     }
 
+    /// Gives our accounts other keys where somebody asked for that.
+    pub(crate) async fn change_keys(&self) -> Result<(), AcmeError> {
+        for directory in self.store.key_changes().await? {
+            let authority = self.authorities.iter().find(|known| known.name() == directory);
+            let Some(authority) = authority else { continue };
+            if let Err(error) = authority.change_key().await {
+                tracing::warn!(directory, %error, "our account keeps its key for now");
+            }
+        }
+        Ok(())
+    }
+
     /// Asks authorities that failed whether they are back, each once in a while and by one process.
     pub(crate) async fn try_authorities(&self) -> Result<(), AcmeError> {
         for circuit in self.store.circuits().await? {

@@ -42,7 +42,7 @@ const LEFT_ALONE: Duration = Duration::from_secs(60);
 const DUE: u32 = 1_000;
 /// Most authorities' advice that is asked for at a time.
 const QUESTIONS: usize = 8;
-/// How often authorities that failed are looked at.
+/// How often it is looked for authorities that failed, and for accounts that are to get another key.
 const TRIALS: Duration = Duration::from_secs(5);
 /// How long tasks may take to end when the process ends.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -134,7 +134,7 @@ enum Job {
     Order(OrderId),
     /// Asks when a certificate should be renewed.
     Ask(CertificateId),
-    /// Tries authorities that failed.
+    /// Tries authorities that failed, and changes keys of accounts.
     Try,
     /// Walks over zones and apps.
     Walk,
@@ -253,6 +253,9 @@ impl Rounds {
             self.begin(Job::Try, async move {
                 if let Err(error) = work.try_authorities().await {
                     tracing::warn!(%error, "authorities that failed could not be tried");
+                }
+                if let Err(error) = work.change_keys().await {
+                    tracing::warn!(%error, "keys of accounts could not be changed");
                 }
             });
         }

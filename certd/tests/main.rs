@@ -16,6 +16,7 @@ mod crash;
 mod dns01;
 mod dns_matrix;
 mod edge;
+mod key_change;
 mod live;
 mod local;
 mod oracle;

@@ -60,6 +60,7 @@ async fn every_resource_has_its_commands() -> Result<()> {
         "key list",
         &format!("audit --tenant {tenant}"),
         "edge",
+        "ca list",
         &format!("tenant suspend {tenant} --reason unpaid"),
         &format!("tenant resume {tenant}"),
         &format!("key delete {key}"),

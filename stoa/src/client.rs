@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::command::{AppVerb, CertVerb, ClientCaVerb, DomainVerb, KeyVerb, Target, TenantVerb, Usage, Verb};
+use crate::command::{
+    AppVerb, CaVerb, CertVerb, ClientCaVerb, DomainVerb, KeyVerb, Target, TenantVerb, Usage, Verb,
+};
 use connection::Connection;
 use request::Request;
 
@@ -54,16 +56,7 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
                 "seen_at",
             ]),
         )),
-        Verb::Ca(target) => Ok((
-            target,
-            Request::get("/v1/platform/ca-budget").columns(&[
-                "directory",
-                "state",
-                "failing_since",
-                "waiting_orders",
-                "last_turn_at",
-            ]),
-        )),
+        Verb::Ca(verb) => Ok(authority(verb)),
         Verb::Up { .. }
         | Verb::Run { .. }
         | Verb::Check(_)
@@ -79,6 +72,8 @@ const TENANT_COLUMNS: [&str; 4] = ["id", "slug", "status", "name"];
 const APP_COLUMNS: [&str; 3] = ["id", "name", "hostname"];
 const DOMAIN_COLUMNS: [&str; 3] = ["id", "hostname", "status"];
 const CERTIFICATE_COLUMNS: [&str; 5] = ["id", "names", "source", "status", "not_after"];
+const AUTHORITY_COLUMNS: [&str; 5] =
+    ["directory", "state", "failing_since", "waiting_orders", "last_turn_at"];
 const KEY_COLUMNS: [&str; 5] = ["id", "scopes", "tenant", "name", "last_used"];
 
 fn tenant(verb: TenantVerb) -> anyhow::Result<(Target, Request)> {
@@ -230,6 +225,16 @@ fn usage_of(usage: Usage) -> (Target, Request) {
         .query("to", usage.to)
         .query("group_by", usage.group_by);
     (usage.target, request)
+}
+
+fn authority(verb: CaVerb) -> (Target, Request) {
+    match verb {
+        CaVerb::List(target) => (target, Request::get("/v1/platform/ca-budget").columns(&AUTHORITY_COLUMNS)),
+        CaVerb::ChangeKey { directory, target } => {
+            let body = json!({ "directory": directory });
+            (target, Request::new(Method::POST, "/v1/platform/ca-budget/change-key").body(body))
+        }
+    }
 }
 
 fn key(verb: KeyVerb) -> (Target, Request) {

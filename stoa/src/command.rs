@@ -80,8 +80,9 @@ pub(crate) enum Verb {
     },
     /// The edges that serve visitors, and how far each is.
     Edge(Target),
-    /// The certificate authorities: whether they work, and what they still allow.
-    Ca(Target),
+    /// The certificate authorities.
+    #[command(subcommand)]
+    Ca(CaVerb),
 }
 
 impl Verb {
@@ -89,6 +90,20 @@ impl Verb {
     pub(crate) const fn is_service(&self) -> bool {
         matches!(self, Self::Up { .. } | Self::Run { .. })
     }
+}
+
+/// What is done about the certificate authorities.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaVerb {
+    /// Whether they work, and what they still allow.
+    List(Target),
+    /// Give our account with one another key.
+    ChangeKey {
+        /// The authority's directory, https://…
+        directory: String,
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 /// Where the configuration and the data are.

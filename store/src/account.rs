@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::Store;
 use crate::caller::Actor;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::row::Columns as _;
 use crate::write::Event;
 
@@ -18,6 +18,8 @@ pub struct AccountRecord {
     pub account_url: Option<String>,
     /// The account's private key, sealed.
     pub key: Sealed,
+    /// The key that is to take its place, sealed; the authority may know either of them.
+    pub next_key: Option<Sealed>,
 }
 
 impl Store {
@@ -35,6 +37,7 @@ impl Store {
             directory: row.text("directory")?,
             account_url: row.text_or_none("account_url")?,
             key: row.parsed("key_sealed")?,
+            next_key: row.parsed_or_none("next_key_sealed")?,
         }))
     }
 
@@ -46,20 +49,72 @@ impl Store {
         let mut write = self.write(&Actor::system("certd")).await?;
         let now = write.now_millis();
         sqlx::query(
-            "INSERT INTO acme_accounts (directory, account_url, key_sealed, created_at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (directory) DO UPDATE
-             SET account_url = excluded.account_url, key_sealed = excluded.key_sealed",
+            "INSERT INTO acme_accounts (directory, account_url, key_sealed, created_at, next_key_sealed)
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (directory) DO UPDATE SET account_url = excluded.account_url,
+             key_sealed = excluded.key_sealed, next_key_sealed = excluded.next_key_sealed",
         )
         .bind(&account.directory)
         .bind(&account.account_url)
         .bind(account.key.to_string())
         .bind(now)
+        .bind(account.next_key.as_ref().map(ToString::to_string))
         .execute(write.connection())
         .await?;
         let details = json!({ "account_url": account.account_url });
         let event =
             Event { tenant: None, action: "acme.account", target: account.directory.clone(), details };
         write.audit(event).await?;
+        write.commit().await
+    }
+
+    /// Asks for a new key for the account with an authority.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] if there is no account with it.
+    pub async fn request_key_change(&self, actor: &Actor, directory: &str) -> Result<()> {
+        let mut write = self.write(actor).await?;
+        let done = sqlx::query(
+            "UPDATE acme_accounts SET change_wanted = 1 WHERE directory = $1 AND account_url IS NOT NULL",
+        )
+        .bind(directory)
+        .execute(write.connection())
+        .await?;
+        if done.rows_affected() == 0 {
+            let reason =
+                format!("we have no account with `{directory}`: `stoa ca list` names those that we have");
+            return Err(StoreError::invalid("directory", reason));
+        }
+        let (target, details) = (directory.to_owned(), json!({}));
+        write.audit(Event { tenant: None, action: "acme.key_change", target, details }).await?;
+        write.commit().await
+    }
+
+    /// Directories of the authorities that are to be told a new key.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn key_changes(&self) -> Result<Vec<String>> {
+        let rows = sqlx::query("SELECT directory FROM acme_accounts WHERE change_wanted = 1")
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| row.text("directory")).collect()
+    }
+
+    /// Puts the next key of an account in the place of its key: the authority knows it now.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn finish_key_change(&self, directory: &str) -> Result<()> {
+        let mut write = self.write(&Actor::system("certd")).await?;
+        sqlx::query(
+            "UPDATE acme_accounts SET key_sealed = next_key_sealed, next_key_sealed = NULL, change_wanted = 0
+             WHERE directory = $1 AND next_key_sealed IS NOT NULL",
+        )
+        .bind(directory)
+        .execute(write.connection())
+        .await?;
+        let (target, details) = (directory.to_owned(), json!({}));
+        write.audit(Event { tenant: None, action: "acme.key_changed", target, details }).await?;
         write.commit().await
     }
 }

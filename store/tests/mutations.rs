@@ -65,7 +65,12 @@ async fn every_change_of_the_platforms_own_leaves_one_event(bench: Bench) {
     count.of("begin_new_lineage", 1, store.begin_new_lineage(by)).await;
     let key = count.of("create_key", 0, store.create_key(by, Access::Platform, new)).await;
     count.of("delete_key", 0, store.delete_key(by, Access::Platform, key.id)).await;
-    let account = AccountRecord { directory: "https://ca.test".to_owned(), account_url: None, key: sealed() };
+    let account = AccountRecord {
+        directory: "https://ca.test".to_owned(),
+        account_url: None,
+        key: sealed(),
+        next_key: None,
+    };
     count.of("put_acme_account", 0, store.put_acme_account(&account)).await;
     let authority = LocalCa { cert_pem: "pem".to_owned(), key: sealed() };
     count.of("put_local_ca", 0, store.put_local_ca(&authority)).await;

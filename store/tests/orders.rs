@@ -112,8 +112,12 @@ async fn an_ended_order_is_in_nobodys_hands(bench: Bench) {
 }
 
 async fn an_account_is_kept_for_each_directory(bench: Bench) {
-    let account =
-        AccountRecord { directory: "https://ca.test/dir".to_owned(), account_url: None, key: sealed() };
+    let account = AccountRecord {
+        directory: "https://ca.test/dir".to_owned(),
+        account_url: None,
+        key: sealed(),
+        next_key: None,
+    };
     assert_eq!(bench.store.acme_account(&account.directory).await.unwrap(), None);
     bench.store.put_acme_account(&account).await.unwrap();
     let account = AccountRecord { account_url: Some("https://ca.test/1".to_owned()), ..account };

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use http::StatusCode;
 use model::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{Bucket, BudgetLine, Standing};
 use utoipa::ToSchema;
 
@@ -113,4 +114,26 @@ pub(crate) async fn ca_budget(
     let views =
         standings.into_iter().map(|(directory, standing)| AuthorityView::of(directory, standing, now));
     Ok(Json(List::whole(views.collect())))
+}
+
+/// Which account.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeAccountKey)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeAccountKey {
+    /// The authority's directory.
+    #[schema(example = "https://acme-v02.api.letsencrypt.org/directory")]
+    directory: String,
+}
+
+/// Gives our account with a certificate authority another key, within seconds.
+#[utoipa::path(post, path = "/v1/platform/ca-budget/change-key", request_body = ChangeAccountKey,
+    responses((status = 202, description = "It is asked for; the audit tells when it is done.")))]
+pub(crate) async fn change_account_key(
+    State(state): State<crate::State>,
+    operator: Operator,
+    Json(body): Json<ChangeAccountKey>,
+) -> Answer<StatusCode> {
+    state.store().request_key_change(&operator.actor, &body.directory).await?;
+    Ok(StatusCode::ACCEPTED)
 }

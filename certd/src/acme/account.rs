@@ -7,13 +7,13 @@ use http::Method;
 use instant_acme::{Account, Error, HttpClient, Key};
 use model::Timestamp;
 use model::acme::ChallengeKind;
-use model::seal::SealingKey;
+use model::seal::{Sealed, SealingKey};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde_json::json;
 use store::{AccountRecord, Store};
 use tokio::sync::Mutex;
 
-use super::directory::{self, Directory};
+use super::directory::{self, Answered, Directory};
 use super::error::{classify, is_bad_nonce};
 use super::jws::{self, Signer};
 use super::transport::{Recorder, Transport};
@@ -30,11 +30,11 @@ const NONCE_TRIES: u32 = 5;
 /// One authority and our account with it.
 pub struct Authority {
     settings: Acme,
-    store: Store,
-    sealing: SealingKey,
+    pub(super) store: Store,
+    pub(super) sealing: SealingKey,
     http: Arc<dyn HttpClient>,
     /// Only one task makes the account; the others wait for it.
-    making: Mutex<()>,
+    pub(super) making: Mutex<()>,
     /// What it offers, and until when that is believed.
     offers: Mutex<Option<(Timestamp, Arc<Directory>)>>,
     /// The names in CAA records that mean it, as far as it has told.
@@ -50,6 +50,8 @@ impl std::fmt::Debug for Authority {
 /// One line of requests in our account.
 pub(crate) struct Session {
     pub(crate) account: Account,
+    /// The key that it was begun with, sealed.
+    pub(super) key: Sealed,
     /// How names are proved.
     pub(crate) challenge: ChallengeKind,
     /// The kind of certificate that is asked for, if the authority offers one of those that are wanted.
@@ -146,6 +148,9 @@ impl Authority {
         let offers = self.directory().await?;
         let line = self.line();
         let record = match self.store.acme_account(&self.settings.directory).await? {
+            Some(record) if record.account_url.is_some() && record.next_key.is_some() => {
+                self.settled(record).await?
+            }
             Some(record) if record.account_url.is_some() => record,
             _ => self.register(&line, &offers).await?,
         };
@@ -155,7 +160,7 @@ impl Authority {
         let offered = |wanted: &&String| offers.meta.profiles.contains_key(*wanted);
         let profile = self.settings.profiles.iter().find(offered).cloned();
         let advises = offers.renewal_info.is_some();
-        Ok(Session { account, challenge: self.settings.challenge, profile, advises, line })
+        Ok(Session { account, key: record.key, challenge: self.settings.challenge, profile, advises, line })
     }
 
     /// Forgets that the authority knew us, so that the next session registers the same key again.
@@ -179,16 +184,12 @@ impl Authority {
         let key = self.sealing.open(&self.key_context(), &record.key)?;
         let signer = Signer::new(&key)?;
         let payload = self.new_account(offers, &signer)?;
-        let mut tries = 0_u32;
-        let url = loop {
-            let nonce = step!(line, nonce(line, offers))?;
-            let signed = signer.sign(&offers.new_account, &nonce, &payload)?;
-            tries += 1;
-            match create(line, offers, signed).await {
-                Ok(url) => break url,
-                Err(error) => line.failed(error, tries).map_or(Ok(()), Err)?,
-            }
-        };
+        let sign = |nonce: &str| signer.sign(&offers.new_account, nonce, &payload);
+        let answer = send_signed(line, offers, &offers.new_account, sign).await?;
+        let url = answer.header("location").ok_or_else(|| {
+            let reason = "it gives the account no address".to_owned();
+            AcmeError::Busy { reason, retry_at: None }
+        })?;
         tracing::info!(directory = %self.settings.directory, account = %url, "registered with the certificate authority");
         let record = AccountRecord { account_url: Some(url), ..record };
         self.store.put_acme_account(&record).await?;
@@ -223,15 +224,28 @@ impl Authority {
         Ok(account)
     }
 
-    async fn new_key(&self) -> Result<AccountRecord, AcmeError> {
+    /// Ends a change of keys that was begun, alone.
+    async fn settled(&self, record: AccountRecord) -> Result<AccountRecord, AcmeError> {
+        let _alone = self.making.lock().await;
+        let now = self.store.acme_account(self.name()).await?.unwrap_or(record);
+        self.settle(&now).await?;
+        Ok(self.store.acme_account(self.name()).await?.unwrap_or(now))
+    }
+
+    /// A new key, sealed.
+    pub(super) fn sealed_key(&self) -> Result<Sealed, AcmeError> {
         let (_, der) = Key::generate_pkcs8().map_err(|error| AcmeError::Crypto(error.to_string()))?;
-        let key = self.sealing.seal(&self.key_context(), der.secret_pkcs8_der())?;
-        let record = AccountRecord { directory: self.settings.directory.clone(), account_url: None, key };
+        Ok(self.sealing.seal(&self.key_context(), der.secret_pkcs8_der())?)
+    }
+
+    async fn new_key(&self) -> Result<AccountRecord, AcmeError> {
+        let (directory, key) = (self.settings.directory.clone(), self.sealed_key()?);
+        let record = AccountRecord { directory, account_url: None, key, next_key: None };
         self.store.put_acme_account(&record).await?;
         Ok(record)
     }
 
-    fn key_context(&self) -> String {
+    pub(super) fn key_context(&self) -> String {
         format!("acme-account-key/{}", self.settings.directory)
     }
 }
@@ -254,11 +268,23 @@ async fn nonce(line: &Line, offers: &Directory) -> Result<String, Error> {
     answer.header("replay-nonce").ok_or(Error::Str("the authority gives no nonce"))
 }
 
-/// Makes the account, or finds the one that the key has; gives its address.
-async fn create(line: &Line, offers: &Directory, signed: Vec<u8>) -> Result<String, Error> {
-    let answer = directory::post(&line.recorder, &offers.new_account, signed).await?;
-    answer.good()?;
-    answer.header("location").ok_or(Error::Str("the authority gives the account no address"))
+/// Sends what `sign` makes with a fresh nonce, and again if only the nonce was refused.
+pub(super) async fn send_signed(
+    line: &Line,
+    offers: &Directory,
+    url: &str,
+    sign: impl Fn(&str) -> Result<Vec<u8>, AcmeError>,
+) -> Result<Answered, AcmeError> {
+    let mut tries = 1_u32;
+    loop {
+        let nonce = step!(line, nonce(line, offers))?;
+        let sent = directory::post(&line.recorder, url, sign(&nonce)?).await;
+        match sent.and_then(|answer| answer.good().map(|()| answer)) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => line.failed(error, tries).map_or(Ok(()), Err)?,
+        }
+        tries += 1;
+    }
 }
 
 impl Line {

@@ -20,6 +20,9 @@ const USER_AGENT: &str = concat!("stoa/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct Directory {
     pub(crate) new_nonce: String,
     pub(crate) new_account: String,
+    /// Where an account gets another key; none: it has one for ever.
+    #[serde(default)]
+    pub(crate) key_change: Option<String>,
     /// Where renewal windows are asked for; none: it has none.
     #[serde(default)]
     pub(crate) renewal_info: Option<String>,

@@ -76,6 +76,9 @@ pub enum AcmeError {
     /// The proof cannot be set in a zone of ours, or is not shown by its servers.
     #[error("the names could not be proved: {0}")]
     Proof(#[from] ProofError),
+    /// Our account got another key while the order was under way.
+    #[error("our account with the certificate authority got another key meanwhile")]
+    KeyChanged,
     /// Another process has taken the order over.
     #[error("another process has taken the order over")]
     Fenced,

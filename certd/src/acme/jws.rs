@@ -1,5 +1,6 @@
 //! Signed requests (RFC 7515, RFC 8555 §6.2) for what the library does not do: registering a key that was stored
-//! before, bound to an external account if the authority wants that.
+//! before, bound to an external account if the authority wants that, and putting a key that was stored before in the
+//! place of another.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -46,15 +47,34 @@ impl Signer {
     /// # Errors
     /// [`AcmeError::Crypto`] if the system has no randomness.
     pub(super) fn sign(&self, url: &str, nonce: &str, payload: &Value) -> Result<Vec<u8>, AcmeError> {
-        let header = json!({ "alg": "ES256", "jwk": self.jwk, "nonce": nonce, "url": url });
+        self.signed(&json!({ "alg": "ES256", "jwk": self.jwk, "nonce": nonce, "url": url }), payload)
+            .map(|jws| jws.to_string().into_bytes())
+    }
+
+    /// What asks for `next` in the place of this key, the one of `account` (RFC 8555 §7.3.5).
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub(super) fn hand_over(
+        &self,
+        next: &Self,
+        (url, nonce): (&str, &str),
+        account: &str,
+    ) -> Result<Vec<u8>, AcmeError> {
+        let payload = json!({ "account": account, "oldKey": self.jwk });
+        let inner = next.signed(&json!({ "alg": "ES256", "jwk": next.jwk, "url": url }), &payload)?;
+        self.signed(&json!({ "alg": "ES256", "kid": account, "nonce": nonce, "url": url }), &inner)
+            .map(|jws| jws.to_string().into_bytes())
+    }
+
+    fn signed(&self, header: &Value, payload: &Value) -> Result<Value, AcmeError> {
         let (protected, payload) = (encode(header.to_string()), encode(payload.to_string()));
         let signed = format!("{protected}.{payload}");
         let signature = self
             .pair
             .sign(&SystemRandom::new(), signed.as_bytes())
             .map_err(|error| AcmeError::Crypto(error.to_string()))?;
-        let jws = json!({ "protected": protected, "payload": payload, "signature": encode(signature) });
-        Ok(jws.to_string().into_bytes())
+        Ok(json!({ "protected": protected, "payload": payload, "signature": encode(signature) }))
     }
 }
 

@@ -40,21 +40,29 @@ pub(crate) async fn complete(
     journal: &mut dyn Journal,
 ) -> Result<Inspected, AcmeError> {
     let session = authority.session().await?;
-    let mut order = open(&session, journal).await?;
+    match go_on(&session, journal).await {
+        // What was signed with the old key is refused; the next attempt signs with the new one.
+        Err(AcmeError::Refused(_)) if authority.has_other_key(&session).await? => Err(AcmeError::KeyChanged),
+        outcome => outcome,
+    }
+}
+
+async fn go_on(session: &Session, journal: &mut dyn Journal) -> Result<Inspected, AcmeError> {
+    let mut order = open(session, journal).await?;
     let start = Instant::now();
     let mut wait = POLL_WAITS.0;
     let mut answered = false;
     loop {
         match order.state().status {
             OrderStatus::Pending if !answered => {
-                answer(&session, journal, &mut order).await?;
+                answer(session, journal, &mut order).await?;
                 answered = true;
             }
-            OrderStatus::Ready => finalize(&session, journal, &mut order).await?,
-            OrderStatus::Valid => return fetch(&session, journal, &mut order).await,
+            OrderStatus::Ready => finalize(session, journal, &mut order).await?,
+            OrderStatus::Valid => return fetch(session, journal, &mut order).await,
             OrderStatus::Invalid => {
                 journal.forget().await?;
-                return Err(why_invalid(&session, journal.host(), &mut order).await?);
+                return Err(why_invalid(session, journal.host(), &mut order).await?);
             }
             OrderStatus::Pending | OrderStatus::Processing => {}
         }

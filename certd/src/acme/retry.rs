@@ -64,6 +64,7 @@ fn table(error: &AcmeError) -> &'static [Duration] {
         AcmeError::Refused(_) => &REFUSED,
         AcmeError::UnknownAccount(_)
         | AcmeError::OrderGone
+        | AcmeError::KeyChanged
         | AcmeError::Replaced(_)
         | AcmeError::Spent { .. }
         | AcmeError::Proof(_)

@@ -5,6 +5,10 @@ ALTER TABLE orders ADD COLUMN rank BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX orders_by_rank ON orders (rank) WHERE state = 'open';
 CREATE INDEX orders_by_certificate ON orders (certificate_id);
 
+-- The key that is to take the place of an account's: kept before the authority hears of it.
+ALTER TABLE acme_accounts ADD COLUMN next_key_sealed TEXT;
+ALTER TABLE acme_accounts ADD COLUMN change_wanted BIGINT NOT NULL DEFAULT 0;
+
 -- When the authority would like a certificate to be renewed (RFC 9773), and when it is asked next.
 ALTER TABLE certificates ADD COLUMN window_start BIGINT;
 ALTER TABLE certificates ADD COLUMN window_end BIGINT;

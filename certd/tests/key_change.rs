@@ -1,0 +1,78 @@
+//! Another key for the account with an authority, however its making is broken off.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use model::clock::ManualClock;
+use store::{AccountRecord, Actor};
+use testkit::ca::{Fault, Kind as Asked, Rule};
+use testkit::wait::until;
+
+use crate::authority::{Scene, standing};
+use crate::rig::BOUND;
+
+/// More than the time between two looks for accounts that are to get another key.
+const A_WHILE: Duration = Duration::from_secs(6);
+
+async fn account(scene: &Scene) -> AccountRecord {
+    let directory = &scene.ca.directory_url;
+    scene.installation.store.acme_account(directory).await.unwrap().unwrap()
+}
+
+/// Asks for another key, and waits until the change is as far as `is_so` says.
+async fn change(scene: &Scene, clock: &ManualClock, is_so: impl Fn(&AccountRecord) -> bool) {
+    let (store, directory) = (&scene.installation.store, &scene.ca.directory_url);
+    store.request_key_change(&Actor::system("test"), directory).await.unwrap();
+    until("the change of keys", BOUND, async || {
+        clock.advance(A_WHILE);
+        let found = account(scene).await;
+        ensure!(is_so(&found), "{found:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn an_account_gets_another_key_and_orders_go_on() {
+    let (clock, options) = standing();
+    let scene = Scene::with(options, |acme| acme).await;
+    scene.until_done(&scene.order("one.example.com").await).await;
+    let before = account(&scene).await;
+    change(&scene, &clock, |found| found.key != before.key).await;
+    let after = account(&scene).await;
+    assert_eq!((&after.account_url, &after.next_key), (&before.account_url, &None));
+    assert!(scene.installation.store.key_changes().await.unwrap().is_empty());
+    scene.until_done(&scene.order("two.example.com").await).await;
+    assert_eq!(scene.ca.counts().of(Asked::KeyChange), 1);
+    scene.certd.stop().await.unwrap();
+}
+
+/// The moments at which a crash, or a lost connection, hurts: the authority has not heard of the new key, or it has
+/// and we have not heard of that.
+#[tokio::test]
+async fn an_account_is_good_for_orders_wherever_the_change_was_broken_off() {
+    for fault in [Fault::Unavailable(None), Fault::LoseAnswer, Fault::Close] {
+        let (clock, options) = standing();
+        let scene = Scene::with(options, |acme| acme).await;
+        scene.until_done(&scene.order("one.example.com").await).await;
+        let before = account(&scene).await;
+        scene.ca.script(Rule::always(fault).on(Asked::KeyChange));
+        change(&scene, &clock, |found| found.next_key.is_some()).await;
+        until("the authority to be told", BOUND, async || {
+            clock.advance(A_WHILE);
+            ensure!(scene.ca.counts().of(Asked::KeyChange) > 0);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        scene.ca.clear_faults();
+        // By whichever key it is: the session finds out.
+        scene.until_done(&scene.order("two.example.com").await).await;
+        change(&scene, &clock, |found| found.next_key.is_none()).await;
+        let after = account(&scene).await;
+        assert_eq!(after.account_url, before.account_url, "{fault:?}");
+        assert_ne!(after.key, before.key, "{fault:?}");
+        scene.certd.stop().await.unwrap();
+    }
+}
