@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::acme::{self, AcmeError, Authority, Journal};
-use crate::adapters::{self, Proof, ProofError};
+use crate::adapters::{self, NameError, Proof, ProofError, Proofs};
 use crate::authorities::Predecessor;
 use crate::domains::Renewal;
 use crate::work::Work;
@@ -71,6 +71,8 @@ impl Work {
             Err(error) => return Err(error.into()),
         }
         let found = acme::complete(authority, memory).await?;
+        // Once the certificate is kept nobody looks for the answers any more: a crash must not leave them behind.
+        memory.drop_challenges().await?;
         let order = &memory.order;
         let key = self.sealed(order.certificate, &found)?;
         let new = NewCertificate {
@@ -227,15 +229,21 @@ impl Memory<'_> {
         let Some(proofs) = &self.work.proofs else {
             return Err(AcmeError::Refused("there is no zone for dns-01".to_owned()));
         };
+        let proof = self.proof(proofs, challenge).map_err(|error| AcmeError::Refused(error.to_string()))?;
+        // Also what was written and not answered is taken away.
+        if !self.proofs.contains(&proof) {
+            self.proofs.push(proof.clone());
+        }
+        Ok(proofs.publish(&proof).await.map_err(ProofError::from)?)
+    }
+
+    /// The text that answers a dns-01 challenge, at its place.
+    fn proof(&self, proofs: &Proofs, challenge: &Challenge) -> Result<Proof, NameError> {
         let place = match self.order.domain {
             Some(domain) => proofs.delegate(domain),
             None => proofs.own(&challenge.host),
         };
-        let place = place.map_err(|error| AcmeError::Refused(error.to_string()))?;
-        let proof = Proof { place, text: adapters::text_of(&challenge.key_authorization) };
-        // Also what was written and not answered is taken away.
-        self.proofs.push(proof.clone());
-        Ok(proofs.publish(&proof).await.map_err(ProofError::from)?)
+        Ok(Proof { place: place?, text: adapters::text_of(&challenge.key_authorization) })
     }
 
     /// Waits for the name servers, with signs of life: they may take longer than a lease.
@@ -371,6 +379,11 @@ impl Journal for Memory<'_> {
         }
         self.put.push(challenge.token.clone());
         Ok(self.work.store.put_challenge(challenge).await?)
+    }
+
+    fn recall(&mut self, challenge: &Challenge) {
+        let proof = self.work.proofs.as_ref().and_then(|proofs| self.proof(proofs, challenge).ok());
+        self.proofs.extend(proof);
     }
 
     /// By design the order goes on after `edge_wait` even if no edge, or not every edge, has said that it

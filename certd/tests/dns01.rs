@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certd::adapters::{Account, Algorithm};
 use certd::dns::Resolver;
@@ -98,6 +99,45 @@ async fn a_zone_of_ours_has_one_public_wildcard_and_no_certificate_for_each_app(
         Ok(renewed)
     });
     assert_eq!(names(&renewed.await.unwrap()), names(&held));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_text_in_the_zone() {
+    if !pebble_is_there() {
+        return;
+    }
+    testkit::tls::install_provider();
+    let server = Bind::start(&[(ZONE, TEXT)]).await.unwrap();
+    let before = server.records(ZONE).await.unwrap();
+    let pebble = authority(server.address()).await;
+    let installation = Installation::new(APPS, &SealingKey::generate()).await;
+    let account = by_updates(server.address());
+    let lease = Duration::from_secs(1);
+    let settings = Settings { lease, ..settings(&pebble, account, server.address()) };
+    for texts in [1, 2] {
+        let running = installation.start(settings.clone()).await;
+        let written = until("the texts", BOUND, async || {
+            let now = server.records(ZONE).await?;
+            anyhow::ensure!(now.len() >= before.len() + texts, "{now:?}");
+            Ok(())
+        });
+        written.await.unwrap();
+        running.task.abort();
+    }
+    // Proved by now: the authority asks for these texts no more.
+    let running = installation.start(settings.clone()).await;
+    let signing = until("the key", BOUND, async || {
+        let far = installation.store.now().plus(Duration::from_secs(3600));
+        let orders = installation.store.due_orders(far, 10).await?;
+        anyhow::ensure!(orders.iter().any(|order| order.key.is_some()), "none");
+        Ok(())
+    });
+    signing.await.unwrap();
+    running.task.abort();
+    let running = installation.start(settings).await;
+    certificate_for(&installation, "hello.apps.example.com").await;
+    until_cleared(&before, async || server.records(ZONE).await.unwrap()).await;
     running.stop().await.unwrap();
 }
 

@@ -82,6 +82,12 @@ pub(crate) trait Journal: Send {
     /// [`AcmeError::Store`] or [`AcmeError::Proof`].
     async fn put_challenge(&mut self, challenge: &Challenge) -> Result<(), AcmeError>;
 
+    /// Remembers an answer that an earlier attempt, which did not come to its end, has written into the DNS: it is
+    /// to be taken away with the others.
+    fn recall(&mut self, challenge: &Challenge) {
+        let _ = challenge;
+    }
+
     /// Waits, with a bound, until the edges hold every answer given so far, and the name servers show theirs. The
     /// bound of the edges is no failure: the order goes on.
     ///

@@ -48,7 +48,11 @@ pub(crate) async fn complete(
 }
 
 async fn go_on(session: &Session, journal: &mut dyn Journal) -> Result<Inspected, AcmeError> {
+    let resumed = journal.url();
     let mut order = open(session, journal).await?;
+    if resumed.as_deref() == Some(order.url()) {
+        recall(session, journal, &mut order).await?;
+    }
     let start = Instant::now();
     let mut wait = POLL_WAITS.0;
     let mut answered = false;
@@ -133,12 +137,25 @@ async fn place(
 async fn answer(session: &Session, journal: &mut dyn Journal, order: &mut Order) -> Result<(), AcmeError> {
     step!(session, load(order))?;
     let kind = journal.challenge(session.challenge).await;
-    let challenges = challenges(session, kind, journal.now(), order).await?;
+    let challenges = challenges(session, (kind, Which::Open), journal.now(), order).await?;
     for challenge in &challenges {
         journal.put_challenge(challenge).await?;
     }
     journal.wait_for_edges().await?;
     step!(session, set_ready(order, word(kind)))
+}
+
+/// What an earlier attempt has written into the DNS must not stay there for ever. Edges forget by themselves.
+async fn recall(session: &Session, journal: &mut dyn Journal, order: &mut Order) -> Result<(), AcmeError> {
+    if journal.challenge(session.challenge).await != ChallengeKind::Dns01 {
+        return Ok(());
+    }
+    step!(session, load(order))?;
+    let all = (ChallengeKind::Dns01, Which::All);
+    for challenge in challenges(session, all, journal.now(), order).await? {
+        journal.recall(&challenge);
+    }
+    Ok(())
 }
 
 /// Fetches the authorizations; the order keeps them, so that later walks send nothing.
@@ -174,10 +191,19 @@ async fn set_ready(order: &mut Order, kind: ChallengeType) -> Result<(), Error> 
     Ok(())
 }
 
-/// The answers that the order's open authorizations ask for.
+/// Which of an order's authorizations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those that wait for a proof.
+    Open,
+    /// Also those that had one, or failed.
+    All,
+}
+
+/// The answers that the order's authorizations ask for, or have asked for.
 async fn challenges(
     session: &Session,
-    kind: ChallengeKind,
+    (kind, which): (ChallengeKind, Which),
     now: Timestamp,
     order: &mut Order,
 ) -> Result<Vec<Challenge>, AcmeError> {
@@ -186,12 +212,15 @@ async fn challenges(
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let authorization = authorization.map_err(|error| AcmeError::Refused(error.to_string()))?;
-        if authorization.status != AuthorizationStatus::Pending {
+        if which == Which::Open && authorization.status != AuthorizationStatus::Pending {
             continue;
         }
         let host = host_of(&authorization)?;
         let offered = authorization.challenges.iter().find(|offered| offered.r#type == wanted);
         let Some(offered) = offered else {
+            if which == Which::All {
+                continue;
+            }
             let reason = format!("it offers no challenge of the kind {wanted:?} for `{host}`");
             return Err(AcmeError::Refused(reason));
         };
