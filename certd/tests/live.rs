@@ -231,6 +231,28 @@ async fn without_an_authority_the_local_one_signs_for_proved_domains() {
 }
 
 #[tokio::test]
+async fn a_domain_that_lets_only_others_certify_it_is_told_the_record_and_never_ordered() {
+    let Some(rig) = Rig::start(None).await else { return };
+    let installation = rig.installation().await;
+    let settings = Settings { caa_identities: vec!["ours.test".to_owned()], ..rig.settings() };
+    let certd = installation.start(settings).await;
+    rig.dns.add_caa("example.com", "pki.goog").await.unwrap();
+    let domain = installation.add_domain("shop.example.com").await;
+    rig.connect(&domain).await;
+    let blocked = installation.until_status(&domain, DomainStatus::CaaBlock).await;
+    let record = derive(&blocked.facts, &blocked.target, installation.store.now()).1.record.unwrap();
+    let told = (record.kind, record.name.as_str(), record.value.as_str());
+    assert_eq!(told, (RecordKind::Caa, "example.com", "0 issue \"ours.test\""));
+    assert_eq!(installation.store.latest_order(&domain.host).await.unwrap(), None);
+
+    rig.dns.add_caa("example.com", "ours.test").await.unwrap();
+    let (actor, access) = (Actor::system("test"), Access::Platform);
+    installation.store.request_domain_check(&actor, access, domain.id).await.unwrap();
+    installation.until_status(&domain, DomainStatus::Live).await;
+    certd.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_idle_certd_stops_at_once() {
     let Some(rig) = Rig::start(None).await else { return };
     let installation = rig.installation().await;

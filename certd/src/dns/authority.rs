@@ -137,7 +137,8 @@ pub(super) async fn definitive(
     kind: Kind,
     deadline: Instant,
 ) -> Result<Vec<Value>, LookupError> {
-    if let Some(zone) = find(lookup, name, deadline).await? {
+    // Where the zone cannot be found, the resolver may still know the record.
+    if let Ok(Some(zone)) = find(lookup, name, deadline).await {
         for server in &zone.servers {
             if let Ok(reply) = question(lookup, server, name, kind, deadline).await
                 && reply.referral.is_empty()

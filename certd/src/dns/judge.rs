@@ -55,7 +55,7 @@ pub(super) fn health(seen: &Observation) -> Health {
     });
     match (&seen.zone, &seen.zone_error) {
         _ if seen.unsigned => Health::Unsigned,
-        (None, Some(error)) => of(error),
+        (None, Some(error)) if seen.views.iter().all(|view| view.failure().is_some()) => of(error),
         (Some(zone), _) if zone.servers.is_empty() => Health::Unregistered,
         (Some(zone), _) if !zone.stale.is_empty() => Health::Split,
         _ => match fault {
