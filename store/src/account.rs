@@ -2,6 +2,7 @@
 
 use model::seal::Sealed;
 use serde_json::json;
+use sqlx::any::AnyRow;
 
 use crate::Store;
 use crate::caller::Actor;
@@ -32,13 +33,37 @@ impl Store {
             .bind(directory)
             .fetch_optional(self.pool())
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(Some(AccountRecord {
-            directory: row.text("directory")?,
-            account_url: row.text_or_none("account_url")?,
-            key: row.parsed("key_sealed")?,
-            next_key: row.parsed_or_none("next_key_sealed")?,
-        }))
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Keeps a new account with an authority unless there is one; gives the one that is there then. Of two processes
+    /// that begin at the same time both go on with the same key, which is one account to the authority
+    /// (RFC 8555 §7.3.1).
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn begin_acme_account(&self, account: AccountRecord) -> Result<AccountRecord> {
+        let mut write = self.write(&Actor::system("certd")).await?;
+        let begun = sqlx::query(
+            "INSERT INTO acme_accounts (directory, account_url, key_sealed, created_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (directory) DO NOTHING",
+        )
+        .bind(&account.directory)
+        .bind(&account.account_url)
+        .bind(account.key.to_string())
+        .bind(write.now_millis())
+        .execute(write.connection())
+        .await?;
+        if begun.rows_affected() == 0 {
+            let row = sqlx::query("SELECT * FROM acme_accounts WHERE directory = $1")
+                .bind(&account.directory)
+                .fetch_one(write.connection())
+                .await?;
+            return read(&row);
+        }
+        write.audit(event(&account)).await?;
+        write.commit().await?;
+        Ok(account)
     }
 
     /// Keeps an account in place of the one that was there.
@@ -60,10 +85,7 @@ impl Store {
         .bind(account.next_key.as_ref().map(ToString::to_string))
         .execute(write.connection())
         .await?;
-        let details = json!({ "account_url": account.account_url });
-        let event =
-            Event { tenant: None, action: "acme.account", target: account.directory.clone(), details };
-        write.audit(event).await?;
+        write.audit(event(account)).await?;
         write.commit().await
     }
 
@@ -117,4 +139,18 @@ impl Store {
         write.audit(Event { tenant: None, action: "acme.key_changed", target, details }).await?;
         write.commit().await
     }
+}
+
+fn event(account: &AccountRecord) -> Event {
+    let details = json!({ "account_url": account.account_url });
+    Event { tenant: None, action: "acme.account", target: account.directory.clone(), details }
+}
+
+fn read(row: &AnyRow) -> Result<AccountRecord> {
+    Ok(AccountRecord {
+        directory: row.text("directory")?,
+        account_url: row.text_or_none("account_url")?,
+        key: row.parsed("key_sealed")?,
+        next_key: row.parsed_or_none("next_key_sealed")?,
+    })
 }

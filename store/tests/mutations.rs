@@ -71,6 +71,7 @@ async fn every_change_of_the_platforms_own_leaves_one_event(bench: Bench) {
         key: sealed(),
         next_key: None,
     };
+    count.of("begin_acme_account", 0, store.begin_acme_account(account.clone())).await;
     count.of("put_acme_account", 0, store.put_acme_account(&account)).await;
     let authority = LocalCa { cert_pem: "pem".to_owned(), key: sealed() };
     count.of("put_local_ca", 0, store.put_local_ca(&authority)).await;

@@ -126,6 +126,21 @@ async fn an_account_is_kept_for_each_directory(bench: Bench) {
     assert_eq!(bench.store.acme_account("https://other.test").await.unwrap(), None);
 }
 
+async fn of_accounts_that_are_begun_at_the_same_time_the_first_stays(bench: Bench) {
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let url = "https://ca.test/dir".to_owned();
+            let account = AccountRecord { directory: url, account_url: None, key: sealed(), next_key: None };
+            let store = bench.store.clone();
+            tokio::spawn(async move { store.begin_acme_account(account).await.unwrap() })
+        })
+        .collect();
+    for task in tasks {
+        let begun = task.await.unwrap();
+        assert_eq!(bench.store.acme_account(&begun.directory).await.unwrap(), Some(begun));
+    }
+}
+
 async fn the_first_local_authority_stays(bench: Bench) {
     let other = bench.reopened(&["apps.test", "alt.test"]).await;
     let new = |cert_pem: &str| LocalCa { cert_pem: cert_pem.to_owned(), key: sealed() };
@@ -142,5 +157,6 @@ on_both_engines! {
     what_an_order_must_remember_outlives_its_holder,
     an_ended_order_is_in_nobodys_hands,
     an_account_is_kept_for_each_directory,
+    of_accounts_that_are_begun_at_the_same_time_the_first_stays,
     the_first_local_authority_stays,
 }

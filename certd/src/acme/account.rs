@@ -241,8 +241,8 @@ impl Authority {
     async fn new_key(&self) -> Result<AccountRecord, AcmeError> {
         let (directory, key) = (self.settings.directory.clone(), self.sealed_key()?);
         let record = AccountRecord { directory, account_url: None, key, next_key: None };
-        self.store.put_acme_account(&record).await?;
-        Ok(record)
+        // Another process may have been quicker: certificates of two accounts cannot take each other's place.
+        Ok(self.store.begin_acme_account(record).await?)
     }
 
     pub(super) fn key_context(&self) -> String {
