@@ -8,8 +8,8 @@ use certd::acme::Limits;
 use certd::renewal::due_at;
 use model::clock::ManualClock;
 use model::{Clock as _, Host, Timestamp};
-use store::{CertificateRecord, Order, OrderState};
-use testkit::ca;
+use store::{AccountRecord, CertificateRecord, Order, OrderState};
+use testkit::ca::{self, Kind as Asked};
 use testkit::wait::until;
 
 use crate::authority::{Scene, now, standing};
@@ -36,7 +36,7 @@ async fn until_held(
     let reached = until("the certificate", BOUND, async || {
         let held = scene.installation.store.active_certificate_for(&host).await?;
         let held = held.filter(|held| is_so(held));
-        ensure!(held.is_some(), "{host}");
+        ensure!(held.is_some(), "{host}: {:?}", scene.installation.store.latest_order(&host).await?);
         Ok(held.unwrap())
     });
     reached.await.unwrap()
@@ -87,6 +87,32 @@ async fn what_is_revoked_is_replaced_after_the_next_question() {
         .await;
     }
     assert_eq!(scene.ca.counts().finalized, 10);
+    scene.certd.stop().await.unwrap();
+}
+
+/// As after the loss of the account's key: the authority lets nobody else say that a certificate is replaced.
+#[tokio::test]
+async fn a_certificate_of_another_account_is_renewed_all_the_same() {
+    let (clock, options) = standing();
+    let scene = Scene::with(options, |acme| acme).await;
+    let first = advised(&scene, HOST).await;
+    let (directory, store) = (scene.ca.directory_url.clone(), &scene.installation.store);
+    let der = rcgen::KeyPair::generate().unwrap().serialize_der();
+    let key = scene.installation.sealing.seal(&format!("acme-account-key/{directory}"), &der).unwrap();
+    store
+        .put_acme_account(&AccountRecord { directory, account_url: None, key, next_key: None })
+        .await
+        .unwrap();
+
+    go_to(&clock, due_at(&first));
+    until_held(&scene, HOST, |held| {
+        // What a look that was under way overtook is found by the next ones.
+        clock.advance(Duration::from_secs(1));
+        held.id != first.id
+    })
+    .await;
+    let counts = scene.ca.counts();
+    assert_eq!((counts.of(Asked::NewAccount), counts.renewals_unmarked), (2, 1), "{counts:?}");
     scene.certd.stop().await.unwrap();
 }
 

@@ -115,7 +115,7 @@ pub(crate) struct Installation {
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
     pub(crate) app: AppId,
-    sealing: SealingKey,
+    pub(crate) sealing: SealingKey,
     _dir: TempDir,
 }
 

@@ -106,8 +106,11 @@ async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, Acm
         journal.names().iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let predecessor = journal.predecessor().map(str::to_owned);
     let order = match place(session, &names, predecessor.as_deref()).await {
-        // By an order that we do not know of; the next one need not say it again.
-        Err(AcmeError::Replaced(_)) => place(session, &names, None).await?,
+        // Replaced by an order that we do not know of, another account's, or none that the authority remembers: what
+        // is lost is the word about it, never the renewal.
+        Err(AcmeError::Replaced(_) | AcmeError::Refused(_)) if predecessor.is_some() => {
+            place(session, &names, None).await?
+        }
         placed => placed?,
     };
     journal.opened(order.url()).await?;
