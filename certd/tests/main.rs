@@ -21,3 +21,4 @@ mod live;
 mod local;
 mod oracle;
 mod rig;
+mod year;
