@@ -44,18 +44,20 @@ impl Work {
     /// Looks at a domain and writes down what was found.
     pub(crate) async fn check(&self, domain: &DomainRecord, renewal: Renewal) -> Result<(), CertdError> {
         let mut look = self.look(domain).await;
+        let mut domain = domain.clone();
         let here = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
         let mut held = self.store.active_certificate_for(&domain.host).await?;
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
-            look = self.ask_permission(domain, look).await;
+            look = self.ask_permission(&domain, look).await;
             if look.routing == Routing::Here && look.forbidden.is_none() {
-                self.begin(domain, held.as_ref()).await?;
+                domain = self.note_proof(domain, &look, held.as_ref()).await?;
+                self.begin(&domain, held.as_ref()).await?;
                 held = self.store.active_certificate_for(&domain.host).await?;
             }
         }
-        look.certification = self.certification(domain, held.as_ref()).await?;
+        look.certification = self.certification(&domain, held.as_ref()).await?;
         let found = facts::after(&domain.facts, domain.was_live, look.clone(), self.store.now());
-        let domain = self.record(domain, found, held.as_ref()).await?;
+        let domain = self.record(&domain, found, held.as_ref()).await?;
         match held {
             Some(held) if here && domain.facts.presence == Presence::Absent => {
                 let presence = Some(self.presence(&domain, &held).await?);
@@ -66,6 +68,26 @@ impl Work {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes the proof down before an order is begun: the store keeps certificates of proved domains only, and an
+    /// order that ends before this look does would lose its certificate.
+    async fn note_proof(
+        &self,
+        domain: DomainRecord,
+        look: &Look,
+        held: Option<&CertificateRecord>,
+    ) -> Result<DomainRecord, StoreError> {
+        if domain.facts.claim == Claim::Proved {
+            return Ok(domain);
+        }
+        let certification = match held {
+            Some(held) => Certification::Ready { not_after: held.not_after },
+            None => Certification::Ordering,
+        };
+        let look = Look { certification, ..look.clone() };
+        let found = facts::after(&domain.facts, domain.was_live, look, self.store.now());
+        self.record(&domain, found, held).await
     }
 
     /// What the domain's records and its name servers say.
