@@ -248,7 +248,8 @@ impl Work {
                 self.store.note_authority_works(&circuit.authority).await?;
                 continue;
             };
-            if circuit.is_open() && self.store.may_try_authority(&circuit).await? {
+            // One that failed a few times only as well: once orders have gone elsewhere, nothing else asks it.
+            if self.store.may_try_authority(&circuit).await? {
                 let answered = authority.ask_anew().await.map(drop);
                 self.note_health(authority, &answered).await?;
             }

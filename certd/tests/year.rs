@@ -18,13 +18,14 @@ use model::id::{AppId, EdgeId};
 use model::seal::SealingKey;
 use model::{Host, Timestamp};
 use store::{Access, Actor, CertificateFilter, CertificateRecord, DomainRecord, Order, Page};
-use testkit::ca::{self, Ca, Kind as Asked};
+use testkit::ca::{self, Ca, Fault, Kind as Asked, Rule};
 use testkit::wait::until;
 use tokio::time::Instant;
 
 use crate::authority::{Records, now};
 use crate::rig::{Installation, Running, create_app};
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -275,4 +276,44 @@ async fn domains_are_kept_certified_by_two_processes_inside_all_windows_and_limi
 #[ignore = "takes a quarter of an hour"]
 async fn a_year_of_ten_thousand_domains() {
     live_through(10_000, 365).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_days_without_an_authority_cost_nobody_the_padlock_and_keep_nobody_waiting() {
+    let clock = Arc::new(ManualClock::at(now()));
+    let first = Ca::start(lets_encrypt(&clock, 1)).await.unwrap();
+    let second = Ca::start(lets_encrypt(&clock, 2)).await.unwrap();
+    let mut year = Year::start(Arc::clone(&clock), &[&first, &second]).await;
+    year.board(8).await;
+    year.pass(DAY * 25, STEPS).await;
+    first.script(Rule::always(Fault::Unavailable(None)));
+    year.pass(DAY * 2, STEPS).await;
+    let (domain, added) = (year.add().await, clock.now());
+    while year.installation.domain(&domain).await.status != DomainStatus::Live {
+        year.pass(SECOND * 5, (SECOND, SECOND * 5)).await;
+        assert!(clock.now().since(added) <= SECOND * 90, "{:?}", clock.now().since(added));
+    }
+    year.pass(DAY * 8, STEPS).await;
+    assert_eq!(first.counts().finalized, 8);
+    first.clear_faults();
+    year.pass(DAY * 40, STEPS).await;
+    year.assert_no_expiry().await;
+    assert_eq!(first.counts().finalized, 17, "all are home again");
+    assert_eq!((first.counts().limited(), second.counts().limited()), (0, 0));
+    year.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_revoked_all_at_once_is_replaced_within_an_hour_of_the_question() {
+    let clock = Arc::new(ManualClock::at(now()));
+    let ca = Ca::start(lets_encrypt(&clock, 1)).await.unwrap();
+    let mut year = Year::start(Arc::clone(&clock), &[&ca]).await;
+    year.board(40).await;
+    year.pass(DAY, STEPS).await;
+    assert_eq!(ca.revoke(|_| true), 40);
+    // Each is asked about every six hours.
+    year.pass(HOUR * 7, (HOUR, HOUR)).await;
+    assert_eq!(year.assert_no_expiry().await, 80);
+    assert_eq!(ca.counts().limited(), 0);
+    year.stop().await;
 }
