@@ -36,7 +36,7 @@ pub struct Authority {
     /// Only one task makes the account; the others wait for it.
     pub(super) making: Mutex<()>,
     /// What it offers, and until when that is believed.
-    offers: Mutex<Option<(Timestamp, Arc<Directory>)>>,
+    offers: std::sync::Mutex<Option<(Timestamp, Arc<Directory>)>>,
     /// The names in CAA records that mean it, as far as it has told.
     caa_identities: std::sync::Mutex<Vec<String>>,
 }
@@ -85,7 +85,7 @@ impl Authority {
             sealing,
             http,
             making: Mutex::new(()),
-            offers: Mutex::new(None),
+            offers: std::sync::Mutex::new(None),
             caa_identities: std::sync::Mutex::default(),
         }
     }
@@ -105,21 +105,23 @@ impl Authority {
     /// # Errors
     /// [`AcmeError`] says why it did not tell.
     pub(crate) async fn directory(&self) -> Result<Arc<Directory>, AcmeError> {
-        let mut offers = self.offers.lock().await;
         let now = self.store.now();
-        if let Some((_, directory)) = offers.as_ref().filter(|(until, _)| now < *until) {
-            return Ok(Arc::clone(directory));
+        let known = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, directory)) = known.filter(|(until, _)| now < *until) {
+            return Ok(directory);
         }
+        // Nobody waits for anybody else's question: an authority that hangs would hold them up one after the other.
         let line = self.line();
         let found = step!(line, async {
             directory::ask(&line.recorder, Method::GET, &self.settings.directory).await?.json::<Directory>()
         })?;
+        let found = Arc::new(found);
         self.caa_identities
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone_from(&found.meta.caa_identities);
-        let found = Arc::new(found);
-        *offers = Some((now.plus(DIRECTORY_LIFETIME), Arc::clone(&found)));
+        *self.offers.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((now.plus(DIRECTORY_LIFETIME), Arc::clone(&found)));
         Ok(found)
     }
 
@@ -133,7 +135,7 @@ impl Authority {
     /// # Errors
     /// As [`Self::directory`].
     pub(crate) async fn ask_anew(&self) -> Result<Arc<Directory>, AcmeError> {
-        self.offers.lock().await.take();
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.directory().await
     }
 
