@@ -35,6 +35,11 @@ impl Patience {
             _ => short,
         }
     }
+
+    /// Whether a failure more does no harm.
+    fn has_time(self) -> bool {
+        self.queue == Duration::MAX
+    }
 }
 
 /// What speaks against an authority now.
@@ -113,11 +118,19 @@ impl Work {
         let circuits = if self.authorities.len() > 1 { self.store.circuits().await? } else { Vec::new() };
         let patience = Patience::of(predecessor.held.as_ref(), now);
         let mut soonest: Option<(Timestamp, &Authority)> = None;
-        for authority in &self.authorities {
+        // What is under way stays where it is as long as that one works: a certificate may be made there already.
+        let is_there = |authority: &&Authority| {
+            order.order_url.is_some() && order.authority.as_deref() == Some(authority.name())
+        };
+        let there = self.authorities.iter().filter(is_there);
+        let others = self.authorities.iter().filter(|authority| !is_there(authority));
+        for authority in there.chain(others) {
             let circuit = circuits.iter().find(|circuit| circuit.authority == authority.name());
             let free_at = self.free_at(authority, order, predecessor).await?;
             match verdict(circuit, free_at, patience, now) {
                 Verdict::Good => return Ok(authority),
+                // Its failures are past patience: in a while those that have time try it, or one that has not.
+                Verdict::Over(_) if self.shall_try(circuit, patience).await? => return Ok(authority),
                 Verdict::Wait(until) => {
                     let reason = circuit.map(|circuit| circuit.reason.clone()).unwrap_or_default();
                     return Err(AcmeError::Busy { reason, retry_at: Some(until) });
@@ -128,8 +141,23 @@ impl Work {
                 Verdict::Over(_) => {}
             }
         }
-        let reason = || AcmeError::Refused("no authority is configured".to_owned());
-        soonest.map(|(_, authority)| authority).ok_or_else(reason)
+        let Some((until, authority)) = soonest else {
+            return Err(AcmeError::Refused("no authority is configured".to_owned()));
+        };
+        let failing = circuits.iter().find(|circuit| circuit.authority == authority.name());
+        match failing.filter(|_| until > now) {
+            Some(circuit) => Err(AcmeError::Busy { reason: circuit.reason.clone(), retry_at: Some(until) }),
+            None => Ok(authority),
+        }
+    }
+
+    async fn shall_try(&self, circuit: Option<&Circuit>, patience: Patience) -> Result<bool, AcmeError> {
+        match circuit {
+            Some(circuit) if circuit.open_until <= self.store.now() => {
+                Ok(patience.has_time() || self.store.may_try_authority(circuit).await?)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// When `authority` has room for the order; a turn that it has already is not drawn again.
@@ -168,13 +196,18 @@ impl Work {
         let now = self.store.now();
         let patience = Patience::of(predecessor.held.as_ref(), now);
         let circuits = self.store.circuits().await?;
-        let failing = |authority: &&Authority| {
+        let gives_up = |authority: &Authority| {
             let circuit = circuits.iter().find(|circuit| circuit.authority == authority.name())?;
             Some(circuit.since.plus(patience.outage))
         };
         let at = self.authorities.iter().find(|known| Some(known.name()) == order.authority.as_deref());
-        let gives_up = at.or(self.authorities.first()).as_ref().and_then(failing);
-        Ok(gives_up.map_or(now.plus(Duration::from_secs(24 * 3600)), |at| at.max(now.plus(LEAST))))
+        let at = at.or(self.authorities.first()).and_then(gives_up);
+        let other_works = self.authorities.iter().any(|other| gives_up(other).is_none_or(|end| end > now));
+        Ok(match at {
+            Some(end) if end > now => end,
+            Some(_) if other_works => now.plus(LEAST),
+            _ => now.plus(UNKNOWN),
+        })
     }
 
     /// Asks when a certificate should be renewed, and writes it down.
@@ -249,9 +282,12 @@ impl Work {
                 continue;
             };
             // One that failed a few times only as well: once orders have gone elsewhere, nothing else asks it.
+            // That it answers is not yet that it makes certificates: the failures stay until an order goes through.
             if self.store.may_try_authority(&circuit).await? {
-                let answered = authority.ask_anew().await.map(drop);
-                self.note_health(authority, &answered).await?;
+                match authority.ask_anew().await {
+                    Ok(_) => self.store.note_authority_answers(authority.name()).await?,
+                    Err(error) => self.note_health(authority, &Err(error)).await?,
+                }
             }
         }
         Ok(())

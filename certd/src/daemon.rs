@@ -185,6 +185,7 @@ impl Rounds {
         self.ask_authorities(now).await?;
         if is_due(self.sweep_at, now, SWEEP) {
             self.work.store.expire_certificates().await?;
+            self.work.store.purge_budget().await?;
             self.sweep_at = now.plus(SWEEP);
         }
         Ok(())

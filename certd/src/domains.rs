@@ -49,7 +49,8 @@ impl Work {
         let mut held = self.store.active_certificate_for(&domain.host).await?;
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
             look = self.ask_permission(&domain, look).await;
-            if look.routing == Routing::Here && look.forbidden.is_none() {
+            let still = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
+            if still && look.forbidden.is_none() {
                 domain = self.note_proof(domain, &look, held.as_ref()).await?;
                 self.begin(&domain, held.as_ref()).await?;
                 held = self.store.active_certificate_for(&domain.host).await?;
@@ -163,7 +164,7 @@ impl Work {
         let since = found.away_since.or(deploying).unwrap_or(domain.created_at);
         let next = rhythm::next_check_at(found, since, now, rand::random());
         match held {
-            Some(held) if found.routing == Routing::Here && found.claim == Claim::Proved => {
+            Some(held) if facts::may_order(found, domain.was_live, found.claim, &found.routing) => {
                 let overdue = (held.not_after.since(now) / 10).clamp(OVERDUE.0, OVERDUE.1);
                 next.min(if self.wants(Some(held)) { now.plus(overdue) } else { self.due_at(held) })
             }

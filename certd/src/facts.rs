@@ -24,8 +24,15 @@ pub(crate) struct Look {
 /// The first order needs the proof in the records. Once a domain `was_live`, its proof stays good as long as
 /// it has pointed here without a pause, so that a creator may tidy the TXT record away; that the name leads
 /// to us is proved anew to the authority with every order. After a pause the proof must be seen again.
+///
+/// A domain that was live is renewed also while one of its servers lags behind the others: the authority looks for
+/// itself, and a padlock must not end because a provider forgets a server.
 pub(crate) fn may_order(before: &Facts, was_live: bool, claim: Claim, routing: &Routing) -> bool {
-    *routing == Routing::Here && (claim == Claim::Proved || stays_good(before, was_live))
+    match routing {
+        Routing::Here => claim == Claim::Proved || stays_good(before, was_live),
+        Routing::Spreading { .. } => stays_good(before, was_live),
+        _ => false,
+    }
 }
 
 fn stays_good(before: &Facts, was_live: bool) -> bool {
@@ -148,6 +155,9 @@ mod tests {
         assert!(!may_order(&live(), false, Claim::Unproved, &here));
         assert!(!may_order(&Facts::unknown(), true, Claim::Unproved, &here));
         assert!(!may_order(&live(), true, proved, &Routing::Absent));
+        let spreading = Routing::Spreading { late: "ns2.example.com".to_owned(), seconds: 300 };
+        assert!(may_order(&live(), true, Claim::Unproved, &spreading), "a server that lags ends no padlock");
+        assert!(!may_order(&live(), false, proved, &spreading), "a first order waits for all of them");
         let expired = after(&live(), true, uncertified(Routing::Here), now());
         assert_eq!((expired.claim, expired.away_since), (proved, None));
     }

@@ -57,7 +57,9 @@ impl Work {
         self.note_health(authority, &outcome).await?;
         if matches!(outcome, Err(AcmeError::Validation { .. })) {
             let failed = authority.limits().failure(&memory.order.host);
-            self.store.draw_budget(authority.name(), &failed).await?;
+            if let Err(error) = self.store.draw_budget(authority.name(), &failed).await {
+                tracing::warn!(%error, "a failed check was not counted");
+            }
         }
         outcome
     }
@@ -186,12 +188,11 @@ impl Memory<'_> {
             return Ok(());
         };
         tracing::info!(host = %self.order.host, from = last, to = authority.name(), "order goes elsewhere");
-        if self.order.slot_at.is_some() {
-            let left = self.work.authorities.iter().find(|known| known.name() == last);
-            let draws = left.map(|left| self.work.draws(left, &self.order.host, &self.predecessor));
-            self.work.store.refund_budget(&last, &draws.unwrap_or_default()).await?;
-        }
-        self.forget().await
+        let left = self.work.authorities.iter().find(|known| known.name() == last);
+        let draws = left.map(|left| self.work.draws(left, &self.order.host, &self.predecessor));
+        let (id, fence) = (self.order.id, self.order.fence);
+        self.order = self.work.store.leave_authority(id, fence, &draws.unwrap_or_default()).await?;
+        Ok(())
     }
 
     async fn end(&mut self, state: OrderState, error: Option<String>) -> Result<(), AcmeError> {
@@ -287,11 +288,11 @@ impl Memory<'_> {
             Routing::Proxied { by } => format!("it points to {by}"),
             Routing::Spreading { late, .. } => {
                 let reason = format!("{late} does not have its record yet");
-                return Err(AcmeError::Validation { host: domain.host.to_string(), reason });
+                return Err(AcmeError::NotYet { host: domain.host.to_string(), reason });
             }
             // Silence proves nothing either way: try again later.
             Routing::Broken { reason } => {
-                return Err(AcmeError::Validation { host: domain.host.to_string(), reason });
+                return Err(AcmeError::NotYet { host: domain.host.to_string(), reason });
             }
         };
         Err(AcmeError::NotHere { host: domain.host.to_string(), reason })

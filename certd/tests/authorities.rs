@@ -1,16 +1,23 @@
-//! Authorities that want to know us, and one that steps in for another. Pebble plays all of them.
+//! Authorities that want to know us, and one that steps in for another: Pebble, and the scripted one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use certd::{Acme, External, Settings};
-use model::Clock as _;
+use model::certificate::CertificateName;
 use model::clock::{ManualClock, SystemClock};
 use model::domain::DomainStatus;
+use model::seal::SealingKey;
 use model::secret::Secret;
+use model::{Clock as _, Host};
+use store::{NewOrder, OrderState, Urgency};
+use testkit::ca::{self, Ca, Fault, Kind as Asked, Rule};
 use testkit::pebble::{self, Pebble};
+use testkit::wait::until;
 
-use crate::rig::Rig;
+use crate::authority::standing;
+use crate::rig::{BOUND, Installation, Rig};
 
 /// Base64url of 32 bytes, and its id.
 const KEY: (&str, &str) = ("kid-1", "12NvJjt6iJPSQSt8f0NaasICemYzNWKXkhUY7d8695Q");
@@ -72,5 +79,42 @@ async fn somebody_who_waits_for_an_authority_that_is_gone_has_the_next_one_after
     assert_eq!(order.authority.as_deref(), Some(second.directory_url.as_str()));
     let circuits = installation.store.circuits().await.unwrap();
     assert_eq!(circuits[0].authority, rig.pebble.directory_url);
+    certd.stop().await.unwrap();
+}
+
+/// The usual outage: the directory answers, and orders are refused.
+#[tokio::test]
+async fn an_authority_that_only_answers_is_left_as_one_that_is_gone() {
+    let (clock, options) = standing();
+    let first = Ca::start(options.clone()).await.unwrap();
+    let second = Ca::start(ca::Options { seed: 2, ..options }).await.unwrap();
+    first.script(Rule::always(Fault::Unavailable(None)).on(Asked::NewOrder));
+    testkit::tls::install_provider();
+    let sealing = SealingKey::generate();
+    let installation = Installation::at("apps.localhost", &sealing, Arc::<ManualClock>::clone(&clock)).await;
+    let at = |ca: &Ca| Acme { ca_file: Some(ca.ca_file.clone()), ..Acme::at(&ca.directory_url) };
+    let settings = Settings {
+        acme: Some(at(&first)),
+        fallbacks: vec![at(&second)],
+        edge_wait: Duration::ZERO,
+        ..Settings::default()
+    };
+    let certd = installation.start(settings).await;
+    let host = Host::parse("shop.example.com").unwrap();
+    let names = vec![CertificateName::Exact(host.clone())];
+    let new = NewOrder { host, names, tenant: None, app: None, domain: None, urgency: Urgency::Waiting };
+    let order = installation.store.begin_order(new).await.unwrap().unwrap();
+    let begun = clock.now();
+    until("the order to go elsewhere", BOUND, async || {
+        clock.advance(Duration::from_millis(200));
+        let order = installation.store.order(order.id).await?;
+        ensure!(order.state == OrderState::Done, "{order:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!((first.counts().finalized, second.counts().finalized), (0, 1));
+    // The order's second try with the first one was at most a minute and its jitter after its first.
+    assert!(clock.now().since(begun) < Duration::from_secs(180), "{:?}", clock.now().since(begun));
     certd.stop().await.unwrap();
 }

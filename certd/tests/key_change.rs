@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use model::clock::ManualClock;
-use store::{AccountRecord, Actor};
+use store::{AccountRecord, Actor, OrderState};
 use testkit::ca::{Fault, Kind as Asked, Rule};
 use testkit::wait::until;
 
@@ -66,9 +66,17 @@ async fn an_account_is_good_for_orders_wherever_the_change_was_broken_off() {
         })
         .await
         .unwrap();
+        // By whichever key it is, and whether or not the change ever comes to its end: the session finds out.
+        let order = scene.order("two.example.com").await;
+        until("the order to be done", BOUND, async || {
+            clock.advance(A_WHILE);
+            let order = scene.installation.store.order(order.id).await?;
+            ensure!(order.state == OrderState::Done, "{order:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
         scene.ca.clear_faults();
-        // By whichever key it is: the session finds out.
-        scene.until_done(&scene.order("two.example.com").await).await;
         change(&scene, &clock, |found| found.next_key.is_none()).await;
         let after = account(&scene).await;
         assert_eq!(after.account_url, before.account_url, "{fault:?}");

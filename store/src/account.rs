@@ -89,6 +89,23 @@ impl Store {
         write.commit().await
     }
 
+    /// Keeps the address of an account, or that it is not registered (any more), if its key still is `key`.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn set_account_url(&self, directory: &str, key: &Sealed, url: Option<&str>) -> Result<()> {
+        let mut write = self.write(&Actor::system("certd")).await?;
+        sqlx::query("UPDATE acme_accounts SET account_url = $3 WHERE directory = $1 AND key_sealed = $2")
+            .bind(directory)
+            .bind(key.to_string())
+            .bind(url)
+            .execute(write.connection())
+            .await?;
+        let (target, details) = (directory.to_owned(), json!({ "account_url": url }));
+        write.audit(Event { tenant: None, action: "acme.account", target, details }).await?;
+        write.commit().await
+    }
+
     /// Asks for a new key for the account with an authority.
     ///
     /// # Errors
@@ -122,19 +139,64 @@ impl Store {
         rows.iter().map(|row| row.text("directory")).collect()
     }
 
-    /// Puts the next key of an account in the place of its key: the authority knows it now.
+    /// Keeps `next` as the key that is to take the place of an account's, unless there is one already: of several
+    /// processes that begin a change, all go on with the first one's. Gives the account; none: no change is wanted.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn finish_key_change(&self, directory: &str) -> Result<()> {
-        let mut write = self.write(&Actor::system("certd")).await?;
+    pub async fn begin_key_change(&self, directory: &str, next: &Sealed) -> Result<Option<AccountRecord>> {
+        let mut turn = self.quiet_write().await?;
         sqlx::query(
-            "UPDATE acme_accounts SET key_sealed = next_key_sealed, next_key_sealed = NULL, change_wanted = 0
-             WHERE directory = $1 AND next_key_sealed IS NOT NULL",
+            "UPDATE acme_accounts SET next_key_sealed = COALESCE(next_key_sealed, $2)
+             WHERE directory = $1 AND change_wanted = 1 AND account_url IS NOT NULL",
         )
         .bind(directory)
+        .bind(next.to_string())
+        .execute(turn.connection())
+        .await?;
+        turn.commit().await?;
+        Ok(self.acme_account(directory).await?.filter(|account| account.next_key.is_some()))
+    }
+
+    /// Gives a change of keys up: the account keeps its key.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn abandon_key_change(&self, directory: &str, next: &Sealed) -> Result<()> {
+        let mut write = self.write(&Actor::system("certd")).await?;
+        let done = sqlx::query(
+            "UPDATE acme_accounts SET next_key_sealed = NULL, change_wanted = 0
+             WHERE directory = $1 AND next_key_sealed = $2",
+        )
+        .bind(directory)
+        .bind(next.to_string())
         .execute(write.connection())
         .await?;
+        if done.rows_affected() == 0 {
+            return Ok(());
+        }
+        let (target, details) = (directory.to_owned(), json!({}));
+        write.audit(Event { tenant: None, action: "acme.key_kept", target, details }).await?;
+        write.commit().await
+    }
+
+    /// Puts `next` in the place of an account's key: the authority knows it now.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn finish_key_change(&self, directory: &str, next: &Sealed) -> Result<()> {
+        let mut write = self.write(&Actor::system("certd")).await?;
+        let done = sqlx::query(
+            "UPDATE acme_accounts SET key_sealed = next_key_sealed, next_key_sealed = NULL, change_wanted = 0
+             WHERE directory = $1 AND next_key_sealed = $2",
+        )
+        .bind(directory)
+        .bind(next.to_string())
+        .execute(write.connection())
+        .await?;
+        if done.rows_affected() == 0 {
+            return Ok(());
+        }
         let (target, details) = (directory.to_owned(), json!({}));
         write.audit(Event { tenant: None, action: "acme.key_changed", target, details }).await?;
         write.commit().await

@@ -148,17 +148,40 @@ impl Store {
         turn.commit().await
     }
 
-    /// Gives back what was reserved and not sent.
+    /// Takes the order away from the authority that it was with: address and key are forgotten, and `draws` are given
+    /// back if its turn was still to come, so that it cannot have been sent.
     ///
     /// # Errors
-    /// If the database does not answer.
-    pub async fn refund_budget(&self, authority: &str, draws: &[Draw]) -> Result<()> {
+    /// As [`Self::reserve_order`].
+    pub async fn leave_authority(&self, id: OrderId, fence: i64, draws: &[Draw]) -> Result<Order> {
         let mut turn = self.quiet_write().await?;
-        for draw in sorted(draws) {
-            let full_at = lock(turn.connection(), authority, draw).await?;
-            write(turn.connection(), authority, draw, full_at.minus(draw.limit.interval())).await?;
+        let held = sqlx::query("SELECT * FROM orders WHERE id = $1 AND fence = $2 AND state = 'open'")
+            .bind(id.to_string())
+            .bind(fence)
+            .fetch_optional(turn.connection())
+            .await?;
+        let Some(held) = held else { return Err(order::refused(turn.connection(), id).await) };
+        let held = order::read(&held)?;
+        let now = self.now();
+        if let (Some(authority), Some(_)) = (&held.authority, held.slot_at.filter(|turn| *turn > now)) {
+            for draw in sorted(draws) {
+                let full_at = lock(turn.connection(), authority, draw).await?;
+                write(turn.connection(), authority, draw, full_at.minus(draw.limit.interval())).await?;
+            }
         }
-        turn.commit().await
+        let row = sqlx::query(
+            "UPDATE orders SET authority = NULL, slot_at = NULL, order_url = NULL, key_sealed = NULL, updated_at = $3
+             WHERE id = $1 AND fence = $2 AND state = 'open' RETURNING *",
+        )
+        .bind(id.to_string())
+        .bind(fence)
+        .bind(now.unix_millis())
+        .fetch_optional(turn.connection())
+        .await?;
+        let Some(row) = row else { return Err(order::refused(turn.connection(), id).await) };
+        let order = order::read(&row)?;
+        turn.commit().await?;
+        Ok(order)
     }
 
     /// When `draws` would be possible; draws nothing.
@@ -182,6 +205,19 @@ impl Store {
             }
         }
         Ok(free_at)
+    }
+
+    /// Forgets the buckets that are full.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn purge_budget(&self) -> Result<()> {
+        let mut turn = self.quiet_write().await?;
+        sqlx::query("DELETE FROM ca_budget WHERE full_at <= $1")
+            .bind(self.now().unix_millis())
+            .execute(turn.connection())
+            .await?;
+        turn.commit().await
     }
 
     /// The buckets of an authority that are not full, at most 100, those that take longest first.
@@ -213,24 +249,23 @@ impl Store {
     }
 }
 
-/// Draws from each bucket as of the first moment at which all have room, and gives that moment.
+/// Draws from each bucket, and gives the first moment at which all have room.
 async fn draw(
     connection: &mut AnyConnection,
     authority: &str,
     draws: &[Draw],
     now: Timestamp,
 ) -> Result<Timestamp> {
-    sqlx::query("DELETE FROM ca_budget WHERE full_at <= $1")
-        .bind(now.unix_millis())
-        .execute(&mut *connection)
-        .await?;
     let mut found = Vec::with_capacity(draws.len());
     for draw in sorted(draws) {
         found.push((draw, lock(connection, authority, draw).await?));
     }
     let slot = found.iter().map(|(draw, full_at)| draw.limit.free_at(*full_at, now)).max().unwrap_or(now);
+    // A bucket that has room is drawn from as of now: a name that waits for a limit of its own must not take the
+    // room of all others with it.
     for (draw, full_at) in found {
-        write(connection, authority, draw, full_at.max(slot).plus(draw.limit.interval())).await?;
+        let own = draw.limit.free_at(full_at, now);
+        write(connection, authority, draw, full_at.max(own).plus(draw.limit.interval())).await?;
     }
     Ok(slot)
 }

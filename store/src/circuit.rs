@@ -1,5 +1,5 @@
-//! Authorities that fail: after some failures in a row one is left alone for a while, by all processes, and then
-//! tried by one order before the others follow.
+//! Authorities that fail: after some failures in a row one is left alone for a while, by all processes. Orders that
+//! have gone elsewhere meanwhile are shown the way back by one of them, which tries it.
 
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ pub struct Circuit {
     pub failures: u32,
     /// When the first of them was.
     pub since: Timestamp,
-    /// Until when it is left alone; past: it may be tried.
+    /// Until when it is left alone by those who have another one, and if it [`Self::is_open`] by all; past: it may be
+    /// tried.
     pub open_until: Timestamp,
     /// Why it failed last.
     pub reason: String,
@@ -42,7 +43,7 @@ impl Circuit {
 
 /// How long an authority is left alone after so many failures.
 fn pause(failures: u32) -> Duration {
-    if failures < FAILURES {
+    if failures == 0 {
         return Duration::ZERO;
     }
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(FAILURES));
@@ -107,6 +108,20 @@ impl Store {
         turn.commit().await
     }
 
+    /// The authority answers again, whatever it may do with orders: one of them may try it now.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn note_authority_answers(&self, authority: &str) -> Result<()> {
+        let mut turn = self.quiet_write().await?;
+        sqlx::query("UPDATE ca_circuits SET open_until = $2 WHERE authority = $1")
+            .bind(authority)
+            .bind(self.now().unix_millis())
+            .execute(turn.connection())
+            .await?;
+        turn.commit().await
+    }
+
     /// Whether the caller is the one who tries an authority whose pause, as `found`, is over; others are told no
     /// until the first pause has passed once more.
     ///
@@ -145,8 +160,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_authority_is_left_alone_from_the_fifth_failure_for_a_minute_and_for_ten_at_most() {
+    fn an_authority_is_left_alone_for_a_minute_and_from_the_fifth_failure_on_for_up_to_ten() {
         let pauses: Vec<u64> = [0, 1, 4, 5, 6, 7, 8, 9, 10, u32::MAX].map(|n| pause(n).as_secs()).to_vec();
-        assert_eq!(pauses, [0, 0, 0, 60, 120, 240, 480, 600, 600, 600]);
+        assert_eq!(pauses, [0, 60, 60, 60, 120, 240, 480, 600, 600, 600]);
     }
 }

@@ -155,6 +155,10 @@ impl Store {
             return Ok(None);
         }
         let now = write.now();
+        // In the order in which certificates keep theirs, so that one finds the other.
+        let mut names = new.names;
+        names.sort();
+        names.dedup();
         sqlx::query("DELETE FROM orders WHERE host = $1 AND state <> 'open' AND updated_at <= $2")
             .bind(new.host.as_str())
             .bind(now.minus(KEPT).unix_millis())
@@ -163,7 +167,7 @@ impl Store {
         let order = Order {
             id: OrderId::generate(now),
             host: new.host,
-            names: new.names,
+            names,
             tenant: new.tenant,
             app: new.app,
             domain: new.domain,

@@ -46,6 +46,21 @@ async fn orders_beyond_a_limit_are_given_their_turns(bench: Bench) {
     assert_eq!(free_at, bench.now().plus(MINUTE * 4));
     bench.clock.advance(MINUTE * 5);
     assert!(bench.store.ca_budget(CA).await.unwrap().is_empty(), "it is full again");
+    bench.store.purge_budget().await.unwrap();
+    assert_eq!(bench.count("SELECT COUNT(*) FROM ca_budget").await, 0);
+}
+
+async fn a_name_that_waits_for_its_own_limit_takes_one_from_the_accounts_and_no_more(bench: Bench) {
+    let [account] = draws();
+    let limit = Limit { burst: 1, period: DAY * 7, spare: 0 };
+    let own = Draw { bucket: Bucket::ExactSet, subject: "again.example.com".to_owned(), limit };
+    let both = [account, own];
+    for number in 0..2 {
+        let order = leased(&bench, &format!("again{number}.example.com"), Urgency::Waiting).await;
+        bench.store.reserve_order(order.id, order.fence, CA, &both).await.unwrap();
+    }
+    let other = leased(&bench, "other.example.com", Urgency::Waiting).await;
+    assert_eq!(reserve(&bench, &other, CA).await.slot_at, Some(bench.now().plus(MINUTE)));
 }
 
 async fn many_at_once_draw_no_more_than_there_is(bench: Bench) {
@@ -76,9 +91,17 @@ async fn a_turn_is_spent_with_the_orders_address_and_given_back_when_it_goes_els
     assert_eq!((one.slot_at, one.authority.as_deref()), (None, Some(CA)));
     let two = leased(&bench, "b.example.com", Urgency::Waiting).await;
     let two = reserve(&bench, &two, CA).await;
-    assert_eq!(bench.store.budget_free_at(CA, &draws()).await.unwrap(), bench.now().plus(MINUTE));
-    bench.store.refund_budget(CA, &draws()).await.unwrap();
-    assert_eq!(bench.store.budget_free_at(CA, &draws()).await.unwrap(), bench.now());
+    let three = leased(&bench, "c.example.com", Urgency::Waiting).await;
+    let three = reserve(&bench, &three, CA).await;
+    let free_at = async || bench.store.budget_free_at(CA, &draws()).await.unwrap().since(bench.now());
+    assert_eq!(free_at().await, MINUTE * 2);
+    for _ in 0..2 {
+        let left = bench.store.leave_authority(three.id, three.fence, &draws()).await.unwrap();
+        assert_eq!((left.slot_at, left.authority), (None, None));
+        assert_eq!(free_at().await, MINUTE, "given back once");
+    }
+    bench.store.leave_authority(two.id, two.fence, &draws()).await.unwrap();
+    assert_eq!(free_at().await, MINUTE, "what may have been sent is not given back");
     let other = "https://other.test/dir";
     let gone = bench.store.reserve_order(one.id, one.fence, other, &draws()).await.unwrap();
     assert_eq!((gone.order_url, gone.authority.as_deref()), (None, Some(other)), "another's address");
@@ -146,6 +169,7 @@ async fn advice_moves_the_renewal_and_the_look_at_the_domain(bench: Bench) {
 
 on_both_engines! {
     orders_beyond_a_limit_are_given_their_turns,
+    a_name_that_waits_for_its_own_limit_takes_one_from_the_accounts_and_no_more,
     many_at_once_draw_no_more_than_there_is,
     a_turn_is_spent_with_the_orders_address_and_given_back_when_it_goes_elsewhere,
     an_emergency_goes_first_and_nobody_waits_for_ever,

@@ -151,7 +151,7 @@ impl Authority {
         let line = self.line();
         let record = match self.store.acme_account(&self.settings.directory).await? {
             Some(record) if record.account_url.is_some() && record.next_key.is_some() => {
-                self.settled(record).await?
+                self.with_the_known_key(record).await?
             }
             Some(record) if record.account_url.is_some() => record,
             _ => self.register(&line, &offers).await?,
@@ -169,7 +169,7 @@ impl Authority {
     pub(crate) async fn forget(&self) -> Result<(), AcmeError> {
         let directory = &self.settings.directory;
         if let Some(record) = self.store.acme_account(directory).await? {
-            self.store.put_acme_account(&AccountRecord { account_url: None, ..record }).await?;
+            self.store.set_account_url(directory, &record.key, None).await?;
         }
         Ok(())
     }
@@ -193,9 +193,8 @@ impl Authority {
             AcmeError::Busy { reason, retry_at: None }
         })?;
         tracing::info!(directory = %self.settings.directory, account = %url, "registered with the certificate authority");
-        let record = AccountRecord { account_url: Some(url), ..record };
-        self.store.put_acme_account(&record).await?;
-        Ok(record)
+        self.store.set_account_url(&self.settings.directory, &record.key, Some(&url)).await?;
+        Ok(AccountRecord { account_url: Some(url), ..record })
     }
 
     async fn restore(&self, line: &Line, url: &str, key: &[u8]) -> Result<Account, Error> {
@@ -224,14 +223,6 @@ impl Authority {
             None => {}
         }
         Ok(account)
-    }
-
-    /// Ends a change of keys that was begun, alone.
-    async fn settled(&self, record: AccountRecord) -> Result<AccountRecord, AcmeError> {
-        let _alone = self.making.lock().await;
-        let now = self.store.acme_account(self.name()).await?.unwrap_or(record);
-        self.settle(&now).await?;
-        Ok(self.store.acme_account(self.name()).await?.unwrap_or(now))
     }
 
     /// A new key, sealed.

@@ -44,6 +44,14 @@ pub enum AcmeError {
         /// What it saw instead.
         reason: String,
     },
+    /// The records cannot be told, or not all servers show them yet: nothing was asked of the authority.
+    #[error("`{host}` cannot be told to point here yet: {reason}")]
+    NotYet {
+        /// The name.
+        host: String,
+        /// What was seen.
+        reason: String,
+    },
     /// The records do not, or no longer, point here with a proved claim.
     #[error("`{host}` is not proved to point here: {reason}")]
     NotHere {

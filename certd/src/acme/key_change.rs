@@ -1,6 +1,7 @@
 //! Another key for our account (RFC 8555 §7.3.5), such that a crash at any point leaves an account that can be used:
 //! the new key is stored before the authority hears of it, and after a crash the authority is asked which one it knows.
 
+use model::seal::Sealed;
 use serde_json::json;
 use store::AccountRecord;
 
@@ -13,45 +14,63 @@ impl Authority {
     /// Gives our account another key.
     ///
     /// # Errors
-    /// [`AcmeError`]; it may be asked for again, and goes on where it was.
+    /// [`AcmeError`]; it may be asked for again, and goes on where it was. One that the authority refuses is given up.
     pub(crate) async fn change_key(&self) -> Result<(), AcmeError> {
         let _alone = self.making.lock().await;
-        let Some(record) = self.store.acme_account(self.name()).await? else { return Ok(()) };
-        let record = match record.next_key {
-            Some(_) => record,
-            None => {
-                let next_key = Some(self.sealed_key()?);
-                let record = AccountRecord { next_key, ..record };
-                self.store.put_acme_account(&record).await?;
-                record
-            }
+        let begun = self.store.begin_key_change(self.name(), &self.sealed_key()?).await?;
+        let Some((record, next)) = begun.and_then(|record| Some((record.clone(), record.next_key?))) else {
+            return Ok(());
         };
-        self.settle(&record).await
+        match self.hand_over(&record, &next).await {
+            Ok(()) => {
+                self.store.finish_key_change(self.name(), &next).await?;
+                tracing::info!(directory = self.name(), "our account has another key");
+                Ok(())
+            }
+            Err(error @ AcmeError::Refused(_)) => {
+                self.store.abandon_key_change(self.name(), &next).await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Ends a change of keys that was begun: in whatever way it was broken off.
-    pub(super) async fn settle(&self, record: &AccountRecord) -> Result<(), AcmeError> {
-        let (Some(next), Some(account)) = (&record.next_key, &record.account_url) else { return Ok(()) };
+    /// Tells the authority the new key, unless it knows it already.
+    async fn hand_over(&self, record: &AccountRecord, next: &Sealed) -> Result<(), AcmeError> {
         let (offers, line) = (self.directory().await?, self.line());
-        let context = self.key_context();
-        let next = Signer::new(&self.sealing.open(&context, next)?)?;
-        if !is_known(&line, &offers, &next).await? {
-            let Some(url) = &offers.key_change else {
-                return Err(AcmeError::Refused("it does not let accounts change their keys".to_owned()));
-            };
-            let old = Signer::new(&self.sealing.open(&context, &record.key)?)?;
-            let sign = |nonce: &str| old.hand_over(&next, (url, nonce), account);
-            account::send_signed(&line, &offers, url, sign).await?;
+        let next = self.signer(next)?;
+        if is_known(&line, &offers, &next).await? {
+            return Ok(());
         }
-        self.store.finish_key_change(self.name()).await?;
-        tracing::info!(directory = self.name(), "our account has another key");
+        let (Some(url), Some(account)) = (&offers.key_change, &record.account_url) else {
+            return Err(AcmeError::Refused("it does not let accounts change their keys".to_owned()));
+        };
+        let old = self.signer(&record.key)?;
+        let sign = |nonce: &str| old.hand_over(&next, (url, nonce), account);
+        account::send_signed(&line, &offers, url, sign).await?;
         Ok(())
     }
 
-    /// Whether the account has another key than the session was begun with.
+    /// The account with the key that the authority knows, while a change is under way: a change that does not come to
+    /// its end stops no order.
+    pub(super) async fn with_the_known_key(&self, record: AccountRecord) -> Result<AccountRecord, AcmeError> {
+        let Some(next) = record.next_key.clone() else { return Ok(record) };
+        let (offers, line) = (self.directory().await?, self.line());
+        if !is_known(&line, &offers, &self.signer(&next)?).await? {
+            return Ok(record);
+        }
+        self.store.finish_key_change(self.name(), &next).await?;
+        Ok(AccountRecord { key: next, next_key: None, ..record })
+    }
+
+    /// Whether the account has, or is about to have, another key than the session was begun with.
     pub(super) async fn has_other_key(&self, session: &Session) -> Result<bool, AcmeError> {
         let record = self.store.acme_account(self.name()).await?;
-        Ok(record.is_some_and(|record| record.key != session.key))
+        Ok(record.is_some_and(|record| record.next_key.is_some() || record.key != session.key))
+    }
+
+    fn signer(&self, key: &Sealed) -> Result<Signer, AcmeError> {
+        Signer::new(&self.sealing.open(&self.key_context(), key)?)
     }
 }
 

@@ -60,7 +60,10 @@ pub fn next_at(error: &AcmeError, attempts: u32, now: Timestamp, jitter: f64) ->
 fn table(error: &AcmeError) -> &'static [Duration] {
     match error {
         AcmeError::Busy { .. } | AcmeError::Limited { .. } => &AUTHORITY,
-        AcmeError::Validation { .. } | AcmeError::NotHere { .. } | AcmeError::Unusable(_) => &VALIDATION,
+        AcmeError::Validation { .. }
+        | AcmeError::NotYet { .. }
+        | AcmeError::NotHere { .. }
+        | AcmeError::Unusable(_) => &VALIDATION,
         AcmeError::Refused(_) => &REFUSED,
         AcmeError::UnknownAccount(_)
         | AcmeError::OrderGone

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Kind, Lookup, LookupError, Reply, Signatures, Value, ask};
 
 /// Most servers of a zone that are asked; a zone has two to four, seldom more.
-const MAX_SERVERS: usize = 6;
+pub(super) const MAX_SERVERS: usize = 6;
 /// Most names above a name that are tried as its zone.
 const MAX_LEVELS: usize = 8;
 

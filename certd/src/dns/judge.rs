@@ -25,9 +25,12 @@ pub fn judge(seen: &Observation, target: &Target) -> (Claim, Routing) {
     };
     let proved = judged.iter().all(|(claim, _)| *claim == Claim::Proved);
     let claim = if proved { Claim::Proved } else { Claim::Unproved };
-    let late = answering.iter().zip(&judged).find(|(_, (_, routing))| *routing != Routing::Here);
+    // One that cannot tell is not late: visitors ask another one.
+    let is_late = |routing: &Routing| !matches!(routing, Routing::Here | Routing::Broken { .. });
+    let late = answering.iter().zip(&judged).find(|(_, (_, routing))| is_late(routing));
     let routing = match late {
-        None => Routing::Here,
+        None if judged.iter().any(|(_, routing)| *routing == Routing::Here) => Routing::Here,
+        None => worst(&judged).unwrap_or(first).clone(),
         Some((late, _)) if judged.iter().any(|(_, routing)| *routing == Routing::Here) => {
             Routing::Spreading { late: late.server.clone().unwrap_or_default(), seconds: late.seconds }
         }

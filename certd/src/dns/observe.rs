@@ -82,7 +82,8 @@ pub async fn observe(lookup: &dyn Lookup, target: &Target) -> Observation {
         }
         seen.zone = Some(zone);
     }
-    let silent = seen.views.iter().all(|view| view.failure() == Some(&LookupError::Timeout));
+    // Servers that are silent to us, or refuse us, may answer the rest of the world.
+    let silent = seen.views.iter().all(|view| view.failure().is_some());
     if silent {
         let view = resolved(lookup, target, deadline).await;
         // Servers that are silent to everybody are told as such, with their zone.

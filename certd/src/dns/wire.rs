@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use super::{Kind, LookupError, Value};
+use super::{Kind, LookupError, Value, authority};
 
 /// How long one server may take to answer one datagram; a lost one is sent once more.
 const ATTEMPT: Duration = Duration::from_millis(1200);
@@ -142,7 +142,11 @@ fn reply(answer: &Message, name: &Name, kind: Kind) -> Reply {
         values,
         seconds: holds.or(nothing).unwrap_or(0),
         authoritative: answer.metadata.authoritative,
-        referral: if is_answer { Vec::new() } else { servers.filter_map(Value::into_server).collect() },
+        referral: if is_answer {
+            Vec::new()
+        } else {
+            servers.filter_map(Value::into_server).take(authority::MAX_SERVERS).collect()
+        },
     }
 }
 

@@ -280,13 +280,12 @@ impl Message<'_> {
     fn standing(&self, now: Timestamp) -> String {
         match self {
             Self::ClaimedElsewhere { free_at: None } => {
-                "Another account here uses this domain. Ask its owner to \
-                remove it there; then you can connect it at once."
+                "Another account here uses this domain. Ask its owner to remove it there; you can connect it \
+                 30 days later."
                     .to_owned()
             }
             Self::ClaimedElsewhere { free_at: Some(at) } => format!(
-                "Another account here had this domain until lately. Ask its owner to hand it over, or add it again \
-                 after {}.",
+                "Another account here had this domain until lately. Add it again after {}.",
                 moment(*at, now)
             ),
             Self::Removed { until: None } => {
