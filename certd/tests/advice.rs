@@ -141,7 +141,12 @@ async fn without_advice_a_third_of_the_lifetime_is_left() {
     let scene = Scene::with(ca::Options { renewal_info: false, ..options }, |acme| acme).await;
     let first = first(&scene, HOST).await;
     go_to(&clock, due_at(&first));
-    until_held(&scene, HOST, |held| held.id != first.id).await;
+    until_held(&scene, HOST, |held| {
+        // What a look that was under way overtook is found by the next ones.
+        clock.advance(Duration::from_secs(1));
+        held.id != first.id
+    })
+    .await;
     let left = first.not_after.since(clock.now());
     assert!(left > DAY * 29 && left < DAY * 31, "{left:?}");
     assert_eq!(scene.ca.counts().renewals_unmarked, 1);
