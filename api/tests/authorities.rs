@@ -54,7 +54,7 @@ async fn an_account_is_given_another_key_if_there_is_one() {
         key: SealingKey::generate().seal("test", b"key").unwrap(),
         next_key: None,
     };
-    desk.store.put_acme_account(&record).await.unwrap();
+    desk.store.begin_acme_account(record).await.unwrap();
     desk.post(path, &body).send().await.of(202);
     assert_eq!(desk.store.key_changes().await.unwrap(), [CA]);
 }

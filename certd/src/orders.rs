@@ -1,5 +1,6 @@
 //! Working off one order: lease, protocol, certificate into the store, and what becomes of a failure.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use model::acme::{Challenge, ChallengeKind};
 use model::certificate::{Certificate, CertificateName, CertificateSource};
 use model::chain::Inspected;
 use model::domain::Routing;
-use model::id::CertificateId;
+use model::id::{CertificateId, OrderId};
 use model::{Host, Timestamp};
 use store::{Access, Actor, NewCertificate, Order, OrderPatch, OrderState, StoreError};
 use tokio::sync::watch;
@@ -33,12 +34,26 @@ impl Work {
         };
         let attempt = tokio::time::timeout(ATTEMPT, self.attempt(&mut memory));
         let outcome = tokio::select! {
-            outcome = attempt => outcome.unwrap_or_else(|_| Err(too_slow())),
-            () = told(&mut shutdown) => return memory.release().await,
+            outcome = attempt => Some(outcome.unwrap_or_else(|_| Err(too_slow()))),
+            () = told(&mut shutdown) => None,
+            never = self.keep_lease(order.id) => match never {},
         };
-        self.conclude(memory, outcome).await;
+        match outcome {
+            Some(outcome) => self.conclude(memory, outcome).await,
+            None => return memory.release().await,
+        }
         if let Some(domain) = order.domain {
             self.check_again(domain, Renewal::WhenDue).await;
+        }
+    }
+
+    /// Gives signs of life for as long as it is polled: a single request may take longer than a lease.
+    async fn keep_lease(&self, id: OrderId) -> Infallible {
+        loop {
+            tokio::time::sleep(self.settings.lease / 3).await;
+            if let Err(error) = self.store.extend_lease(id, &self.owner, self.settings.lease).await {
+                tracing::debug!(order = %id, %error, "no sign of life was given");
+            }
         }
     }
 
@@ -247,19 +262,6 @@ impl Memory<'_> {
         Ok(Proof { place: place?, text: adapters::text_of(&challenge.key_authorization) })
     }
 
-    /// Waits for the name servers, with signs of life: they may take longer than a lease.
-    async fn until_shown(&mut self) -> Result<(), AcmeError> {
-        let Some(proofs) = self.work.proofs.clone() else { return Ok(()) };
-        let written = self.proofs.clone();
-        let mut shown = std::pin::pin!(proofs.wait(&written));
-        loop {
-            tokio::select! {
-                shown = &mut shown => return Ok(shown?),
-                () = tokio::time::sleep(self.work.settings.lease / 3) => self.alive().await?,
-            }
-        }
-    }
-
     /// Lets others, or the next start, go on at once.
     async fn release(mut self) {
         let now = self.work.store.now();
@@ -391,8 +393,8 @@ impl Journal for Memory<'_> {
     /// holds the answer: a silent edge must not stop every certificate, and the authority, which asks several
     /// times, finds out. An answer that it does not get fails this attempt only.
     async fn wait_for_edges(&mut self) -> Result<(), AcmeError> {
-        if !self.proofs.is_empty() {
-            self.until_shown().await?;
+        if let Some(proofs) = self.work.proofs.as_ref().filter(|_| !self.proofs.is_empty()) {
+            proofs.wait(&self.proofs).await?;
         }
         if self.put.is_empty() {
             return Ok(());

@@ -8,7 +8,7 @@ use certd::acme::Limits;
 use certd::renewal::due_at;
 use model::clock::ManualClock;
 use model::{Clock as _, Host, Timestamp};
-use store::{Access, AccountRecord, Actor, CertificateRecord, Order, OrderState};
+use store::{Access, Actor, CertificateRecord, Order, OrderState};
 use testkit::ca::{self, Kind as Asked};
 use testkit::wait::until;
 
@@ -118,10 +118,10 @@ async fn a_certificate_of_another_account_is_renewed_all_the_same() {
     let (directory, store) = (scene.ca.directory_url.clone(), &scene.installation.store);
     let der = rcgen::KeyPair::generate().unwrap().serialize_der();
     let key = scene.installation.sealing.seal(&format!("acme-account-key/{directory}"), &der).unwrap();
-    store
-        .put_acme_account(&AccountRecord { directory, account_url: None, key, next_key: None })
-        .await
-        .unwrap();
+    store.request_key_change(&Actor::system("test"), &directory).await.unwrap();
+    store.begin_key_change(&directory, &key).await.unwrap().unwrap();
+    store.finish_key_change(&directory, &key).await.unwrap();
+    store.set_account_url(&directory, &key, None).await.unwrap();
 
     go_to(&clock, due_at(&first));
     until_held(&scene, HOST, |held| {

@@ -7,7 +7,7 @@ use model::domain::{Certification, DomainStatus};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
-use store::{Access, AccountRecord, Actor, DomainRecord};
+use store::{Access, Actor, DomainRecord};
 use tempfile::TempDir;
 use testkit::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -104,7 +104,7 @@ async fn an_account_that_the_authority_lost_is_registered_again_with_its_key() {
     let (store, directory) = (&installation.store, rig.pebble.directory_url.as_str());
     let known = store.acme_account(directory).await.unwrap().unwrap();
     let lost = known.account_url.as_ref().map(|url| format!("{url}0"));
-    store.put_acme_account(&AccountRecord { account_url: lost, ..known.clone() }).await.unwrap();
+    store.set_account_url(directory, &known.key, lost.as_deref()).await.unwrap();
 
     let domain = installation.add_domain("two.example.com").await;
     rig.connect(&domain).await;

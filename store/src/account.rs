@@ -66,29 +66,6 @@ impl Store {
         Ok(account)
     }
 
-    /// Keeps an account in place of the one that was there.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn put_acme_account(&self, account: &AccountRecord) -> Result<()> {
-        let mut write = self.write(&Actor::system("certd")).await?;
-        let now = write.now_millis();
-        sqlx::query(
-            "INSERT INTO acme_accounts (directory, account_url, key_sealed, created_at, next_key_sealed)
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (directory) DO UPDATE SET account_url = excluded.account_url,
-             key_sealed = excluded.key_sealed, next_key_sealed = excluded.next_key_sealed",
-        )
-        .bind(&account.directory)
-        .bind(&account.account_url)
-        .bind(account.key.to_string())
-        .bind(now)
-        .bind(account.next_key.as_ref().map(ToString::to_string))
-        .execute(write.connection())
-        .await?;
-        write.audit(event(account)).await?;
-        write.commit().await
-    }
-
     /// Keeps the address of an account, or that it is not registered (any more), if its key still is `key`.
     ///
     /// # Errors
@@ -163,21 +140,9 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn abandon_key_change(&self, directory: &str, next: &Sealed) -> Result<()> {
-        let mut write = self.write(&Actor::system("certd")).await?;
-        let done = sqlx::query(
-            "UPDATE acme_accounts SET next_key_sealed = NULL, change_wanted = 0
-             WHERE directory = $1 AND next_key_sealed = $2",
-        )
-        .bind(directory)
-        .bind(next.to_string())
-        .execute(write.connection())
-        .await?;
-        if done.rows_affected() == 0 {
-            return Ok(());
-        }
-        let (target, details) = (directory.to_owned(), json!({}));
-        write.audit(Event { tenant: None, action: "acme.key_kept", target, details }).await?;
-        write.commit().await
+        let end = "UPDATE acme_accounts SET next_key_sealed = NULL, change_wanted = 0
+                   WHERE directory = $1 AND next_key_sealed = $2";
+        self.end_key_change(directory, next, (end, "acme.key_kept")).await
     }
 
     /// Puts `next` in the place of an account's key: the authority knows it now.
@@ -185,20 +150,27 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn finish_key_change(&self, directory: &str, next: &Sealed) -> Result<()> {
-        let mut write = self.write(&Actor::system("certd")).await?;
-        let done = sqlx::query(
+        let end =
             "UPDATE acme_accounts SET key_sealed = next_key_sealed, next_key_sealed = NULL, change_wanted = 0
-             WHERE directory = $1 AND next_key_sealed = $2",
-        )
-        .bind(directory)
-        .bind(next.to_string())
-        .execute(write.connection())
-        .await?;
+                   WHERE directory = $1 AND next_key_sealed = $2";
+        self.end_key_change(directory, next, (end, "acme.key_changed")).await
+    }
+
+    /// Ends the change to `next`; one that another process has ended is no event.
+    async fn end_key_change(
+        &self,
+        directory: &str,
+        next: &Sealed,
+        (end, action): (&'static str, &'static str),
+    ) -> Result<()> {
+        let mut write = self.write(&Actor::system("certd")).await?;
+        let done =
+            sqlx::query(end).bind(directory).bind(next.to_string()).execute(write.connection()).await?;
         if done.rows_affected() == 0 {
             return Ok(());
         }
         let (target, details) = (directory.to_owned(), json!({}));
-        write.audit(Event { tenant: None, action: "acme.key_changed", target, details }).await?;
+        write.audit(Event { tenant: None, action, target, details }).await?;
         write.commit().await
     }
 }

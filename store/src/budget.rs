@@ -107,13 +107,7 @@ impl Store {
         draws: &[Draw],
     ) -> Result<Order> {
         let mut turn = self.quiet_write().await?;
-        let held = sqlx::query("SELECT * FROM orders WHERE id = $1 AND fence = $2 AND state = 'open'")
-            .bind(id.to_string())
-            .bind(fence)
-            .fetch_optional(turn.connection())
-            .await?;
-        let Some(held) = held else { return Err(order::refused(turn.connection(), id).await) };
-        let held = order::read(&held)?;
+        let held = order::held(turn.connection(), (id, fence)).await?;
         let stays = held.authority.as_deref() == Some(authority);
         if stays && held.slot_at.is_some() {
             return Ok(held);
@@ -155,13 +149,7 @@ impl Store {
     /// As [`Self::reserve_order`].
     pub async fn leave_authority(&self, id: OrderId, fence: i64, draws: &[Draw]) -> Result<Order> {
         let mut turn = self.quiet_write().await?;
-        let held = sqlx::query("SELECT * FROM orders WHERE id = $1 AND fence = $2 AND state = 'open'")
-            .bind(id.to_string())
-            .bind(fence)
-            .fetch_optional(turn.connection())
-            .await?;
-        let Some(held) = held else { return Err(order::refused(turn.connection(), id).await) };
-        let held = order::read(&held)?;
+        let held = order::held(turn.connection(), (id, fence)).await?;
         let now = self.now();
         if let (Some(authority), Some(_)) = (&held.authority, held.slot_at.filter(|turn| *turn > now)) {
             for draw in sorted(draws) {

@@ -20,9 +20,11 @@ use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_json, to_word};
 use crate::write::{Event, Write};
 
-/// How long an order that has ended is kept: longer than any certificate is valid, because the order tells which
+/// How long an order that was done is kept: longer than any certificate is valid, because the order tells which
 /// authority made it.
-const KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+const KEPT_IF_DONE: Duration = Duration::from_secs(400 * 24 * 3600);
+/// How long one that was given up is.
+const KEPT_IF_FAILED: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 1000;
 
@@ -159,11 +161,15 @@ impl Store {
         let mut names = new.names;
         names.sort();
         names.dedup();
-        sqlx::query("DELETE FROM orders WHERE host = $1 AND state <> 'open' AND updated_at <= $2")
-            .bind(new.host.as_str())
-            .bind(now.minus(KEPT).unix_millis())
-            .execute(write.connection())
-            .await?;
+        sqlx::query(
+            "DELETE FROM orders WHERE host = $1
+             AND ((state = 'done' AND updated_at <= $2) OR (state = 'failed' AND updated_at <= $3))",
+        )
+        .bind(new.host.as_str())
+        .bind(now.minus(KEPT_IF_DONE).unix_millis())
+        .bind(now.minus(KEPT_IF_FAILED).unix_millis())
+        .execute(write.connection())
+        .await?;
         let order = Order {
             id: OrderId::generate(now),
             host: new.host,
@@ -229,6 +235,26 @@ impl Store {
         let order = read(&row)?;
         turn.commit().await?;
         Ok(order)
+    }
+
+    /// Tells that `owner` works on an order still: its lease, if it has one, holds for `ttl` from now.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn extend_lease(&self, id: OrderId, owner: &str, ttl: Duration) -> Result<()> {
+        let mut turn = self.quiet_write().await?;
+        let now = self.now();
+        sqlx::query(
+            "UPDATE orders SET lease_until = $3 WHERE id = $1 AND lease_owner = $2 AND lease_until > $4
+             AND state = 'open'",
+        )
+        .bind(id.to_string())
+        .bind(owner)
+        .bind(now.plus(ttl).unix_millis())
+        .bind(now.unix_millis())
+        .execute(turn.connection())
+        .await?;
+        turn.commit().await
     }
 
     /// Writes down how far an order is, as the holder of lease `fence`. The end of an order is an audit event.
@@ -307,19 +333,26 @@ pub(crate) async fn refused(connection: &mut AnyConnection, id: OrderId) -> Stor
     }
 }
 
+/// The open order whose lease has that number.
+pub(crate) async fn held(connection: &mut AnyConnection, (id, fence): (OrderId, i64)) -> Result<Order> {
+    let row = sqlx::query("SELECT * FROM orders WHERE id = $1 AND fence = $2 AND state = 'open'")
+        .bind(id.to_string())
+        .bind(fence)
+        .fetch_optional(&mut *connection)
+        .await?;
+    match row {
+        Some(row) => read(&row),
+        None => Err(refused(connection, id).await),
+    }
+}
+
 async fn apply(
     connection: &mut AnyConnection,
     (id, fence): (OrderId, i64),
     patch: OrderPatch,
     now: Timestamp,
 ) -> Result<Order> {
-    let row = sqlx::query("SELECT * FROM orders WHERE id = $1 AND fence = $2 AND state = 'open'")
-        .bind(id.to_string())
-        .bind(fence)
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some(row) = row else { return Err(refused(connection, id).await) };
-    let mut order = read(&row)?;
+    let mut order = held(connection, (id, fence)).await?;
     order.state = patch.state.unwrap_or(order.state);
     if matches!(patch.order_url, Some(Some(_))) {
         order.slot_at = None;
@@ -334,16 +367,15 @@ async fn apply(
     if has_ended {
         order.key = None;
     }
-    let lease_until = if has_ended || patch.next_at.is_some() { 0 } else { row.integer("lease_until")? };
-    save(connection, &order, lease_until).await?;
+    save(connection, &order, has_ended || patch.next_at.is_some()).await?;
     Ok(order)
 }
 
 /// Writes the row if the fence still holds: on Postgres another transaction may have come between.
-async fn save(connection: &mut AnyConnection, order: &Order, lease_until: i64) -> Result<()> {
+async fn save(connection: &mut AnyConnection, order: &Order, is_over: bool) -> Result<()> {
     let saved = sqlx::query(
         "UPDATE orders SET state = $3, order_url = $4, key_sealed = $5, attempts = $6, next_at = $7, error = $8,
-         lease_until = $9, updated_at = $10, slot_at = $11 WHERE id = $1 AND fence = $2 AND state = 'open'",
+         lease_until = CASE WHEN $9 = 1 THEN 0 ELSE lease_until END, updated_at = $10, slot_at = $11 WHERE id = $1 AND fence = $2 AND state = 'open'",
     )
     .bind(order.id.to_string())
     .bind(order.fence)
@@ -353,7 +385,7 @@ async fn save(connection: &mut AnyConnection, order: &Order, lease_until: i64) -
     .bind(i64::from(order.attempts))
     .bind(order.next_at.unix_millis())
     .bind(&order.error)
-    .bind(lease_until)
+    .bind(i64::from(is_over))
     .bind(order.updated_at.unix_millis())
     .bind(order.slot_at.map(Timestamp::unix_millis))
     .execute(&mut *connection)

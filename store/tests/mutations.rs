@@ -72,7 +72,16 @@ async fn every_change_of_the_platforms_own_leaves_one_event(bench: Bench) {
         next_key: None,
     };
     count.of("begin_acme_account", 0, store.begin_acme_account(account.clone())).await;
-    count.of("put_acme_account", 0, store.put_acme_account(&account)).await;
+    let (directory, key) = (account.directory.as_str(), &account.key);
+    let set = store.set_account_url(directory, key, Some("https://ca.test/1"));
+    count.of("set_account_url", 0, set).await;
+    count.of("request_key_change", 0, store.request_key_change(by, directory)).await;
+    let next = sealed();
+    store.begin_key_change(directory, &next).await.unwrap().unwrap();
+    count.of("abandon_key_change", 0, store.abandon_key_change(directory, &next)).await;
+    store.request_key_change(by, directory).await.unwrap();
+    store.begin_key_change(directory, &next).await.unwrap().unwrap();
+    count.of("finish_key_change", 0, store.finish_key_change(directory, &next)).await;
     let authority = LocalCa { cert_pem: "pem".to_owned(), key: sealed() };
     count.of("put_local_ca", 0, store.put_local_ca(&authority)).await;
     let challenge = Challenge {

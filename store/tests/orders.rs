@@ -60,6 +60,21 @@ async fn a_holder_that_slept_through_its_lease_writes_nothing(bench: Bench) {
     assert_eq!(bench.store.order(order.id).await.unwrap(), written);
 }
 
+async fn a_sign_of_life_keeps_a_lease_and_revives_none(bench: Bench) {
+    let order = begun(&bench, "a.example.com").await;
+    let held = bench.store.lease_order(order.id, "one", TTL).await.unwrap();
+    bench.clock.advance(TTL / 2);
+    bench.store.extend_lease(order.id, "one", TTL).await.unwrap();
+    bench.clock.advance(TTL / 2);
+    bench.store.extend_lease(order.id, "two", TTL * 9).await.unwrap();
+    assert!(bench.store.due_orders(bench.now(), 10).await.unwrap().is_empty());
+    let same = bench.store.update_order(order.id, held.fence, OrderPatch::default()).await;
+    assert_eq!(same.unwrap().fence, held.fence, "the number stays");
+    bench.clock.advance(TTL / 2);
+    bench.store.extend_lease(order.id, "one", TTL).await.unwrap();
+    assert_eq!(bench.store.due_orders(bench.now(), 10).await.unwrap().len(), 1, "it was over");
+}
+
 async fn a_failed_attempt_is_due_again_at_its_time(bench: Bench) {
     let order = begun(&bench, "a.example.com").await;
     let order = bench.store.lease_order(order.id, "me", HOUR).await.unwrap();
@@ -119,10 +134,13 @@ async fn an_account_is_kept_for_each_directory(bench: Bench) {
         next_key: None,
     };
     assert_eq!(bench.store.acme_account(&account.directory).await.unwrap(), None);
-    bench.store.put_acme_account(&account).await.unwrap();
-    let account = AccountRecord { account_url: Some("https://ca.test/1".to_owned()), ..account };
-    bench.store.put_acme_account(&account).await.unwrap();
-    assert_eq!(bench.store.acme_account(&account.directory).await.unwrap(), Some(account));
+    bench.store.begin_acme_account(account.clone()).await.unwrap();
+    let url = Some("https://ca.test/1".to_owned());
+    bench.store.set_account_url(&account.directory, &account.key, url.as_deref()).await.unwrap();
+    bench.store.set_account_url(&account.directory, &sealed(), None).await.unwrap();
+    let account = AccountRecord { account_url: url, ..account };
+    let found = bench.store.acme_account(&account.directory).await.unwrap();
+    assert_eq!(found, Some(account), "the address is its key's");
     assert_eq!(bench.store.acme_account("https://other.test").await.unwrap(), None);
 }
 
@@ -153,6 +171,7 @@ async fn the_first_local_authority_stays(bench: Bench) {
 on_both_engines! {
     a_name_has_one_open_order_at_most,
     a_holder_that_slept_through_its_lease_writes_nothing,
+    a_sign_of_life_keeps_a_lease_and_revives_none,
     a_failed_attempt_is_due_again_at_its_time,
     what_an_order_must_remember_outlives_its_holder,
     an_ended_order_is_in_nobodys_hands,
