@@ -7,6 +7,7 @@ use testkit::stoa::Stoa;
 #[tokio::test]
 async fn a_configuration_is_compared_with_what_runs() -> Result<()> {
     let mut stoa = Stoa::start().await?;
+    stoa.settled().await?;
     let (config, dir) = (stoa.config(), tempfile::tempdir()?);
     let file = config.display().to_string();
     let said = run(&["diff", "--config", &file], dir.path()).await?;

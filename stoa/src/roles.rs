@@ -141,7 +141,9 @@ fn store_of(store: Origin, heritage: &Heritage) -> Origin {
 
 /// The process serves: tells the one before, which is in charge no more, or systemd.
 fn settle(heritage: Heritage, settings: &Settings, data: &DataDirectory) -> Option<Predecessor> {
-    let noted = data.note_process().and_then(|()| Running::of(settings)?.note(data));
+    // The process last: whoever knows which one is in charge finds its settings.
+    let noted =
+        Running::of(settings).and_then(|running| running.note(data)).and_then(|()| data.note_process());
     if let Err(error) = noted {
         tracing::warn!(%error, "the data directory does not tell which process is in charge, and with which settings");
     }
