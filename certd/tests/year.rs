@@ -265,17 +265,10 @@ async fn live_through(domains: usize, days: u32) {
     year.stop().await;
 }
 
-/// Two renewals of each, in half a minute on a busy machine; a year of ten thousand is below.
+/// Two renewals of each, in half a minute on a busy machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn domains_are_kept_certified_by_two_processes_inside_all_windows_and_limits() {
     live_through(40, 70).await;
-}
-
-/// `cargo test -p certd --release --test main a_year_of -- --ignored --nocapture`
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "was not run to its end yet: thirty million requests"]
-async fn a_year_of_ten_thousand_domains() {
-    live_through(10_000, 365).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
