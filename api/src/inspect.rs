@@ -4,11 +4,11 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use model::Host;
-use model::domain::Inspection;
+use model::domain::{Inspection, Witness};
 
 /// Looks up everything that a domain has today.
 #[async_trait]
 pub trait Inspect: Debug + Send + Sync + 'static {
     /// Gives what was found, and which kinds of records nobody could tell. Ends within some 15 seconds.
-    async fn inspect(&self, host: &Host) -> Inspection;
+    async fn inspect(&self, host: &Host, witness: Witness) -> Inspection;
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use model::clock::ManualClock;
-use model::domain::{Found, Inspection, RecordKind};
+use model::domain::{Found, Inspection, RecordKind, Witness};
 use model::id::TenantId;
 use model::seal::SealingKey;
 use model::secret::Secret;
@@ -76,11 +76,11 @@ struct Fixed;
 
 #[async_trait::async_trait]
 impl api::Inspect for Fixed {
-    async fn inspect(&self, host: &Host) -> Inspection {
+    async fn inspect(&self, host: &Host, witness: Witness) -> Inspection {
         let found = |kind, value: &str| Found { kind, name: host.clone(), value: value.to_owned() };
         Inspection {
             host: host.clone(),
-            zone: None,
+            zone: (witness == Witness::Resolver).then(|| host.clone()),
             servers: vec!["ns1.example.net".to_owned()],
             provider: Some("Gandi".to_owned()),
             apex_alias: false,

@@ -29,6 +29,10 @@ async fn a_look_tells_what_is_there_and_what_would_change_and_that_mail_stays() 
     assert_eq!(changes, wanted, "an alias would push the mail out");
     assert_eq!(seen["email"], "Your e-mail stays as it is: none of its records is touched.");
     assert_eq!(seen["unanswered"], json!(["CAA"]));
+    // The operator is told what the platform's own resolver knows, which no creator is.
+    assert_eq!(seen["zone"], json!(null));
+    let path = "/v1/domains/inspect?host=shop.example.com";
+    assert_eq!(desk.get(path).send().await.of(200)["zone"], "shop.example.com");
 }
 
 #[tokio::test]

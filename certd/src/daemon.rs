@@ -203,7 +203,7 @@ impl Rounds {
         for domain in new.collect::<Vec<_>>() {
             let work = Arc::clone(&self.work);
             self.begin(Job::Check(domain.id), async move {
-                match work.check(&domain, Renewal::WhenDue).await {
+                match work.check_in_turn(&domain).await {
                     Ok(())
                     | Err(CertdError::Store(StoreError::Stale { .. } | StoreError::NotFound { .. })) => {}
                     Err(error) => tracing::warn!(host = %domain.host, %error, "domain could not be checked"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::certificate::{CertificateName, CertificateSource};
-use model::domain::{Authority, Certification, Claim, Facts, Health, Presence, Routing};
+use model::domain::{Authority, Certification, Claim, DomainStatus, Facts, Health, Presence, Routing};
 use model::id::{AppId, CertificateId, DomainId, TenantId};
 use store::{
     Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, OrderState, StoreError,
@@ -41,6 +41,18 @@ pub(crate) struct Owner {
 }
 
 impl Work {
+    /// Looks at a domain whose look is due, or puts it off: its servers were asked a lot just now, and nobody waits.
+    pub(crate) async fn check_in_turn(&self, domain: &DomainRecord) -> Result<(), CertdError> {
+        let now = self.store.now();
+        if domain.was_live && domain.status == DomainStatus::Live {
+            let turn = self.pace.turn(domain.id, &domain.facts.authority.servers, now);
+            if turn > now {
+                return Ok(self.store.put_domain_check_off(domain, turn).await?);
+            }
+        }
+        self.check(domain, Renewal::WhenDue).await
+    }
+
     /// Looks at a domain and writes down what was found.
     pub(crate) async fn check(&self, domain: &DomainRecord, renewal: Renewal) -> Result<(), CertdError> {
         let mut look = self.look(domain).await;

@@ -21,6 +21,7 @@ mod error;
 mod facts;
 mod https;
 mod orders;
+mod pace;
 mod presence;
 mod settings;
 mod work;

@@ -11,6 +11,7 @@ use crate::acme::Authority;
 use crate::adapters::{self, Proofs};
 use crate::dns::{Lookup, Providers};
 use crate::local_ca::LocalAuthority;
+use crate::pace::Pace;
 use crate::presence::Probe;
 use crate::{CertdError, DnsZone, Settings};
 
@@ -26,6 +27,8 @@ pub(crate) struct Work {
     pub(crate) proofs: Option<Proofs>,
     pub(crate) lookup: Arc<dyn Lookup>,
     pub(crate) providers: Providers,
+    /// How fast domains are looked at that nobody waits for.
+    pub(crate) pace: Pace,
     pub(crate) probe: Option<Probe>,
     /// Who holds leases: this process, no other and no later one.
     pub(crate) owner: String,
@@ -47,7 +50,20 @@ impl Work {
         let probe = settings.probe.map(Probe::new).transpose()?;
         let owner = format!("certd-{:032x}", rand::random::<u128>());
         let providers = Providers::built_in()?;
-        Ok(Self { settings, store, sealing, local, authorities, proofs, lookup, providers, probe, owner })
+        let pace = Pace::default();
+        Ok(Self {
+            settings,
+            store,
+            sealing,
+            local,
+            authorities,
+            proofs,
+            lookup,
+            providers,
+            pace,
+            probe,
+            owner,
+        })
     }
 
     /// How names are proved, in the words of RFC 8657.

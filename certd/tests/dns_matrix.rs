@@ -9,7 +9,7 @@ use std::sync::Arc;
 use certd::dns::{Inspector, Issuer, Providers, look, permission};
 use futures_util::future::join_all;
 use model::Timestamp;
-use model::domain::{Claim, DomainStatus, Facts, NextAction, Routing, Target, derive, plain};
+use model::domain::{Claim, DomainStatus, Facts, NextAction, Routing, Target, Witness, derive, plain};
 
 use cases::Case;
 use world::{Main, World};
@@ -114,16 +114,16 @@ async fn a_look_before_anything_is_done_finds_every_kind_of_record() {
     let world = World::start(Main::Bind, &cases).await;
     let lookup: Arc<dyn certd::dns::Lookup> = Arc::new(world.resolver);
     let inspector = Inspector::new(lookup, world.providers.clone());
-    let seen = inspector.inspect(&"itself-old.test".parse().unwrap()).await;
+    let seen = inspector.inspect(&"itself-old.test".parse().unwrap(), Witness::Servers).await;
     let found: Vec<String> =
         seen.records.iter().map(|found| format!("{} {}", found.kind.as_str(), found.value)).collect();
     let wanted = ["A 192.0.2.1", "MX 10 mail.itself-old.test", "TXT v=spf1 -all", "NS ns1.itself-old.test"];
     assert_eq!(found, wanted);
     assert!(seen.has_mail() && seen.unanswered.is_empty());
-    let below = inspector.inspect(&"shop.caa-others.test".parse().unwrap()).await;
+    let below = inspector.inspect(&"shop.caa-others.test".parse().unwrap(), Witness::Servers).await;
     assert_eq!(below.zone.unwrap().as_str(), "caa-others.test");
     let at_zone = below.records.iter().filter(|found| found.name.as_str() == "caa-others.test");
     assert!(at_zone.into_iter().any(|found| found.value == "0 issue \"pki.goog\""), "{:?}", below.records);
-    let nothing = inspector.inspect(&"shop.silent.test".parse().unwrap()).await;
+    let nothing = inspector.inspect(&"shop.silent.test".parse().unwrap(), Witness::Servers).await;
     assert_eq!((nothing.records.len(), nothing.unanswered.is_empty()), (0, false));
 }

@@ -16,7 +16,7 @@ mod status;
 pub use action::{Actor, NextAction, Record, RecordKind, Target};
 pub use derive::{GRACE, derive};
 pub use facts::{Authority, Certification, Claim, Facts, Forbidden, Health, Policy, Presence, Routing};
-pub use inspection::{Change, Fate, Found, Inspection};
+pub use inspection::{Change, Fate, Found, Inspection, Witness};
 pub use provider::{NameForm, Provider};
 pub use status::DomainStatus;
 

@@ -12,7 +12,7 @@ use certd::Certd;
 use certd::dns::Inspector;
 use certd::local_ca::LocalAuthority;
 use config::Settings;
-use model::domain::Inspection;
+use model::domain::{Inspection, Witness};
 use model::seal::SealingKey;
 use model::{Clock, Host};
 use store::{Access, Actor, Scope, Store};
@@ -33,8 +33,8 @@ struct Inspecting(Inspector);
 
 #[async_trait]
 impl api::Inspect for Inspecting {
-    async fn inspect(&self, host: &Host) -> Inspection {
-        self.0.inspect(host).await
+    async fn inspect(&self, host: &Host, witness: Witness) -> Inspection {
+        self.0.inspect(host, witness).await
     }
 }
 

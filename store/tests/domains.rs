@@ -225,6 +225,19 @@ async fn domains_are_checked_in_the_order_in_which_they_wait(bench: Bench) {
     assert_eq!((asked.next_check_at, due().await), (bench.now(), vec![two.id, one.id]));
 }
 
+async fn a_check_that_is_put_off_waits_unless_somebody_asks(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let read = bench.domain(app.id, "one.example.com").await;
+    let later = bench.now().plus(Duration::from_secs(2));
+    bench.store.put_domain_check_off(&read, later).await.unwrap();
+    assert!(bench.store.due_domains(bench.now(), 10).await.unwrap().is_empty());
+    assert_eq!(bench.store.due_domains(later, 10).await.unwrap()[0].version, read.version);
+    bench.tick();
+    bench.store.request_domain_check(&actor(), Access::Platform, read.id).await.unwrap();
+    bench.store.put_domain_check_off(&read, later).await.unwrap();
+    assert_eq!(bench.store.due_domains(bench.now(), 10).await.unwrap().len(), 1, "somebody asked since");
+}
+
 async fn a_proved_name_is_kept_for_its_owner_and_an_unproved_one_is_not(bench: Bench) {
     let (own, other) = (bench.tenant("own").await.id, bench.tenant("other").await.id);
     let (own, other) = (bench.app(own, "own").await, bench.app(other, "other").await);
@@ -317,6 +330,7 @@ on_both_engines! {
     a_check_without_news_costs_neither_audit_nor_revision,
     of_two_checks_the_later_one_is_stale,
     domains_are_checked_in_the_order_in_which_they_wait,
+    a_check_that_is_put_off_waits_unless_somebody_asks,
     a_proved_name_is_kept_for_its_owner_and_an_unproved_one_is_not,
     a_removed_domain_ends_its_order,
     a_suspended_tenants_domains_say_so_and_are_as_before_afterwards,

@@ -2,8 +2,9 @@
 
 use axum::extract::State;
 use model::Host;
-use model::domain::{Change, DomainStatus, Fate, Inspection, RecordKind, Target, catalogue, derive};
+use model::domain::{Change, DomainStatus, Fate, Inspection, RecordKind, Target, Witness, catalogue, derive};
 use serde::{Deserialize, Serialize};
+use store::Access;
 use utoipa::ToSchema;
 
 use crate::caller::Member;
@@ -105,7 +106,11 @@ pub(crate) async fn inspect_domain(
         ));
     };
     let refusal = refusal(&state, &member, &host).await?;
-    let found = inspector.inspect(&host).await;
+    let witness = match member.access {
+        Access::Platform => Witness::Resolver,
+        Access::Tenant(_) => Witness::Servers,
+    };
+    let found = inspector.inspect(&host, witness).await;
     Ok(Json(view(found, refusal, &state)))
 }
 

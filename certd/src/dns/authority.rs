@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout_at};
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Kind, Lookup, LookupError, Reply, Signatures, Value, ask};
 
@@ -17,6 +19,9 @@ const MAX_LEVELS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Most of a registry's servers that are asked: they are many, and seldom silent.
 const REGISTRY_SERVERS: usize = 2;
+/// How long a server is waited for before the next one is asked as well: most answer in a tenth of it, and two
+/// that are dead must not use a look up.
+const HEAD_START: Duration = Duration::from_millis(500);
 
 /// A server of a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +54,7 @@ pub(super) async fn find(
     name: &str,
     deadline: Instant,
 ) -> Result<Option<Zone>, LookupError> {
-    let (mut below, mut failure) = (name, None);
+    let mut failure = None;
     for (zone, _) in suffixes(name).zip(0..MAX_LEVELS) {
         let servers = match servers_of(lookup, zone, deadline).await {
             Ok(servers) => servers,
@@ -60,17 +65,25 @@ pub(super) async fn find(
                 continue;
             }
         };
-        if !servers.is_empty() && !zone.contains('.') {
-            // The registry's own zone: what would lie in it is not registered.
-            return Ok(Some(Zone { name: below.to_owned(), servers: Vec::new(), stale: Vec::new() }));
+        if !servers.is_empty() && is_registry(zone) {
+            // What would lie in a registry's own zone is not registered.
+            let name = psl::domain_str(name).unwrap_or(name).to_owned();
+            return Ok(Some(Zone { name, servers: Vec::new(), stale: Vec::new() }));
         }
         if !servers.is_empty() {
             let servers = located(lookup, servers, deadline).await;
             return Ok(Some(Zone { name: zone.to_owned(), servers, stale: Vec::new() }));
         }
-        below = zone;
     }
     failure.map_or(Ok(None), Err)
+}
+
+/// Whether names below `zone` are registered there: `com`, `co.uk`. Those of a private list (`github.io`) are zones of
+/// somebody who can be asked.
+fn is_registry(zone: &str) -> bool {
+    psl::suffix(zone.as_bytes()).is_some_and(|suffix| {
+        suffix.as_bytes() == zone.as_bytes() && suffix.typ() != Some(psl::Type::Private)
+    })
 }
 
 /// `name` and every name above it: `a.b.c`, `b.c`, `c`.
@@ -90,10 +103,12 @@ async fn servers_of(lookup: &dyn Lookup, zone: &str, deadline: Instant) -> Resul
     }
 }
 
-/// Whether a failing resolver answers as soon as it does not have to check signatures.
+/// Whether a resolver that failed answers as soon as it does not have to check signatures, and fails again as soon
+/// as it has to: one that failed in passing says nothing of them.
 pub(super) async fn is_unsigned(lookup: &dyn Lookup, name: &str, kind: Kind, deadline: Instant) -> bool {
-    let told = timeout_at(deadline, lookup.held(name, kind, Signatures::Unchecked)).await;
-    matches!(told, Ok(Ok(_)))
+    let told = async |signatures| timeout_at(deadline, lookup.held(name, kind, signatures)).await;
+    matches!(told(Signatures::Unchecked).await, Ok(Ok(_)))
+        && matches!(told(Signatures::Checked).await, Ok(Err(LookupError::Failure(_))))
 }
 
 /// The servers with their addresses; IPv4 first, since not every network has a way out for IPv6.
@@ -101,12 +116,12 @@ async fn located(lookup: &dyn Lookup, mut names: Vec<String>, deadline: Instant)
     names.sort_unstable();
     names.truncate(MAX_SERVERS);
     let locate = async |name: String| {
-        let mut address = None;
-        for kind in [Kind::A, Kind::Aaaa] {
+        let of = async |kind| {
             let found = ask(lookup, &name, kind, deadline).await.unwrap_or_default();
-            address = address.or(found.into_iter().find_map(Value::into_address));
-        }
-        Server { name, address }
+            found.into_iter().find_map(Value::into_address)
+        };
+        let (v4, v6) = tokio::join!(of(Kind::A), of(Kind::Aaaa));
+        Server { name, address: v4.or(v6) }
     };
     join_all(names.into_iter().map(locate)).await
 }
@@ -130,7 +145,45 @@ pub(super) async fn question(
     }
 }
 
-/// Records of a name at the first server of its zone that answers; else what the resolver says.
+/// The first answer of any of a zone's servers; each has a head start before the next.
+async fn first_answer(
+    lookup: &dyn Lookup,
+    servers: &[Server],
+    (name, kind): (&str, Kind),
+    deadline: Instant,
+) -> Option<Reply> {
+    let mut waiting = servers.iter();
+    let mut asked = FuturesUnordered::new();
+    loop {
+        let next = waiting.next();
+        asked.extend(next.map(|server| question(lookup, server, name, kind, deadline)));
+        tokio::select! {
+            reply = asked.next() => match reply {
+                Some(Ok(reply)) => return Some(reply),
+                Some(Err(_)) => {}
+                None => return None,
+            },
+            () = sleep(HEAD_START), if next.is_some() => {}
+        }
+    }
+}
+
+/// Records of a name at the servers of its zone; none: none of them answers for it.
+///
+/// # Errors
+/// [`LookupError`] if the zone cannot be found.
+pub(super) async fn at_servers(
+    lookup: &dyn Lookup,
+    name: &str,
+    kind: Kind,
+    deadline: Instant,
+) -> Result<Option<Vec<Value>>, LookupError> {
+    let Some(zone) = find(lookup, name, deadline).await? else { return Ok(None) };
+    let reply = first_answer(lookup, &zone.servers, (name, kind), deadline).await;
+    Ok(reply.filter(|reply| reply.referral.is_empty()).map(|reply| reply.values))
+}
+
+/// Records of a name at the servers of its zone; else what the resolver says.
 pub(super) async fn definitive(
     lookup: &dyn Lookup,
     name: &str,
@@ -138,16 +191,10 @@ pub(super) async fn definitive(
     deadline: Instant,
 ) -> Result<Vec<Value>, LookupError> {
     // Where the zone cannot be found, the resolver may still know the record.
-    if let Ok(Some(zone)) = find(lookup, name, deadline).await {
-        for server in &zone.servers {
-            if let Ok(reply) = question(lookup, server, name, kind, deadline).await
-                && reply.referral.is_empty()
-            {
-                return Ok(reply.values);
-            }
-        }
+    match at_servers(lookup, name, kind, deadline).await {
+        Ok(Some(values)) => Ok(values),
+        Ok(None) | Err(_) => ask(lookup, name, kind, deadline).await,
     }
-    ask(lookup, name, kind, deadline).await
 }
 
 /// Puts right whom to ask where the registry names other servers than the zone itself (RFC 1034 §4.2.2 wants both
@@ -159,34 +206,22 @@ pub(super) async fn compare(lookup: &dyn Lookup, zone: Zone, deadline: Instant) 
         let servers = located(lookup, delegated, deadline).await;
         return Zone { name: zone.name, servers, stale: zone.servers };
     }
-    for server in &zone.servers {
-        let Ok(reply) = question(lookup, server, &zone.name, Kind::Ns, deadline).await else { continue };
-        let own: Vec<Server> = reply
-            .values
-            .into_iter()
-            .filter_map(Value::into_server)
-            .map(|name| Server { name, address: None })
-            .collect();
-        if !own.is_empty() && is_other(&own) {
-            let names = own.into_iter().map(|server| server.name).collect();
-            return Zone { stale: located(lookup, names, deadline).await, ..zone };
-        }
-        break;
+    let own = first_answer(lookup, &zone.servers, (&zone.name, Kind::Ns), deadline).await;
+    let values = own.map(|reply| reply.values).unwrap_or_default();
+    let names: Vec<String> = values.into_iter().filter_map(Value::into_server).collect();
+    if names.is_empty() || zone.servers.iter().any(|server| names.contains(&server.name)) {
+        return zone;
     }
-    zone
+    Zone { stale: located(lookup, names, deadline).await, ..zone }
 }
 
 /// The servers that the zone above names for `zone`.
 async fn delegated(lookup: &dyn Lookup, zone: &str, deadline: Instant) -> Option<Vec<String>> {
     let (_, parent) = zone.split_once('.')?;
     let names = servers_of(lookup, parent, deadline).await.ok()?;
-    for server in located(lookup, names, deadline).await.into_iter().take(REGISTRY_SERVERS) {
-        let Ok(reply) = question(lookup, &server, zone, Kind::Ns, deadline).await else { continue };
-        if !reply.referral.is_empty() {
-            return Some(reply.referral);
-        }
-        // One server keeps both zones: it answers for the lower one, and there is nothing to compare.
-        return None;
-    }
-    None
+    let mut servers = located(lookup, names, deadline).await;
+    servers.truncate(REGISTRY_SERVERS);
+    // One server may keep both zones: it answers for the lower one, and there is nothing to compare.
+    let reply = first_answer(lookup, &servers, (zone, Kind::Ns), deadline).await?;
+    (!reply.referral.is_empty()).then_some(reply.referral)
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use model::Host;
-use model::domain::{Found, Inspection, RecordKind};
+use model::domain::{Found, Inspection, RecordKind, Witness};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::authority::{compare, definitive, find};
+use super::authority::{at_servers, compare, definitive, find};
 use super::{Kind, Lookup, LookupError, MAX_RECORDS, Providers, TIMEOUT, Value, Zone};
 
 /// Most domains that are looked at at a time: each costs some twenty questions, and anybody with a key may ask.
@@ -30,8 +30,8 @@ impl Inspector {
         Self { lookup, providers, places: Arc::new(Semaphore::new(AT_A_TIME)) }
     }
 
-    /// Looks at a domain, at most [`TIMEOUT`] long from when it has its turn.
-    pub async fn inspect(&self, host: &Host) -> Inspection {
+    /// Looks at a domain, at most [`TIMEOUT`] long from when it has its turn, and believes `witness`.
+    pub async fn inspect(&self, host: &Host, witness: Witness) -> Inspection {
         let _place = self.places.acquire().await;
         let deadline = Instant::now() + TIMEOUT;
         let zone = match find(self.lookup.as_ref(), host.as_str(), deadline).await {
@@ -39,13 +39,15 @@ impl Inspector {
             _ => None,
         };
         let own = [Kind::Cname, Kind::A, Kind::Aaaa, Kind::Mx, Kind::Txt, Kind::Caa, Kind::Ns];
-        let (mut records, unanswered) = self.records(host, &own, deadline).await;
+        let (mut records, unanswered) = self.records(host, &own, (witness, deadline)).await;
         let apex = zone.as_ref().and_then(|zone| Host::parse(&zone.name).ok());
         if let Some(apex) = apex.as_ref().filter(|apex| *apex != host) {
             let shared = [Kind::Mx, Kind::Txt, Kind::Caa, Kind::Ns];
-            records.extend(self.records(apex, &shared, deadline).await.0);
+            records.extend(self.records(apex, &shared, (witness, deadline)).await.0);
         }
-        let servers = zone.map(|Zone { servers, .. }| servers).unwrap_or_default();
+        let is_told = witness == Witness::Resolver || !records.is_empty() || unanswered.len() < own.len();
+        let apex = apex.filter(|_| is_told);
+        let servers = zone.filter(|_| is_told).map(|Zone { servers, .. }| servers).unwrap_or_default();
         let provider = self.providers.find(&servers);
         Inspection {
             host: host.clone(),
@@ -58,8 +60,20 @@ impl Inspector {
         }
     }
 
-    async fn records(&self, name: &Host, kinds: &[Kind], deadline: Instant) -> (Vec<Found>, Vec<RecordKind>) {
-        let ask = |kind: Kind| definitive(self.lookup.as_ref(), name.as_str(), kind, deadline);
+    async fn records(
+        &self,
+        name: &Host,
+        kinds: &[Kind],
+        (witness, deadline): (Witness, Instant),
+    ) -> (Vec<Found>, Vec<RecordKind>) {
+        let lookup = self.lookup.as_ref();
+        let ask = async |kind: Kind| match witness {
+            Witness::Resolver => definitive(lookup, name.as_str(), kind, deadline).await,
+            Witness::Servers => {
+                let told = at_servers(lookup, name.as_str(), kind, deadline).await?;
+                told.ok_or(LookupError::Timeout)
+            }
+        };
         let answers = futures_util::future::join_all(kinds.iter().map(|kind| ask(*kind))).await;
         let (mut records, mut unanswered) = (Vec::new(), Vec::new());
         for (kind, answer) in kinds.iter().zip(answers) {

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use model::Host;
+use model::domain::Witness;
 
 use super::*;
 
@@ -191,4 +192,96 @@ async fn ten_aliases_are_followed_and_no_more() {
     assert_eq!(chain(MAX_HOPS - 1).judged().await.1, Routing::Here);
     let reason = "`shop.example.com` has more than 10 aliases one after the other".to_owned();
     assert_eq!(chain(MAX_HOPS).judged().await.1, Routing::Broken { reason });
+}
+
+#[tokio::test]
+async fn names_of_our_own_networks_are_told_to_the_operator_only() {
+    let own = Value::Address("10.1.2.3".parse().unwrap());
+    let server = Value::Server("ns1.example.com".to_owned());
+    let script = script()
+        .with("example.com", Kind::Ns, Ok(vec![server]))
+        .with("ns1.example.com", Kind::A, Ok(vec![own.clone()]))
+        .with("payroll.example.com", Kind::A, Ok(vec![own]));
+    let inspector = Inspector::new(std::sync::Arc::new(script), Providers::built_in().unwrap());
+    let host = Host::parse("payroll.example.com").unwrap();
+    let stranger = inspector.inspect(&host, Witness::Servers).await;
+    assert_eq!((stranger.records, stranger.servers, stranger.zone), (Vec::new(), Vec::new(), None));
+    assert_eq!(stranger.unanswered.len(), 7);
+    let operator = inspector.inspect(&host, Witness::Resolver).await;
+    assert_eq!(operator.records[0].value, "10.1.2.3");
+    assert_eq!(operator.servers, ["ns1.example.com"]);
+}
+
+/// Servers of `example.com`: the first two are dead, the third has a text at any name; a resolver that fails.
+#[derive(Debug, Default)]
+struct Dying {
+    /// How often the resolver failed at checked questions.
+    failures: std::sync::atomic::AtomicUsize,
+    /// How often it is going to.
+    last: usize,
+}
+
+#[async_trait]
+impl Lookup for Dying {
+    async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, LookupError> {
+        let server = |number: u8| Value::Server(format!("ns{number}.example.net"));
+        match (name, kind) {
+            ("example.com", Kind::Ns) => Ok((1..=3).map(server).collect()),
+            ("ns1.example.net", Kind::A) => Ok(vec![Value::Address("192.0.2.1".parse().unwrap())]),
+            ("ns2.example.net", Kind::A) => Ok(vec![Value::Address("192.0.2.2".parse().unwrap())]),
+            ("ns3.example.net", Kind::Aaaa) => Ok(vec![Value::Address("2001:db8::3".parse().unwrap())]),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn ask(&self, server: IpAddr, _: &str, _: Kind) -> Result<Reply, LookupError> {
+        if server.is_ipv4() {
+            return std::future::pending().await;
+        }
+        let values = vec![Value::Text("here".to_owned())];
+        Ok(Reply { values, authoritative: true, ..Reply::default() })
+    }
+
+    async fn held(&self, _: &str, _: Kind, signatures: Signatures) -> Result<Reply, LookupError> {
+        let failures = self.failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match signatures {
+            Signatures::Checked if failures < self.last => {
+                Err(LookupError::Failure("Server Failure".to_owned()))
+            }
+            _ => Ok(Reply::default()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_servers_do_not_use_a_look_up() {
+    let begun = Instant::now();
+    let lookup = Dying::default();
+    let found = authority::definitive(&lookup, "shop.example.com", Kind::Txt, begun + TIMEOUT).await;
+    assert_eq!(found, Ok(vec![Value::Text("here".to_owned())]));
+    assert_eq!(begun.elapsed().as_millis(), 1000, "two head starts");
+}
+
+#[tokio::test]
+async fn a_resolver_that_fails_in_passing_says_nothing_of_signatures() {
+    for (last, unsigned) in [(1, false), (9, true)] {
+        let lookup = Dying { last, ..Dying::default() };
+        let soon = Instant::now() + TIMEOUT;
+        assert_eq!(authority::is_unsigned(&lookup, "shop.example.com", Kind::A, soon).await, unsigned);
+    }
+}
+
+#[tokio::test]
+async fn what_a_registry_would_keep_is_not_registered() {
+    let soon = Instant::now() + TIMEOUT;
+    for (registry, name) in [("uk", "shop.co.uk"), ("co.uk", "www.shop.co.uk"), ("com", "example.com")] {
+        let script = script().with(registry, Kind::Ns, Ok(vec![Value::Server("ns.nic.test".to_owned())]));
+        let zone = authority::find(&script, name, soon).await.unwrap().unwrap();
+        assert!(zone.servers.is_empty(), "{registry}: {zone:?}");
+        assert_eq!(zone.name, name.trim_start_matches("www."));
+    }
+    // Of the private part of the list: somebody's zone.
+    let script = script().with("github.io", Kind::Ns, Ok(vec![Value::Server("ns.github.test".to_owned())]));
+    let zone = authority::find(&script, "me.github.io", soon).await.unwrap().unwrap();
+    assert_eq!((zone.name.as_str(), zone.servers.len()), ("github.io", 1));
 }

@@ -38,6 +38,16 @@ pub struct Found {
     pub value: String,
 }
 
+/// Whose word is taken for what a domain has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witness {
+    /// Its own name servers', as everybody on the internet may ask them: for creators. The platform's resolver may
+    /// know names of the platform's own networks, which are nobody else's business.
+    Servers,
+    /// The platform's resolver's as well: for the operator.
+    Resolver,
+}
+
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

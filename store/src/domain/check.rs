@@ -55,6 +55,24 @@ impl Store {
         rows.iter().map(|row| self.read_domain(row)).collect()
     }
 
+    /// Puts a check that is due off until `at`, unless somebody wrote since the domain was read.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn put_domain_check_off(&self, domain: &DomainRecord, at: Timestamp) -> Result<()> {
+        let mut turn = self.quiet_write().await?;
+        sqlx::query(
+            "UPDATE domains SET next_check_at = $3 WHERE id = $1 AND version = $2 AND next_check_at = $4",
+        )
+        .bind(domain.id.to_string())
+        .bind(domain.version.0)
+        .bind(at.unix_millis())
+        .bind(domain.next_check_at.unix_millis())
+        .execute(turn.connection())
+        .await?;
+        turn.commit().await
+    }
+
     /// Writes down what a check found. Audit log and edges hear of it only if the status or what edges
     /// serve changed; everything else costs one row.
     ///
