@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::acme::{Challenge, Token};
 use crate::certificate::Certificate;
 use crate::id::{AppId, CertificateId, TenantId, TicketKeyId};
+use crate::seal::Sealed;
 use crate::site::Site;
 use crate::tenant::Tenant;
 use crate::ticket::TicketKey;
@@ -73,6 +74,18 @@ impl Object {
             Self::Certificate(certificate) => ObjectId::Certificate(certificate.id),
             Self::Challenge(challenge) => ObjectId::Challenge(challenge.token.clone()),
             Self::TicketKey(key) => ObjectId::TicketKey(key.id),
+        }
+    }
+
+    /// What is sealed in the object, and in which context; none: nothing is.
+    #[must_use]
+    pub fn secret(&mut self) -> Option<(String, &mut Sealed)> {
+        match self {
+            Self::Certificate(certificate) => {
+                Some((Certificate::key_context(certificate.id), &mut certificate.key))
+            }
+            Self::TicketKey(key) => Some((TicketKey::key_context(key.id), &mut key.key)),
+            Self::Tenant(_) | Self::Site(_) | Self::Challenge(_) => None,
         }
     }
 }

@@ -14,6 +14,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
+mod ring;
+
+pub use ring::KeyRing;
+
 /// What an edge's own sealing key is derived for, from the text of its API key, on both sides of the feed.
 pub const EDGE_FEED_PURPOSE: &str = "stoa edge feed";
 /// Length of a sealing key in bytes.
@@ -55,6 +59,9 @@ pub enum SealError {
     /// The value was damaged, or belongs to another place.
     #[error("a sealed value does not open as `{0}`: it was damaged or belongs elsewhere")]
     Damaged(String),
+    /// A ring of no keys.
+    #[error("there is no sealing key")]
+    NoKey,
     /// The system gave no randomness, or the key was refused.
     #[error("the cryptographic library refused to seal")]
     Refused,
@@ -183,6 +190,20 @@ impl SealingKey {
     fn cipher(&self) -> Result<LessSafeKey, SealError> {
         let key = UnboundKey::new(&AES_256_GCM, self.bytes.as_slice()).map_err(|_| SealError::Refused)?;
         Ok(LessSafeKey::new(key))
+    }
+}
+
+impl Sealed {
+    /// Fingerprint of the key that sealed it.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// What the text of everything begins with that the key of this fingerprint sealed.
+    #[must_use]
+    pub fn prefix(fingerprint: &str) -> String {
+        format!("v1.{fingerprint}.")
     }
 }
 

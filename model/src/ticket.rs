@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::Timestamp;
 use crate::id::TicketKeyId;
-use crate::seal::{SealError, Sealed, SealingKey};
+use crate::seal::{KeyRing, SealError, Sealed};
 
 /// Time between two keys.
 pub const ROTATION: Duration = Duration::from_secs(8 * 3600);
@@ -35,14 +35,14 @@ pub struct TicketKey {
 }
 
 impl TicketKey {
-    /// A new random key, sealed with `sealing_key`. Its secret is in the clear only here and where it is used.
+    /// A new random key, sealed with what `keys` seals with. Its secret is in the clear only here and where it is used.
     ///
     /// # Errors
     /// [`SealError::Refused`] if the library refuses.
-    pub fn generate(now: Timestamp, sealing_key: &SealingKey) -> Result<Self, SealError> {
+    pub fn generate(now: Timestamp, keys: impl Into<KeyRing>) -> Result<Self, SealError> {
         let id = TicketKeyId::generate(now);
         let secret: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(rand::random());
-        let key = sealing_key.seal(&Self::key_context(id), secret.as_slice())?;
+        let key = keys.into().seal(&Self::key_context(id), secret.as_slice())?;
         Ok(Self { id, key, made_at: now })
     }
 

@@ -23,6 +23,14 @@ pub struct AccountRecord {
     pub next_key: Option<Sealed>,
 }
 
+impl AccountRecord {
+    /// What the private keys of our account with an authority are sealed as.
+    #[must_use]
+    pub fn key_context(directory: &str) -> String {
+        format!("acme-account-key/{directory}")
+    }
+}
+
 impl Store {
     /// The account with an authority, if there is one.
     ///

@@ -19,6 +19,11 @@ pub struct LocalCa {
     pub key: Sealed,
 }
 
+impl LocalCa {
+    /// What its private key is sealed as.
+    pub const KEY_CONTEXT: &'static str = "local-ca-key";
+}
+
 impl Store {
     /// The local authority, if there is one.
     ///

@@ -3,7 +3,7 @@
 //! Every change of a tenant, an app, a domain, a certificate or a key is one transaction: the row, an audit
 //! event in a hash chain, and a pointer in the log that edges follow. One set of SQL serves both engines.
 //! What a caller may not see is [`StoreError::NotFound`], the same as what is not there. Deliberately
-//! absent: sealing and opening of secrets (they arrive sealed), HTTP, ACME, DNS.
+//! absent: sealing and opening of secrets (they arrive sealed; only a change of keys opens them), HTTP, ACME, DNS.
 
 mod account;
 mod app;
@@ -15,6 +15,7 @@ mod certificate;
 mod challenge;
 mod changes;
 mod circuit;
+mod custody;
 mod domain;
 mod edge;
 mod engine;
@@ -28,6 +29,7 @@ mod random;
 mod released;
 mod row;
 mod schema;
+mod sealed;
 mod standing;
 mod tenant;
 mod ticket;
@@ -52,6 +54,7 @@ pub use caller::{Access, Actor, Version};
 pub use certificate::{CertificateFilter, CertificateRecord, NewCertificate};
 pub use changes::MAX_CHANGES;
 pub use circuit::Circuit;
+pub use custody::{HOLDER_LIFE, Holder};
 pub use domain::{DomainRecord, MAX_DOMAINS_PER_APP, TimelineEntry, UNPROVED_CLAIM};
 pub use edge::EdgeRecord;
 pub use error::{Result, StoreError};
@@ -61,6 +64,7 @@ pub use open::Options;
 pub use order::{NewOrder, Order, OrderPatch, OrderState, Urgency};
 pub use page::{Page, Paged};
 pub use released::QUARANTINE;
+pub use sealed::Resealed;
 pub use standing::Standing;
 pub use tenant::{LimitsView, NewTenant, TenantPatch, TenantRecord};
 pub use usage::{UsageGroup, UsageLine, UsageQuery};

@@ -23,6 +23,7 @@ mod mutations;
 mod opening;
 mod orders;
 mod random_changes;
+mod sealed;
 mod tenants;
 mod tickets;
 mod usage;

@@ -10,7 +10,7 @@ use crate::bench::{Bench, NO_LINEAGE, actor};
 use crate::on_both_engines;
 
 fn key(bench: &Bench) -> TicketKey {
-    TicketKey::generate(bench.now(), &SealingKey::generate()).unwrap()
+    TicketKey::generate(bench.now(), SealingKey::generate()).unwrap()
 }
 
 /// What an edge that begins anew is told, oldest first.
