@@ -21,6 +21,7 @@ pub use crate::journal::Unsynced;
 use crate::journal::{CALLER_BYTES, Ending, Found, Journal, Magic, Place, Reader};
 
 mod entry;
+mod rekey;
 mod rewrite;
 
 pub(crate) use entry::check_decode;
@@ -101,12 +102,28 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError::Disk`] if the path cannot be used, or another process holds the file.
     pub fn open(path: &Path, key: &SealingKey) -> Result<(Self, Loaded), ReplicaError> {
+        Self::open_with(path, key, &[])
+    }
+
+    /// As [`Self::open`]; a file that one of the `older` keys wrote is written anew with `key`, with the secrets in it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        path: &Path,
+        key: &SealingKey,
+        older: &[SealingKey],
+    ) -> Result<(Self, Loaded), ReplicaError> {
         disk::make_folder(path)?;
         let (journal, head) = match Journal::find(path, MAGIC)? {
             Found::Nothing => return Ok((Self::begin(path, key)?, Loaded::default())),
             Found::Unreadable(reason) => return Self::replace_unreadable(path, key, &reason),
             Found::Journal(journal, head) => (journal, head),
         };
+        if let Some(cipher) = Cipher::of_any(&head, older) {
+            let (old, mut loaded) = Self::load(path, cipher, journal)?;
+            return Ok((old.rekeyed(&mut loaded, key)?, loaded));
+        }
         match Cipher::of_head(&head, key) {
             Ok(cipher) => Self::load(path, cipher, journal),
             Err(reason) => Self::replace_unreadable(path, key, &reason),
@@ -119,12 +136,23 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError::Disk`] if the file cannot be read.
     pub fn look(path: &Path, key: &SealingKey) -> Result<Loaded, ReplicaError> {
+        Self::look_with(path, key, &[])
+    }
+
+    /// As [`Self::look`]; in a file that one of the `older` keys wrote, secrets come as if `key` had sealed them.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub fn look_with(path: &Path, key: &SealingKey, older: &[SealingKey]) -> Result<Loaded, ReplicaError> {
         let Found::Journal(journal, head) = Journal::look(path, MAGIC)? else { return Ok(Loaded::default()) };
-        let Ok(cipher) = Cipher::of_head(&head, key) else { return Ok(Loaded::default()) };
+        let found = Cipher::of_head(&head, key).ok().or_else(|| Cipher::of_any(&head, older));
+        let Some(cipher) = found else { return Ok(Loaded::default()) };
         let mut replica = Self::empty(path, cipher, journal);
         let (objects, _) = replica.scan()?;
         let (lineage, revision) = replica.position();
-        Ok(Loaded { lineage, revision, objects: by_revision(objects), note: None })
+        let mut objects = by_revision(objects);
+        rekey::reseal(&mut objects, &replica.cipher.key, key)?;
+        Ok(Loaded { lineage, revision, objects, note: None })
     }
 
     /// Writes a batch down. A batch that was written before may be written again. At the end of a reset it

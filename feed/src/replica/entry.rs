@@ -74,6 +74,11 @@ impl Cipher {
         Err(format!("it was written with key {written_with}, but the key at hand is {}", key.fingerprint()))
     }
 
+    /// As [`Self::of_head`] with the one of `keys` that wrote the file, if it is among them.
+    pub(super) fn of_any(head: &[u8; CALLER_BYTES], keys: &[SealingKey]) -> Option<Self> {
+        keys.iter().find_map(|key| Self::of_head(head, key).ok())
+    }
+
     pub(super) fn seal_change(&self, number: u64, change: &Change) -> Result<Vec<u8>, ReplicaError> {
         Ok(self.seal(number, &serde_json::to_vec(&EntryRef::Change(change))?)?)
     }

@@ -285,3 +285,34 @@ fn an_unusable_path_is_named() {
         assert!(error.contains(&folder.path().display().to_string()), "{error}");
     }
 }
+
+#[test]
+fn a_file_of_an_older_key_is_taken_over_with_the_secrets_in_it() {
+    let place = Place::new();
+    let older = SealingKey::generate();
+    let ticket = model::ticket::TicketKey::generate(Timestamp::from_unix_millis(1), &older).unwrap();
+    let context = model::ticket::TicketKey::key_context(ticket.id);
+    let secret = older.open(&context, &ticket.key).unwrap();
+    let object = model::change::Object::TicketKey(ticket);
+    let told = Change { revision: Revision(2), id: object.id(), object: Some(object) };
+    let (mut replica, _) = Replica::open(&place.path, &older).unwrap();
+    replica.append(&batch(2, vec![change(1, "a", "a"), told])).unwrap();
+    drop(replica);
+
+    let keys = [older.clone()];
+    let seen = Replica::look_with(&place.path, &place.key, &keys).unwrap();
+    let (replica, loaded) = Replica::open_with(&place.path, &place.key, &keys).unwrap();
+    assert_eq!((names(&seen), seen.revision), (names(&loaded), Revision(2)));
+    drop(replica);
+    let (_, mut loaded) = place.open();
+    assert_eq!((loaded.revision, place.set_aside()), (Revision(2), 0));
+    for objects in [seen.objects, std::mem::take(&mut loaded.objects)] {
+        let mut secrets = objects.into_iter().filter_map(|it| it.object);
+        let mut ticket = secrets.find(|it| matches!(it, model::change::Object::TicketKey(_))).unwrap();
+        let (_, sealed) = ticket.secret().unwrap();
+        assert_eq!(place.key.open(&context, sealed).unwrap(), secret);
+    }
+    let bytes = std::fs::read(&place.path).unwrap();
+    let fingerprint = older.fingerprint().into_bytes();
+    assert!(!bytes.windows(fingerprint.len()).any(|window| window == fingerprint));
+}
