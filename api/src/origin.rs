@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use feed::{Origin, OriginError};
 use model::change::{Batch, Lineage, Revision};
 use model::edge::EdgeReport;
+use model::seal::{KeyRing, SealingKey};
 use model::usage::UsageBatch;
 use store::{Store, StoreError};
 use tokio::time::Instant;
@@ -21,13 +22,22 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone)]
 pub struct StoreOrigin {
     store: Store,
+    /// The keys of the installation, and the edge's own.
+    keys: Option<(KeyRing, SealingKey)>,
 }
 
 impl StoreOrigin {
-    /// The log of `store`. Certificates' keys come as they are stored: sealed with the master key.
+    /// The log of `store`. Certificates' keys come as they are stored.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, keys: None }
+    }
+
+    /// Seals certificates' keys anew with `edge`, the edge's own key: then the `installation` can change its keys
+    /// without the edge.
+    #[must_use]
+    pub fn sealed_for(self, edge: SealingKey, installation: KeyRing) -> Self {
+        Self { keys: Some((installation, edge)), ..self }
     }
 
     /// The changes after `after`; if there are none, waits up to `wait` for one.
@@ -62,7 +72,13 @@ impl Origin for StoreOrigin {
         after: Revision,
         wait: Duration,
     ) -> Result<Batch, OriginError> {
-        self.follow(lineage, after, wait).await.map_err(refusal)
+        let batch = self.follow(lineage, after, wait).await.map_err(refusal)?;
+        match &self.keys {
+            Some((keys, edge)) => {
+                reseal::reseal(batch, keys, edge).map_err(|error| OriginError::Unavailable(error.to_string()))
+            }
+            None => Ok(batch),
+        }
     }
 
     async fn usage(&self, batch: &UsageBatch) -> Result<(), OriginError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Timestamp;
-use model::seal::SealingKey;
+use model::seal::KeyRing;
 use store::Store;
 
 use crate::inspect::Inspect;
@@ -32,16 +32,17 @@ pub struct State {
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    master: SealingKey,
+    master: KeyRing,
     settings: Settings,
     inspector: Option<Arc<dyn Inspect>>,
 }
 
 impl State {
-    /// `master` is the key that certificates' private keys are sealed with in the store. The present is
+    /// `master` has the keys that certificates' private keys are sealed with in the store. The present is
     /// the store's.
     #[must_use]
-    pub fn new(store: Store, master: SealingKey, settings: Settings) -> Self {
+    pub fn new(store: Store, master: impl Into<KeyRing>, settings: Settings) -> Self {
+        let master = master.into();
         Self { inner: Arc::new(Inner { store, master, settings, inspector: None }) }
     }
 
@@ -61,7 +62,7 @@ impl State {
         &self.inner.store
     }
 
-    pub(crate) fn master(&self) -> &SealingKey {
+    pub(crate) fn master(&self) -> &KeyRing {
         &self.inner.master
     }
 

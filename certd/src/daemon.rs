@@ -9,7 +9,7 @@ use model::Timestamp;
 use model::certificate::CertificateName;
 use model::domain::{Claim, Routing};
 use model::id::{CertificateId, DomainId, OrderId};
-use model::seal::SealingKey;
+use model::seal::KeyRing;
 use store::{CertificateRecord, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
@@ -63,7 +63,11 @@ impl Certd {
     ///
     /// # Errors
     /// [`CertdError`] names the setting, the key or the store that cannot be used.
-    pub async fn start(settings: Settings, store: Store, sealing: SealingKey) -> Result<Self, CertdError> {
+    pub async fn start(
+        settings: Settings,
+        store: Store,
+        sealing: impl Into<KeyRing>,
+    ) -> Result<Self, CertdError> {
         let lookup = Arc::new(Resolver::new(&settings.resolvers)?);
         Self::start_with(settings, store, sealing, lookup).await
     }
@@ -75,10 +79,10 @@ impl Certd {
     pub async fn start_with(
         settings: Settings,
         store: Store,
-        sealing: SealingKey,
+        sealing: impl Into<KeyRing>,
         lookup: Arc<dyn Lookup>,
     ) -> Result<Self, CertdError> {
-        let work = Arc::new(Work::new(settings, store, sealing, lookup).await?);
+        let work = Arc::new(Work::new(settings, store, sealing.into(), lookup).await?);
         work.certify_zones().await?;
         Ok(Self { work })
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::Timestamp;
 use model::certificate::CertificateName;
 use model::chain::{self, Inspected};
-use model::seal::SealingKey;
+use model::seal::KeyRing;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SerialNumber,
@@ -28,8 +28,6 @@ const ROOT_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 pub const LEAF_LIFETIME: Duration = Duration::from_secs(47 * 24 * 3600);
 /// How far a certificate begins in the past, for clients whose clocks are slow; a tenth of a short lifetime.
 const BACKDATE: Duration = Duration::from_secs(3600);
-/// What the root's key is sealed as.
-const KEY_CONTEXT: &str = "local-ca-key";
 
 /// The authority, ready to sign.
 pub struct LocalAuthority {
@@ -50,20 +48,21 @@ impl LocalAuthority {
     /// # Errors
     /// [`CertdError::Store`] if the store is away, [`CertdError::Seal`] if another key sealed it,
     /// [`CertdError::LocalCa`] if it is damaged.
-    pub async fn open(store: &Store, sealing: &SealingKey) -> Result<Self, CertdError> {
+    pub async fn open(store: &Store, sealing: impl Into<KeyRing>) -> Result<Self, CertdError> {
+        let sealing = sealing.into();
         let kept = match store.local_ca().await? {
             Some(kept) => kept,
             None => {
                 // Two processes may start at once: the first one's authority counts for both.
-                store.put_local_ca(&create(sealing, store.now())?).await?;
+                store.put_local_ca(&create(&sealing, store.now())?).await?;
                 store.local_ca().await?.ok_or(CertdError::LocalCa("it was not kept".to_owned()))?
             }
         };
-        Self::load(&kept, sealing)
+        Self::load(&kept, &sealing)
     }
 
-    fn load(kept: &LocalCa, sealing: &SealingKey) -> Result<Self, CertdError> {
-        let key = sealing.open(KEY_CONTEXT, &kept.key)?;
+    fn load(kept: &LocalCa, sealing: &KeyRing) -> Result<Self, CertdError> {
+        let key = sealing.open(LocalCa::KEY_CONTEXT, &kept.key)?;
         let key = KeyPair::try_from(key.as_slice())?;
         let issuer = Issuer::from_ca_cert_pem(&kept.cert_pem, key)?;
         let not_after = CertificateDer::from_pem_slice(kept.cert_pem.as_bytes())
@@ -106,7 +105,7 @@ impl LocalAuthority {
 }
 
 /// A new root with its key sealed.
-fn create(sealing: &SealingKey, now: Timestamp) -> Result<LocalCa, CertdError> {
+fn create(sealing: &KeyRing, now: Timestamp) -> Result<LocalCa, CertdError> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -118,7 +117,7 @@ fn create(sealing: &SealingKey, now: Timestamp) -> Result<LocalCa, CertdError> {
     params.not_before = moment(now.minus(BACKDATE))?;
     params.not_after = moment(now.plus(ROOT_LIFETIME))?;
     let cert_pem = params.self_signed(&key)?.pem();
-    Ok(LocalCa { cert_pem, key: sealing.seal(KEY_CONTEXT, key.serialized_der())? })
+    Ok(LocalCa { cert_pem, key: sealing.seal(LocalCa::KEY_CONTEXT, key.serialized_der())? })
 }
 
 /// 127 random bits, positive as RFC 5280 §4.1.2.2 wants it.

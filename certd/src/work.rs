@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::acme::ChallengeKind;
 use model::clock::SystemClock;
-use model::seal::SealingKey;
+use model::seal::KeyRing;
 use store::Store;
 
 use crate::acme::Authority;
@@ -19,7 +19,7 @@ use crate::{CertdError, DnsZone, Settings};
 pub(crate) struct Work {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
-    pub(crate) sealing: SealingKey,
+    pub(crate) sealing: KeyRing,
     pub(crate) local: LocalAuthority,
     /// Public authorities, the one that we would rather have first; none: the local authority signs everything.
     pub(crate) authorities: Vec<Authority>,
@@ -38,7 +38,7 @@ impl Work {
     pub(crate) async fn new(
         settings: Settings,
         store: Store,
-        sealing: SealingKey,
+        sealing: KeyRing,
         lookup: Arc<dyn Lookup>,
     ) -> Result<Self, CertdError> {
         let wanted = settings.acme.iter().chain(&settings.fallbacks);

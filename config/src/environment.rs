@@ -17,8 +17,8 @@ pub fn key() -> Option<Secret> {
     present("STOA_KEY").map(Secret::new)
 }
 
-/// `STOA_MASTER_KEY`: the key that seals private keys, 64 hexadecimal digits, in place of the file
-/// `master-key` in the data directory.
+/// `STOA_MASTER_KEY`: the keys that seal private keys, each 64 hexadecimal digits, the oldest first, with commas
+/// between; in place of the file `master-key` in the data directory.
 #[must_use]
 pub fn master_key() -> Option<Secret> {
     variable("STOA_MASTER_KEY").map(Secret::new)

@@ -8,6 +8,7 @@ mod command_line;
 mod control_plane_down;
 mod crash;
 mod crowd;
+mod custody;
 mod diff;
 mod faults;
 mod first_start;

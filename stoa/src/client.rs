@@ -62,6 +62,7 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
         | Verb::Check(_)
         | Verb::Diff { .. }
         | Verb::Trust(_)
+        | Verb::MasterKey(_)
         | Verb::Doctor(_) => {
             anyhow::bail!("this command does not speak to the API")
         }

@@ -49,6 +49,9 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// The keys that seal every secret in the store.
+    #[command(subcommand)]
+    MasterKey(MasterKeyVerb),
     /// Make this machine trust the local certificate authority, for curl and Chromium.
     Trust(Place),
     /// Look for what is wrong: configuration, data, keys, listeners, API, name servers.
@@ -103,6 +106,30 @@ pub(crate) enum CaVerb {
         directory: String,
         #[command(flatten)]
         target: Target,
+    },
+}
+
+/// `stoa master-key …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum MasterKeyVerb {
+    /// Which keys there are, which one seals, and how much each has sealed.
+    List(Place),
+    /// Make another key. It opens from now on, and seals after `rotate`.
+    Add {
+        /// Take the keys of another node's file in place of a new one.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Have the newest key seal in every process, and seal everything in the store anew. Goes on where it was broken off.
+    Rotate(Place),
+    /// Take a key away that nothing is sealed with any more.
+    Retire {
+        /// Its fingerprint, as `stoa master-key list` shows it.
+        fingerprint: String,
+        #[command(flatten)]
+        place: Place,
     },
 }
 

@@ -13,7 +13,7 @@ use certd::dns::Inspector;
 use certd::local_ca::LocalAuthority;
 use config::Settings;
 use model::domain::{Inspection, Witness};
-use model::seal::SealingKey;
+use model::seal::{KeyRing, SealingKey};
 use model::{Clock, Host};
 use store::{Access, Actor, Scope, Store};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::command::Origin;
+use crate::custody::{self, Sources};
 use crate::data::{self, DataDirectory};
 use crate::succession::{Gift, Heritage, Predecessor};
 
@@ -42,7 +43,8 @@ impl api::Inspect for Inspecting {
 pub(crate) struct Control {
     /// The store.
     pub(crate) store: Store,
-    master: SealingKey,
+    master: KeyRing,
+    sources: Sources,
     listener: TcpListener,
 }
 
@@ -80,15 +82,16 @@ pub(crate) async fn open(
         Some(key) => key,
         None => first_master_key(&store, data).await?,
     };
+    custody::agree(&store, &master).await?;
     let authority = LocalAuthority::open(&store, &master).await?;
     keep_authority(&data.file("ca.pem"), authority.pem())?;
     keep_platform_key(&data.file("platform-key"), &store).await?;
-    Ok(Control { store, master, listener })
+    Ok(Control { store, master, sources: Sources::of(data), listener })
 }
 
 /// A new master key, unless the store already has something that another one sealed: the local authority is
 /// the first thing that any installation seals.
-async fn first_master_key(store: &Store, data: &DataDirectory) -> anyhow::Result<SealingKey> {
+async fn first_master_key(store: &Store, data: &DataDirectory) -> anyhow::Result<KeyRing> {
     if store.local_ca().await?.is_some() {
         anyhow::bail!(
             "`{}` is missing, but the store has private keys that only it opens: restore it from a backup, or set STOA_MASTER_KEY",
@@ -117,9 +120,17 @@ async fn keep_platform_key(path: &Path, store: &Store) -> anyhow::Result<()> {
 }
 
 impl Control {
-    /// The key that seals every secret.
-    pub(crate) fn master(&self) -> &SealingKey {
+    /// The keys that open every secret.
+    pub(crate) fn master(&self) -> &KeyRing {
         &self.master
+    }
+
+    /// The key of the edge in this process.
+    ///
+    /// # Errors
+    /// Its file cannot be used.
+    pub(crate) fn edge_key(&self) -> anyhow::Result<SealingKey> {
+        custody::edge_key(&self.sources.edge_key, &self.master)
     }
 
     /// After a restore, gives the change log a new lineage: edges may hold what is in no store any more.
@@ -158,7 +169,7 @@ impl ReadyControl {
     /// # Errors
     /// If there are no file descriptors left.
     pub(crate) fn start(self) -> anyhow::Result<RunningControl> {
-        let Self { control: Control { store, master, listener }, daemon } = self;
+        let Self { control: Control { store, master, sources, listener }, daemon } = self;
         let (stop, stopped) = watch::channel(false);
         let socket = listener.as_fd().try_clone_to_owned()?;
         let state = api::State::new(store.clone(), master.clone(), api::Settings::default())
@@ -171,8 +182,14 @@ impl ReadyControl {
                 tracing::error!(%error, "the API stopped");
             }
         };
-        let upkeep = crate::upkeep::run(store.clone(), master, stopped.clone());
-        let tasks = vec![tokio::spawn(daemon.run(stopped)), tokio::spawn(serve), tokio::spawn(upkeep)];
+        let upkeep = crate::upkeep::run(store.clone(), master.clone(), stopped.clone());
+        let custody = custody::run(store.clone(), master, sources, stopped.clone());
+        let tasks = vec![
+            tokio::spawn(daemon.run(stopped)),
+            tokio::spawn(serve),
+            tokio::spawn(upkeep),
+            tokio::spawn(custody),
+        ];
         Ok(RunningControl { store, socket, stop, tasks })
     }
 }

@@ -1,7 +1,7 @@
 //! The data directory: who holds it, and the small files in it.
 //!
 //! `ca.pem` (the local authority), `platform-key` (the first operator's key), `master-key` (opens every
-//! private key), `stoa.db`, the edge's replica and journals, the access log. One process holds it at a time.
+//! private key), `edge.key` (the edge's own, sealed with it), `stoa.db`, the edge's replica and journals, the access log. One process holds it at a time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -11,8 +11,11 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use model::seal::SealingKey;
+use model::seal::{KeyRing, SealingKey};
 use model::secret::Secret;
+
+/// Name of the file of keys, one a line, the oldest first.
+pub(crate) const MASTER_KEY: &str = "master-key";
 
 /// The directory, held for as long as this value lives.
 #[derive(Debug)]
@@ -84,39 +87,56 @@ impl DataDirectory {
         self.path.join(name)
     }
 
-    /// The key that seals everything secret: the environment's, or the one in `master-key`; none if there
-    /// is neither.
+    /// As [`master_key_in`] this directory.
     ///
     /// # Errors
-    /// The text is no key, or the file cannot be read.
-    pub(crate) fn master_key(&self, environment: Option<Secret>) -> anyhow::Result<Option<SealingKey>> {
-        if let Some(text) = environment {
-            return SealingKey::from_hex(text.reveal()).map(Some).context("STOA_MASTER_KEY is no key");
-        }
-        let path = self.master_key_path();
-        match fs::read_to_string(&path) {
-            Ok(text) => SealingKey::from_hex(&text)
-                .map(Some)
-                .with_context(|| format!("`{}` is damaged: restore it from a backup", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
-        }
+    /// As there.
+    pub(crate) fn master_key(&self, environment: Option<Secret>) -> anyhow::Result<Option<KeyRing>> {
+        master_key_in(&self.path, environment)
     }
 
     /// Makes a key and keeps it in `master-key`. Only for a store in which nothing was sealed yet.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn new_master_key(&self) -> anyhow::Result<SealingKey> {
+    pub(crate) fn new_master_key(&self) -> anyhow::Result<KeyRing> {
         let key = SealingKey::generate();
         write_private(&self.master_key_path(), &format!("{}\n", key.to_hex().as_str()))?;
-        Ok(key)
+        Ok(key.into())
     }
 
     /// Where the key is kept unless the environment has it.
     pub(crate) fn master_key_path(&self) -> PathBuf {
-        self.file("master-key")
+        self.file(MASTER_KEY)
     }
+}
+
+/// The keys that open everything secret: the environment's, or those in `master-key` of the directory; none if there
+/// are neither.
+///
+/// # Errors
+/// The text is no key, or the file cannot be read.
+pub(crate) fn master_key_in(data: &Path, environment: Option<Secret>) -> anyhow::Result<Option<KeyRing>> {
+    if let Some(text) = environment {
+        return KeyRing::parse(text.reveal()).map(Some).context("STOA_MASTER_KEY is no key");
+    }
+    let path = data.join(MASTER_KEY);
+    match fs::read_to_string(&path).map(Secret::new) {
+        Ok(text) => KeyRing::parse(text.reveal())
+            .map(Some)
+            .with_context(|| format!("`{}` is damaged: restore it from a backup", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    }
+}
+
+/// Makes a folder that only its owner may read, unless it is there.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn make_private_folder(path: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("cannot make the folder `{}`", path.display()))
 }
 
 /// Whether a stoa runs on the directory.
@@ -166,8 +186,8 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let data = DataDirectory::hold(&folder.path().join("data"), None)?;
         assert!(data.master_key(None)?.is_none());
-        let made = data.new_master_key()?.fingerprint();
-        assert_eq!(data.master_key(None)?.map(|key| key.fingerprint()), Some(made));
+        let made = data.new_master_key()?.fingerprints();
+        assert_eq!(data.master_key(None)?.map(|keys| keys.fingerprints()), Some(made));
         assert_eq!(fs::metadata(data.master_key_path())?.permissions().mode() & 0o777, 0o600);
         Ok(())
     }

@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) settings: proxy::Settings,
     /// Opens the keys of the feed, and the replica.
     pub(crate) key: SealingKey,
+    /// Keys that an older program wrote the replica with.
+    pub(crate) older: Vec<SealingKey>,
     /// The control plane.
     pub(crate) origin: Arc<dyn Origin>,
     /// Where the names of backends lead.
@@ -83,6 +85,7 @@ pub(crate) async fn start(
         state: Arc::clone(&state),
         info: EdgeInfo { edge, version: env!("CARGO_PKG_VERSION").to_owned(), started_at: now },
         key: plan.key,
+        older: plan.older,
         path: files.replica,
     };
     let following = match heritage.is_succession() {

@@ -24,6 +24,8 @@ pub(crate) struct Parts {
     pub(crate) state: Arc<State>,
     pub(crate) info: EdgeInfo,
     pub(crate) key: SealingKey,
+    /// Keys that an older program wrote the replica with.
+    pub(crate) older: Vec<SealingKey>,
     pub(crate) path: PathBuf,
 }
 
@@ -45,7 +47,7 @@ impl Following {
     /// # Errors
     /// The replica cannot be used.
     pub(crate) async fn own(parts: Parts) -> anyhow::Result<Self> {
-        let (replica, loaded) = Replica::open(&parts.path, &parts.key)?;
+        let (replica, loaded) = Replica::open_with(&parts.path, &parts.key, &parts.older)?;
         let has_state = loaded.revision.0 > 0;
         let follower = parts.follower(replica);
         let loading = tokio::task::spawn_blocking(move || {
@@ -64,9 +66,10 @@ impl Following {
     /// # Errors
     /// It cannot be read, or has no state to serve from.
     pub(crate) async fn beside(parts: Parts) -> anyhow::Result<Self> {
-        let (path, key, state) = (parts.path.clone(), parts.key.clone(), Arc::clone(&parts.state));
+        let (path, key, older) = (parts.path.clone(), parts.key.clone(), parts.older.clone());
+        let state = Arc::clone(&parts.state);
         let loading = tokio::task::spawn_blocking(move || {
-            let Loaded { lineage, revision, objects, .. } = Replica::look(&path, &key)?;
+            let Loaded { lineage, revision, objects, .. } = Replica::look_with(&path, &key, &older)?;
             for change in &objects {
                 if let Err(error) = state.apply(change) {
                     tracing::error!(%error, "change was not taken");
@@ -143,8 +146,8 @@ impl Parts {
     async fn take_over(&self, stopped: &mut watch::Receiver<bool>) -> Option<(Replica, Loaded)> {
         let mut was_told = false;
         loop {
-            let (path, key) = (self.path.clone(), self.key.clone());
-            match tokio::task::spawn_blocking(move || Replica::open(&path, &key)).await.ok()? {
+            let (path, key, older) = (self.path.clone(), self.key.clone(), self.older.clone());
+            match tokio::task::spawn_blocking(move || Replica::open_with(&path, &key, &older)).await.ok()? {
                 Ok(opened) => return Some(opened),
                 Err(ReplicaError::Disk(DiskError::InUse { .. })) => {}
                 Err(error) if !was_told => {

@@ -5,6 +5,7 @@
 mod client;
 mod command;
 mod control;
+mod custody;
 mod data;
 mod demo;
 mod doctor;
@@ -12,6 +13,7 @@ mod edge;
 mod files;
 mod following;
 mod log;
+mod master_key;
 mod names;
 mod notify;
 mod roles;
@@ -79,6 +81,7 @@ async fn perform(verb: Verb, heritage: Heritage) -> anyhow::Result<()> {
         }
         Verb::Check(place) => settings::check(&place),
         Verb::Trust(place) => settings::trust(&place),
+        Verb::MasterKey(verb) => master_key::run(verb).await,
         Verb::Doctor(place) => doctor::run(&place).await,
         verb => client::run(verb).await,
     }

@@ -29,10 +29,12 @@ pub(crate) async fn up(settings: Settings, store: Origin, mut heritage: Heritage
     let control = control::open(&settings, &data, Arc::new(SystemClock), &mut heritage).await?;
     control.note_origin(store_of(store, &heritage)).await?;
     let demo = seed::start(&control.store, &data.file("demo-ports"), &mut heritage).await?;
+    let key = control.edge_key()?;
     let plan = Plan {
         settings: part::proxy(&settings),
-        key: control.master().clone(),
-        origin: Arc::new(StoreOrigin::new(control.store.clone())),
+        key: key.clone(),
+        older: control.master().keys(),
+        origin: Arc::new(StoreOrigin::new(control.store.clone()).sealed_for(key, control.master().clone())),
         resolver: names::resolver(&settings),
         clock: Arc::new(SystemClock),
     };
@@ -102,6 +104,7 @@ pub(crate) async fn edge(settings: Settings, mut heritage: Heritage) -> anyhow::
     let plan = Plan {
         settings: part::proxy(&settings),
         key: SealingKey::derive(control.key.reveal().as_bytes(), model::seal::EDGE_FEED_PURPOSE)?,
+        older: Vec::new(),
         origin: Arc::new(origin),
         resolver: names::resolver(&settings),
         clock: Arc::new(SystemClock),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::seal::SealingKey;
+use model::seal::KeyRing;
 use model::ticket::TicketKey;
 use store::{Actor, AuditVerdict, Store, StoreError};
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ const TOMBSTONE_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 const TICKET_LOOK: Duration = Duration::from_secs(300);
 
 /// Works until `shutdown` says true or its sender is gone.
-pub(crate) async fn run(store: Store, master: SealingKey, shutdown: watch::Receiver<bool>) {
+pub(crate) async fn run(store: Store, master: KeyRing, shutdown: watch::Receiver<bool>) {
     let (mut looks, mut days) = (every(TICKET_LOOK), every(DAY));
     loop {
         tokio::select! {
@@ -46,7 +46,7 @@ fn every(period: Duration) -> Interval {
 }
 
 /// Makes a ticket key if one is due.
-async fn rotate(store: &Store, master: &SealingKey) -> anyhow::Result<()> {
+async fn rotate(store: &Store, master: &KeyRing) -> anyhow::Result<()> {
     if !store.ticket_key_due().await? {
         return Ok(());
     }

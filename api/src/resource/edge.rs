@@ -6,6 +6,7 @@ use axum::extract::State;
 use http::StatusCode;
 use model::change::{Batch, Lineage, Revision};
 use model::edge::EdgeReport;
+use model::seal::{EDGE_FEED_PURPOSE, SealingKey};
 use model::usage::UsageBatch;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -98,7 +99,8 @@ pub(crate) async fn edge_changes(
     let wait = Duration::from_millis(number("wait_ms", query.wait_ms.as_ref())?).min(MAX_WAIT);
     let lineage = Lineage(query.lineage.unwrap_or_default());
     let batch = StoreOrigin::new(state.store().clone()).follow(&lineage, after, wait).await?;
-    reseal(batch, state.master(), &edge.secret).map(Json).map_err(Problem::internal)
+    let key = SealingKey::derive(edge.secret.reveal().as_bytes(), EDGE_FEED_PURPOSE);
+    key.and_then(|key| reseal(batch, state.master(), &key)).map(Json).map_err(Problem::internal)
 }
 
 /// Takes usage; a batch that was taken before changes nothing. The first use of an edge's id binds it to the key:

@@ -7,7 +7,7 @@ use http::Method;
 use instant_acme::{Account, Error, HttpClient, Key};
 use model::Timestamp;
 use model::acme::ChallengeKind;
-use model::seal::{Sealed, SealingKey};
+use model::seal::{KeyRing, Sealed};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde_json::json;
 use store::{AccountRecord, Store};
@@ -31,7 +31,7 @@ const NONCE_TRIES: u32 = 5;
 pub struct Authority {
     settings: Acme,
     pub(super) store: Store,
-    pub(super) sealing: SealingKey,
+    pub(super) sealing: KeyRing,
     http: Arc<dyn HttpClient>,
     /// Only one task makes the account; the others wait for it.
     pub(super) making: Mutex<()>,
@@ -72,13 +72,13 @@ impl Authority {
     ///
     /// # Errors
     /// [`CertdError::Settings`] names the value that cannot be used.
-    pub fn new(settings: Acme, store: Store, sealing: SealingKey) -> Result<Self, CertdError> {
+    pub fn new(settings: Acme, store: Store, sealing: impl Into<KeyRing>) -> Result<Self, CertdError> {
         settings.check()?;
         let http = Arc::new(Transport::new(settings.ca_file.as_deref())?);
-        Ok(Self::over(http, settings, store, sealing))
+        Ok(Self::over(http, settings, store, sealing.into()))
     }
 
-    pub(crate) fn over(http: Arc<dyn HttpClient>, settings: Acme, store: Store, sealing: SealingKey) -> Self {
+    pub(crate) fn over(http: Arc<dyn HttpClient>, settings: Acme, store: Store, sealing: KeyRing) -> Self {
         Self {
             settings,
             store,
@@ -239,7 +239,7 @@ impl Authority {
     }
 
     pub(super) fn key_context(&self) -> String {
-        format!("acme-account-key/{}", self.settings.directory)
+        AccountRecord::key_context(&self.settings.directory)
     }
 }
 

@@ -47,7 +47,7 @@ fn takes(root: &str, chain: &str, host: &str) -> bool {
 #[tokio::test]
 async fn clients_that_trust_the_root_take_the_leaf_for_its_names_only() {
     let dir = tempfile::tempdir().unwrap();
-    let authority = LocalAuthority::open(&store(dir.path()).await, &SealingKey::generate()).await.unwrap();
+    let authority = LocalAuthority::open(&store(dir.path()).await, SealingKey::generate()).await.unwrap();
     let zone = names(&["*.apps.localhost", "apps.localhost"]);
     let leaf = authority.issue(&zone, LEAF_LIFETIME, SystemClock.now()).unwrap();
     for (host, taken) in [
@@ -72,7 +72,7 @@ async fn clients_that_trust_the_root_take_the_leaf_for_its_names_only() {
 #[tokio::test]
 async fn the_root_signs_leaves_only_and_for_ten_years() {
     let dir = tempfile::tempdir().unwrap();
-    let authority = LocalAuthority::open(&store(dir.path()).await, &SealingKey::generate()).await.unwrap();
+    let authority = LocalAuthority::open(&store(dir.path()).await, SealingKey::generate()).await.unwrap();
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).unwrap();
     let text = openssl(&["x509", "-noout", "-text", "-in", ca.to_str().unwrap()]);
@@ -92,14 +92,14 @@ async fn the_root_is_made_once_and_opens_with_its_sealing_key_only() {
     let again = LocalAuthority::open(&store, &sealing).await.unwrap();
     assert_eq!(one.unwrap().pem(), again.pem());
     assert_eq!(other.unwrap().pem(), again.pem());
-    let error = LocalAuthority::open(&store, &SealingKey::generate()).await.unwrap_err();
+    let error = LocalAuthority::open(&store, SealingKey::generate()).await.unwrap_err();
     assert!(error.to_string().ends_with("restore the key it was sealed with"), "{error}");
 }
 
 #[tokio::test]
 async fn short_lifetimes_are_kept_and_serials_differ() {
     let dir = tempfile::tempdir().unwrap();
-    let authority = LocalAuthority::open(&store(dir.path()).await, &SealingKey::generate()).await.unwrap();
+    let authority = LocalAuthority::open(&store(dir.path()).await, SealingKey::generate()).await.unwrap();
     let now = Timestamp::from_unix_seconds(SystemClock.now().unix_seconds());
     let names = names(&["shop.example.com"]);
     let leaf = authority.issue(&names, Duration::from_secs(30), now).unwrap();
@@ -113,7 +113,7 @@ async fn short_lifetimes_are_kept_and_serials_differ() {
 #[tokio::test]
 async fn a_leaf_never_outlives_the_root() {
     let dir = tempfile::tempdir().unwrap();
-    let authority = LocalAuthority::open(&store(dir.path()).await, &SealingKey::generate()).await.unwrap();
+    let authority = LocalAuthority::open(&store(dir.path()).await, SealingKey::generate()).await.unwrap();
     let late = authority.not_after.minus(Duration::from_secs(3600));
     let leaf = authority.issue(&names(&["shop.example.com"]), LEAF_LIFETIME, late).unwrap();
     assert_eq!(leaf.not_after, authority.not_after);
