@@ -56,6 +56,8 @@ async fn two_that_create_the_same_store_at_once_agree(bench: Bench) {
         "feed",
         "audit",
         "domains",
+        "sealing",
+        "sealing_holders",
         "released_hosts",
         "certificate_names",
         "certificates",
