@@ -12,7 +12,7 @@ use testkit::marketplace::{App, Domain, Tenant};
 use testkit::origin::Origin;
 use testkit::pebble::{Options, Pebble};
 use testkit::ports::Port;
-use testkit::stoa::{Ports, Role, Stoa};
+use testkit::stoa::{Builder, Ports, Role, Stoa};
 use testkit::wait;
 
 /// `stoa up` with one tenant that has one app before one origin, and that no limit hinders.
@@ -78,7 +78,7 @@ impl Apart {
 /// What surrounds an installation that gets its certificates by ACME.
 pub(crate) struct Acme {
     pub(crate) dns: ChallTestSrv,
-    _pebble: Pebble,
+    pebble: Pebble,
     dir: TempDir,
 }
 
@@ -90,6 +90,16 @@ impl Acme {
 
     /// The same; names are proved by this kind of challenge, and the other way is closed.
     pub(crate) async fn proved_by(kind: &str, validity_seconds: Option<u64>) -> Result<(Self, WithApp)> {
+        Self::configured(kind, validity_seconds, Stoa::builder(), "").await
+    }
+
+    /// The same, with this configuration at the end of its own.
+    pub(crate) async fn configured(
+        kind: &str,
+        validity_seconds: Option<u64>,
+        builder: Builder,
+        rest: &str,
+    ) -> Result<(Self, WithApp)> {
         let (dns, ports) = (ChallTestSrv::start().await?, Ports::lease()?);
         let (http_port, resolver) = (ports.http.number(), Some(dns.resolver()));
         let closed = Port::lease()?.number();
@@ -101,10 +111,15 @@ impl Acme {
         let pebble = Pebble::start(options).await?;
         let config = acme_config(&pebble.directory_url, &pebble.ca_file, &dns);
         let config = config.replace("[acme]\n", &format!("[acme]\nchallenge = {kind:?}\n"));
-        let stoa = Stoa::builder().ports(ports).config(&config).start().await?;
+        let stoa = builder.ports(ports).config(&format!("{config}{rest}")).start().await?;
         let dir = tempfile::tempdir()?;
         std::fs::write(dir.path().join("roots.pem"), pebble.roots_pem().await?)?;
-        Ok((Self { dns, _pebble: pebble, dir }, WithApp::over(stoa).await?))
+        Ok((Self { dns, pebble, dir }, WithApp::over(stoa).await?))
+    }
+
+    /// The authority's directory.
+    pub(crate) fn directory(&self) -> &str {
+        &self.pebble.directory_url
     }
 
     /// The edge for visitors who trust the authority.

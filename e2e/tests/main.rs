@@ -14,6 +14,7 @@ mod faults;
 mod first_start;
 mod installation;
 mod isolation;
+mod key_material;
 mod moving_backend;
 mod over_quota;
 mod own_domain;

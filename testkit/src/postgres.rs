@@ -76,6 +76,17 @@ impl Postgres {
         format!("postgres://{USER}@127.0.0.1:{}/{name}", self.port.number())
     }
 
+    /// All that is in the database of the URL, as `pg_dump` writes it.
+    ///
+    /// # Errors
+    /// If it cannot be dumped.
+    pub async fn dump(&self, url: &str) -> Result<Vec<u8>> {
+        let mut dump = tokio::process::Command::from(self.client("pg_dump"));
+        let output = dump.arg("--dbname").arg(url).output().await.context("cannot run pg_dump")?;
+        let text = output.stdout.clone();
+        succeed(output, "pg_dump").map(|()| text)
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.args(["-h", "127.0.0.1", "-U", USER, "-p", &self.port.number().to_string()]);
