@@ -22,7 +22,7 @@ mod undo;
 use async_trait::async_trait;
 use model::Host;
 
-pub use account::{Account, open};
+pub use account::{Account, open, open_guarded};
 pub use challenge::{Proof, ProofError, Proofs, WAIT, text_of};
 pub use cloudflare::Cloudflare;
 pub use digitalocean::DigitalOcean;
@@ -31,7 +31,7 @@ pub use plan::{Apex, Change, Obstacle, Plan};
 pub use powerdns::PowerDns;
 pub use record::{Content, NameError, Record, RecordName};
 pub use rfc2136::{Algorithm, Key, Rfc2136};
-pub use undo::{Applied, Left};
+pub use undo::{Applied, Extent, Left};
 
 /// How often a text is added or taken away anew when others write at the same name at the same time.
 const TRIES: usize = 8;
@@ -109,6 +109,23 @@ pub trait Zone: Send + Sync + std::fmt::Debug + 'static {
             Ok(()) => Ok(left),
             Err(error) => Err(Interrupted { remains: self.remains(applied).await, error }),
         }
+    }
+
+    /// What an undo would leave alone because others have changed it since. Changes nothing.
+    ///
+    /// # Errors
+    /// [`AdapterError`] if the zone cannot be read.
+    async fn left_by_undo(&self, applied: &Applied) -> Result<Vec<Left>, AdapterError> {
+        let found = self.records(&plan::names(&applied.changes)).await?;
+        Ok(undo::reverse(applied, self.apex(), &found).1)
+    }
+
+    /// How much of what was to be applied is in the zone.
+    ///
+    /// # Errors
+    /// [`AdapterError`] if the zone cannot be read.
+    async fn extent(&self, applied: &Applied) -> Result<Extent, AdapterError> {
+        Ok(applied.extent_in(&self.records(&plan::names(&applied.changes)).await?))
     }
 
     /// Adds a text at a name beside those that are there. There already: nothing is done.

@@ -40,6 +40,8 @@ const RENEWALS: Duration = Duration::from_secs(1);
 const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// Most of them in one look.
 const DUE: u32 = 1_000;
+/// Most creators' providers that are asked at a time.
+const CONNECTIONS: usize = 4;
 /// Most authorities' advice that is asked for at a time.
 const QUESTIONS: usize = 8;
 /// How often it is looked for authorities that failed, and for accounts that are to get another key.
@@ -136,6 +138,8 @@ fn is_due(at: Timestamp, now: Timestamp, every: Duration) -> bool {
 enum Job {
     Check(DomainId),
     Order(OrderId),
+    /// Sets a creator's records, or takes them back.
+    Connect(DomainId),
     /// Asks when a certificate should be renewed.
     Ask(CertificateId),
     /// Tries authorities that failed, and changes keys of accounts.
@@ -186,10 +190,12 @@ impl Rounds {
         self.set_renewals_going(now).await?;
         self.walk(now).await?;
         self.work_off_orders().await?;
+        self.work_off_connections(now).await?;
         self.ask_authorities(now).await?;
         if is_due(self.sweep_at, now, SWEEP) {
             self.work.store.expire_certificates().await?;
             self.work.store.purge_budget().await?;
+            self.work.store.forget_credentials().await?;
             self.sweep_at = now.plus(SWEEP);
         }
         Ok(())
@@ -228,6 +234,21 @@ impl Rounds {
         for order in new.collect::<Vec<_>>() {
             let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
             self.begin(Job::Order(order.id), async move { work.work_off(order, shutdown).await });
+        }
+        Ok(())
+    }
+
+    async fn work_off_connections(&mut self, now: Timestamp) -> Result<(), CertdError> {
+        let under_way = self.count(|job| matches!(job, Job::Connect(_)));
+        let free = CONNECTIONS.saturating_sub(under_way);
+        if free == 0 {
+            return Ok(());
+        }
+        let due = self.work.store.due_connections(now, limit(CONNECTIONS + under_way)).await?;
+        let new = due.into_iter().filter(|wished| !self.has(Job::Connect(wished.domain))).take(free);
+        for id in new.map(|wished| wished.domain).collect::<Vec<_>>() {
+            let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
+            self.begin(Job::Connect(id), async move { work.work_off_connection(id, shutdown).await });
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod inspect;
 mod judge;
 mod observe;
 mod providers;
+mod public;
 mod resolver;
 mod wire;
 
@@ -28,6 +29,7 @@ pub use inspect::Inspector;
 pub use judge::judge;
 pub use observe::{Observation, View, observe};
 pub use providers::Providers;
+pub(crate) use public::is_public;
 pub use resolver::Resolver;
 pub use wire::Reply;
 

@@ -1,17 +1,23 @@
 //! TLS to servers on the internet that certd is a client of: whom it trusts, and how long a connection may take.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use tower::Service;
 
-use crate::CertdError;
+use crate::{CertdError, Guard};
 
 /// How long a connection may take, TLS excluded.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
@@ -23,8 +29,44 @@ pub(crate) const TOTAL: Duration = Duration::from_secs(30);
 pub(crate) enum Clear {
     /// Refused.
     Never,
-    /// Made; whoever allows it has checked that the address is on this machine.
+    /// Made; whoever allows it has checked that the address is on this machine, or in a network that it trusts.
     ToThisMachine,
+}
+
+/// Who finds the addresses of names.
+#[derive(Debug, Clone)]
+pub(crate) enum Finder {
+    /// The system: the operator gave the name.
+    System(GaiResolver),
+    /// The guard: a stranger did.
+    Guarded(Guard),
+}
+
+impl Finder {
+    /// The system's.
+    pub(crate) fn system() -> Self {
+        Self::System(GaiResolver::new())
+    }
+}
+
+impl Service<Name> for Finder {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        match self {
+            Self::Guarded(guard) => guard.call(name),
+            Self::System(system) => {
+                let found = system.call(name);
+                Box::pin(async move { Ok(found.await?.collect::<Vec<_>>().into_iter()) })
+            }
+        }
+    }
 }
 
 /// More trust anchors than the system's: the setting that names a PEM file, and the file.
@@ -37,13 +79,25 @@ pub(crate) type Anchors<'a> = Option<(&'static str, &'a Path)>;
 pub(crate) fn connector(
     anchors: Anchors<'_>,
     clear: Clear,
-) -> Result<HttpsConnector<HttpConnector>, CertdError> {
+) -> Result<HttpsConnector<HttpConnector<Finder>>, CertdError> {
+    connector_by(Finder::system(), anchors, clear)
+}
+
+/// As [`connector`], with somebody else to find addresses.
+///
+/// # Errors
+/// As [`connector`].
+pub(crate) fn connector_by(
+    finder: Finder,
+    anchors: Anchors<'_>,
+    clear: Clear,
+) -> Result<HttpsConnector<HttpConnector<Finder>>, CertdError> {
     let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| CertdError::Settings(format!("TLS: {error}")))?
         .with_root_certificates(roots(anchors)?)
         .with_no_client_auth();
-    let mut tcp = HttpConnector::new();
+    let mut tcp = HttpConnector::new_with_resolver(finder);
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(CONNECT));
     let https = HttpsConnectorBuilder::new().with_tls_config(tls);

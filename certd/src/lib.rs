@@ -14,11 +14,13 @@ pub mod renewal;
 pub mod rhythm;
 
 mod authorities;
+mod connections;
 mod daemon;
 mod domains;
 mod edges;
 mod error;
 mod facts;
+mod guard;
 mod https;
 mod orders;
 mod pace;
@@ -29,4 +31,5 @@ mod zones;
 
 pub use daemon::Certd;
 pub use error::CertdError;
-pub use settings::{Acme, DnsZone, External, Settings};
+pub use guard::{Forbidden, Guard};
+pub use settings::{Acme, Connect, DnsZone, External, Settings};

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::Host;
 use model::acme::ChallengeKind;
+use model::net::Networks;
 use model::secret::Secret;
 use zeroize::Zeroizing;
 
@@ -38,7 +39,9 @@ pub struct Settings {
     pub local_lifetime: Duration,
     /// How long an order waits for the edges to hold the answer to a challenge.
     pub edge_wait: Duration,
-    /// How long an order is in a process's hands without a sign of life; renewed with every step. After a
+    /// How records are set at creators' own providers.
+    pub connect: Connect,
+    /// How long an order, or a creator's provider, is in a process's hands without a sign of life; renewed with every step. After a
     /// crash others go on when it is over.
     pub lease: Duration,
 }
@@ -55,9 +58,21 @@ impl Default for Settings {
             probe: None,
             local_lifetime: LEAF_LIFETIME,
             edge_wait: Duration::from_secs(3),
+            connect: Connect::default(),
             lease: Duration::from_secs(15),
         }
     }
+}
+
+/// Creators' own providers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Connect {
+    /// Networks of the operator's own that creators' servers may be in; else they must be on the internet.
+    pub networks: Networks,
+    /// Another address of Cloudflare's API than the provider's.
+    pub cloudflare: Option<String>,
+    /// Another address of DigitalOcean's API than the provider's.
+    pub digitalocean: Option<String>,
 }
 
 /// A zone of ours at a DNS provider.

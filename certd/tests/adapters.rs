@@ -1,7 +1,7 @@
 //! "Connect for me" at real servers (PowerDNS, BIND, Knot) and at two APIs in memory: the same stories at each.
 
 mod proofs;
-mod servers;
+pub(crate) mod servers;
 mod stories;
 
 use certd::adapters::{Content, Fault, Record, RecordName, Zone};

@@ -6,6 +6,7 @@
 
 mod action;
 pub mod catalogue;
+pub mod connection;
 mod derive;
 mod facts;
 mod inspection;
@@ -13,7 +14,7 @@ pub mod plain;
 mod provider;
 mod status;
 
-pub use action::{Actor, NextAction, Record, RecordKind, Target};
+pub use action::{Actor, NextAction, Offer, Record, RecordKind, Target};
 pub use derive::{GRACE, derive};
 pub use facts::{Authority, Certification, Claim, Facts, Forbidden, Health, Policy, Presence, Routing};
 pub use inspection::{Change, Fate, Found, Inspection, Witness};

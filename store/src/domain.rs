@@ -24,7 +24,7 @@ use crate::error::{Result, StoreError};
 use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_json};
 use crate::write::{Event, Shape, Write};
-use crate::{Store, certificate, order, random, released};
+use crate::{Store, certificate, connection, order, random, released};
 
 /// How long a claim that was never proved keeps its name from other tenants: time enough to change records
 /// at a slow provider, not enough to block a name that is somebody else's.
@@ -295,7 +295,7 @@ impl Store {
         }
     }
 
-    async fn load_domain(
+    pub(crate) async fn load_domain(
         &self,
         connection: &mut AnyConnection,
         access: Access,
@@ -339,6 +339,7 @@ pub(crate) async fn remove_all_of_app(write: &mut Write, app: AppId) -> Result<(
 
 async fn remove(write: &mut Write, domain: &DomainRecord) -> Result<()> {
     order::abandon(write, &domain.host).await?;
+    connection::remove(write, domain.id).await?;
     sqlx::query("DELETE FROM domains WHERE id = $1")
         .bind(domain.id.to_string())
         .execute(write.connection())

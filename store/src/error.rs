@@ -24,7 +24,7 @@ pub enum StoreError {
         /// The value that is taken.
         value: String,
         /// `name_taken`, `slug_taken`, `domain_taken`, `name_quarantined`, `domain_quarantined`,
-        /// `certificate_exists` or `key_taken`.
+        /// `certificate_exists`, `key_taken`, `connection_working`, `connection_applied` or `nothing_to_undo`.
         code: &'static str,
     },
     /// The row changed since the caller read it: read it again.
@@ -113,6 +113,9 @@ fn conflict(code: &str) -> &'static str {
         "name_quarantined" | "domain_quarantined" => {
             "was given up by somebody else a short while ago and is not free yet"
         }
+        "connection_working" => "is being worked on at its provider: wait until that has ended",
+        "connection_applied" => "has records that we set already: take them back first",
+        "nothing_to_undo" => "has no records that we set",
         _ => "is taken",
     }
 }

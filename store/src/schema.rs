@@ -8,13 +8,14 @@ use crate::random;
 use crate::row::Columns as _;
 
 /// The steps; the version of a database is how many it has taken.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("schema/0001_first.sql"),
     include_str!("schema/0002_ticket_keys.sql"),
     include_str!("schema/0003_client_ca.sql"),
     include_str!("schema/0004_challenge_kind.sql"),
     include_str!("schema/0005_authorities.sql"),
     include_str!("schema/0006_sealing.sql"),
+    include_str!("schema/0007_connections.sql"),
 ];
 
 /// Number of the lock that keeps two nodes from taking a step at the same time (any constant of ours).

@@ -15,6 +15,7 @@ mod bench;
 mod certificates;
 mod changes;
 mod client_ca;
+mod connections;
 mod domains;
 mod edges;
 mod idempotency;

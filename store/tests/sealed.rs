@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use model::certificate::Certificate;
 use model::change::Revision;
+use model::domain::connection::{Connector, Door, Step, credential_context};
 use model::id::CertificateId;
 use model::seal::{KeyRing, Sealed, SealingKey};
 use model::ticket::TicketKey;
 use sqlx::{AssertSqlSafe, Row as _};
 use store::{
     Access, AccountRecord, CertificateRecord, LocalCa, NewOrder, OrderPatch, Page, Store, StoreError, Urgency,
+    Wish,
 };
 
 use crate::bench::{Bench, HOUR, NO_LINEAGE, actor, host};
@@ -61,6 +63,10 @@ impl Scene {
         let key = Some(Some(sealed(&Certificate::key_context(order.certificate))));
         store.update_order(order.id, order.fence, OrderPatch { key, ..OrderPatch::default() }).await.unwrap();
         bench.certificate(&app, &["shop.example"]).await;
+        let domain = bench.store.domain_by_host(&host("shop.example")).await.unwrap().unwrap().id;
+        let opening = (Door::to(Connector::Cloudflare), sealed(&credential_context(domain)));
+        let wish = Wish { step: Step::Preview, opening: Some(opening), keep: true };
+        bench.store.wish_connection(&actor(), Access::Platform, domain, wish).await.unwrap();
         let scene = Self { bench, keys, old, new };
         scene.many_certificates().await;
         scene.keys.seal_with(&scene.new.fingerprint());
@@ -130,7 +136,7 @@ async fn every_secret_opens_with_the_new_key_alone_and_edges_are_told_nothing(be
     let scene = Scene::filled(bench).await;
     let (revision, audited) = (scene.bench.head().await, scene.bench.audited().await);
     let all = scene.under(&scene.old).await;
-    assert_eq!(all, CERTIFICATES as u64 + 5, "certificates, authority, account twice, tickets, order");
+    assert_eq!(all, CERTIFICATES as u64 + 6, "certificates, authority, account twice, tickets, order, connection");
     let outcome = scene.reseal().await;
     assert_eq!((outcome.resealed, outcome.damaged), (all, 0));
     assert_eq!(scene.counts().await, BTreeMap::from([(scene.new.fingerprint(), all)]));
@@ -146,6 +152,9 @@ async fn every_secret_opens_with_the_new_key_alone_and_edges_are_told_nothing(be
     for key in [account.key, account.next_key.unwrap()] {
         assert!(scene.new.open(&AccountRecord::key_context(ACME), &key).is_ok());
     }
+    let domain = store.domain_by_host(&host("shop.example")).await.unwrap().unwrap().id;
+    let credential = store.connection(Access::Platform, domain).await.unwrap().unwrap().credential.unwrap();
+    assert!(scene.new.open(&credential_context(domain), &credential).is_ok());
     assert!(scene.new.open(LocalCa::KEY_CONTEXT, &store.local_ca().await.unwrap().unwrap().key).is_ok());
     let batch = store.changes(&NO_LINEAGE, Revision(0), 100).await.unwrap();
     let opens = |mut object: model::change::Object| {

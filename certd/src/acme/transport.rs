@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 
 use crate::CertdError;
-use crate::https::{self, Clear, TOTAL};
+use crate::https::{self, Clear, Finder, TOTAL};
 
 /// Largest body that is read; a chain has some kilobytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -26,7 +26,7 @@ type Answered = Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send
 
 /// Connections to one authority, shared by all orders.
 #[derive(Clone)]
-pub(crate) struct Transport(Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>);
+pub(crate) struct Transport(Client<HttpsConnector<HttpConnector<Finder>>, BodyWrapper<Bytes>>);
 
 impl Transport {
     /// Trusts the system's roots and those in `ca_file`.

@@ -7,7 +7,7 @@ use model::secret::Secret;
 use model::{Clock, Host};
 
 use super::{Algorithm, Cloudflare, DigitalOcean, Key, PowerDns, Rfc2136, Zone};
-use crate::CertdError;
+use crate::{CertdError, Guard};
 
 /// Which provider, and what opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,5 +63,26 @@ pub fn open(zone: Host, account: &Account, clock: Arc<dyn Clock>) -> Result<Arc<
         }
         Account::Cloudflare { token, url } => Arc::new(Cloudflare::new(zone, token, url.as_deref())?),
         Account::DigitalOcean { token, url } => Arc::new(DigitalOcean::new(zone, token, url.as_deref())?),
+    })
+}
+
+/// As [`open`], for a stranger: servers that the account names are connected to only if `guard` lets them through.
+///
+/// # Errors
+/// As [`open`]; also an address that `guard` does not let through.
+pub fn open_guarded(
+    zone: Host,
+    account: &Account,
+    clock: Arc<dyn Clock>,
+    guard: &Guard,
+) -> Result<Arc<dyn Zone>, CertdError> {
+    Ok(match account {
+        Account::PowerDns { url, key, .. } => Arc::new(PowerDns::guarded(zone, url, key, guard)?),
+        Account::Rfc2136 { server, key_name, algorithm, secret } => {
+            let key = Key::new(key_name, *algorithm, secret)?;
+            Arc::new(Rfc2136::new(zone, server, key, clock)?.guarded(guard.clone()))
+        }
+        // Where these are is not the stranger's to say.
+        Account::Cloudflare { .. } | Account::DigitalOcean { .. } => open(zone, account, clock)?,
     })
 }

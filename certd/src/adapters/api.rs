@@ -19,11 +19,13 @@ use model::secret::Secret;
 use serde_json::Value;
 
 use super::error::{AdapterError, Fault, Provider};
-use crate::CertdError;
-use crate::https::{self, Clear, TOTAL};
+use crate::https::{self, Clear, Finder, TOTAL};
+use crate::{CertdError, Guard};
 
 /// Largest answer that is read: PowerDNS gives a zone in one piece, some 100 bytes a record.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+/// The same from a server that a stranger names.
+const MAX_STRANGE_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Longest text of a provider that is kept: it is shown to people.
 const MAX_REASON: usize = 300;
 /// The longest wait that a provider may ask for.
@@ -31,7 +33,8 @@ const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// One zone's API.
 pub(super) struct Api {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Finder>>, Full<Bytes>>,
+    max_body_bytes: usize,
     base: String,
     header: (HeaderName, HeaderValue),
     pub(super) provider: Provider,
@@ -55,12 +58,14 @@ pub(super) struct Door<'a> {
     /// `Bearer`, for one.
     pub(super) scheme: Option<&'static str>,
     pub(super) secret: &'a Secret,
+    /// Set if a stranger gave the address.
+    pub(super) guard: Option<&'a Guard>,
 }
 
 impl<'a> Door<'a> {
     /// A token in `Authorization` (RFC 6750).
     pub(super) fn bearer(url: &'a str, token: &'a Secret) -> Self {
-        Self { url, ca_file: None, header: AUTHORIZATION, scheme: Some("Bearer"), secret: token }
+        Self { url, ca_file: None, header: AUTHORIZATION, scheme: Some("Bearer"), secret: token, guard: None }
     }
 }
 
@@ -77,7 +82,11 @@ impl Api {
     /// [`CertdError::Settings`] names what cannot be used.
     pub(super) fn new(provider: Provider, zone: Host, door: &Door<'_>) -> Result<Self, CertdError> {
         let base = door.url.trim_end_matches('/').to_owned();
-        let clear = clear(&base).ok_or_else(|| {
+        let clear = match door.guard {
+            None => clear(&base),
+            Some(guard) => clear_by(guard, &base),
+        };
+        let clear = clear.ok_or_else(|| {
             let text = format!("{provider}'s address `{base}` must be https://, or http:// on this machine");
             CertdError::Settings(text)
         })?;
@@ -89,9 +98,14 @@ impl Api {
             ))
         })?;
         value.set_sensitive(true);
-        let connector = https::connector(door.ca_file.map(|path| ("the provider's CA file", path)), clear)?;
+        let (finder, max_body_bytes) = match door.guard {
+            None => (Finder::system(), MAX_BODY_BYTES),
+            Some(guard) => (Finder::Guarded(guard.clone()), MAX_STRANGE_BODY_BYTES),
+        };
+        let anchors = door.ca_file.map(|path| ("the provider's CA file", path));
+        let connector = https::connector_by(finder, anchors, clear)?;
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, base, header: (door.header.clone(), value), provider, zone })
+        Ok(Self { client, max_body_bytes, base, header: (door.header.clone(), value), provider, zone })
     }
 
     pub(super) fn fails(&self, fault: Fault) -> AdapterError {
@@ -160,7 +174,7 @@ impl Api {
         let request = request.body(Full::new(sent)).map_err(|error| self.nonsense(error.to_string()))?;
         let answer = self.client.request(request).await.map_err(|error| self.away(with_cause(&error)))?;
         let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
+        let body = Limited::new(body, self.max_body_bytes).collect().await;
         let body = body.map_err(|error| self.nonsense(format!("it breaks off, or is too long: {error}")))?;
         Ok((parts, body.to_bytes()))
     }
@@ -174,6 +188,19 @@ fn clear(base: &str) -> Option<Clear> {
     match uri.scheme_str()? {
         "https" => Some(Clear::Never),
         "http" if here => Some(Clear::ToThisMachine),
+        _ => None,
+    }
+}
+
+/// The same for an address that a stranger gave. What is written as an address is not looked up by anybody, so it is
+/// checked here; without TLS only an address is taken that the operator lets creators reach.
+fn clear_by(guard: &Guard, base: &str) -> Option<Clear> {
+    let uri: Uri = base.parse().ok()?;
+    let literal = uri.host()?.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    match (uri.scheme_str()?, literal) {
+        ("https", None) => Some(Clear::Never),
+        ("https", Some(address)) => guard.admits(address).then_some(Clear::Never),
+        ("http", Some(address)) => guard.is_allowed(address).then_some(Clear::ToThisMachine),
         _ => None,
     }
 }

@@ -17,7 +17,7 @@ use super::api::{Api, Door};
 use super::plan::Change;
 use super::record::{Content, Record, RecordName};
 use super::{AdapterError, Fault, Provider, Zone, text};
-use crate::CertdError;
+use crate::{CertdError, Guard};
 
 /// A zone of a PowerDNS server.
 #[derive(Debug)]
@@ -33,9 +33,26 @@ impl PowerDns {
     /// # Errors
     /// [`CertdError::Settings`] names what cannot be used.
     pub fn new(zone: Host, url: &str, key: &Secret, ca_file: Option<&Path>) -> Result<Self, CertdError> {
+        Self::at(zone, (url, key), ca_file, None)
+    }
+
+    /// As [`Self::new`], at an address that a stranger gave.
+    ///
+    /// # Errors
+    /// [`CertdError::Settings`] names what cannot be used, such as an address that `guard` does not let through.
+    pub fn guarded(zone: Host, url: &str, key: &Secret, guard: &Guard) -> Result<Self, CertdError> {
+        Self::at(zone, (url, key), None, Some(guard))
+    }
+
+    fn at(
+        zone: Host,
+        (url, secret): (&str, &Secret),
+        ca_file: Option<&Path>,
+        guard: Option<&Guard>,
+    ) -> Result<Self, CertdError> {
         let header = HeaderName::from_static("x-api-key");
         let path = format!("/api/v1/servers/localhost/zones/{zone}.");
-        let door = Door { url, ca_file, header, scheme: None, secret: key };
+        let door = Door { url, ca_file, header, scheme: None, secret, guard };
         Ok(Self { api: Api::new(Provider::PowerDns, zone, &door)?, path, writing: Mutex::new(()) })
     }
 

@@ -8,6 +8,7 @@
 mod key;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -23,8 +24,8 @@ pub use key::{Algorithm, Key};
 use super::plan::{Change, names};
 use super::record::{Content, Record, RecordName};
 use super::{AdapterError, Fault, Provider, Zone};
-use crate::CertdError;
 use crate::https::TOTAL;
+use crate::{CertdError, Guard};
 use wire::Conversation;
 
 /// Every type that people write into zones: what is not here cannot be seen to be in the way.
@@ -58,6 +59,7 @@ pub struct Rfc2136 {
     server: String,
     key: Key,
     clock: Arc<dyn Clock>,
+    guard: Option<Guard>,
 }
 
 impl Rfc2136 {
@@ -73,13 +75,25 @@ impl Rfc2136 {
         }
         let origin = Name::from_ascii(format!("{zone}."))
             .map_err(|error| CertdError::Settings(format!("the zone `{zone}`: {error}")))?;
-        Ok(Self { zone, origin, server: server.to_owned(), key, clock })
+        Ok(Self { zone, origin, server: server.to_owned(), key, clock, guard: None })
+    }
+
+    /// With a server that a stranger named: only what `guard` lets through is connected to.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
     }
 
     async fn connect(&self) -> Result<Conversation<'_>, AdapterError> {
-        Conversation::open(&self.server, &self.key, self.clock.as_ref())
-            .await
-            .map_err(|fault| self.fails(fault))
+        let (server, clock) = (self.server.as_str(), self.clock.as_ref());
+        let opened = match &self.guard {
+            None => Conversation::open(server, &self.key, clock).await,
+            Some(guard) => match places(guard, server).await {
+                Ok(places) => Conversation::open(places.as_slice(), &self.key, clock).await,
+                Err(fault) => Err(fault),
+            },
+        };
+        opened.map_err(|fault| self.fails(fault))
     }
 
     /// Everything at one name.
@@ -195,6 +209,15 @@ fn absent_beside(here: &[&Change]) -> impl Iterator<Item = RecordType> {
     TYPES.into_iter().filter(move |kind| {
         (alias || *kind == RecordType::CNAME) && !kinds.iter().any(|changed| *changed == kind.to_string())
     })
+}
+
+/// Where a server is that a stranger named.
+async fn places(guard: &Guard, server: &str) -> Result<Vec<SocketAddr>, Fault> {
+    let away = |reason: String| Fault::Away { reason };
+    let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
+    let port: u16 = port.parse().map_err(|_| away(format!("`{server}` has no port")))?;
+    let found = guard.addresses(host).await.map_err(|error| away(error.to_string()))?;
+    Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
 }
 
 fn refusal(code: ResponseCode) -> Fault {

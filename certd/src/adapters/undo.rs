@@ -21,7 +21,32 @@ pub struct Applied {
     pub untouched: Vec<Record>,
 }
 
+/// How much of a change is in a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// None of it.
+    Nothing,
+    /// Some of it.
+    Part,
+    /// All of it.
+    Whole,
+}
+
 impl Applied {
+    /// How much of the change is in a zone of which `found` was read.
+    pub(super) fn extent_in(&self, found: &[Record]) -> Extent {
+        let is_whole = self.changes.iter().all(|change| {
+            let now = change.now(found);
+            let is_there = |record: &Record| now.iter().any(|there| there.says(record));
+            change.added().all(is_there) && !change.removed().any(is_there)
+        });
+        match (is_whole, self.remains_in(found).is_empty()) {
+            (true, _) => Extent::Whole,
+            (false, true) => Extent::Nothing,
+            (false, false) => Extent::Part,
+        }
+    }
+
     /// The part of the change that is in a zone of which `found` was read.
     pub(super) fn remains_in(&self, found: &[Record]) -> Vec<Change> {
         let remains = |change: &&Change| {

@@ -1,6 +1,7 @@
 //! Who keeps a domain's records, by the names of its servers: words and ways as data (`providers.toml`).
 
 use model::Host;
+use model::domain::connection::Connector;
 use model::domain::{Authority, Health, NameForm, Provider, Routing};
 use model::net::Networks;
 use serde::Deserialize;
@@ -34,6 +35,7 @@ struct ProviderEntry {
     #[serde(default)]
     apex_alias: bool,
     trap: Option<String>,
+    connect: Option<Connector>,
 }
 
 #[derive(Deserialize)]
@@ -57,8 +59,8 @@ impl Providers {
             |error: &dyn std::fmt::Display| CertdError::Settings(format!("providers.toml: {error}"));
         let document: Document = toml::from_str(text).map_err(|error| damaged(&error))?;
         let provider = |entry: ProviderEntry| {
-            let ProviderEntry { name, servers, form, apex_alias, trap } = entry;
-            (servers, Provider { name, form, apex_alias, trap })
+            let ProviderEntry { name, servers, form, apex_alias, trap, connect } = entry;
+            (servers, Provider { name, form, apex_alias, trap, connect })
         };
         let proxy = |entry: ProxyEntry| {
             let networks = entry.networks.iter().map(|text| text.parse()).collect::<Result<_, _>>();

@@ -12,7 +12,7 @@ use testkit::bind::{KEY_NAME, KEY_SECRET};
 use testkit::{bind, cloudflare as cloud, digitalocean as ocean, knot, powerdns as pdns};
 
 pub(crate) const ZONE: &str = "example.com";
-const TEXT: &str = r#"$TTL 300
+pub(crate) const TEXT: &str = r#"$TTL 300
 @ SOA ns1 hostmaster 1 3600 600 86400 30
 @ NS ns1
 @ A 192.0.2.7

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::PROOF_LABEL;
+use super::connection::Connector;
 use crate::host::Host;
 
 /// Who must act.
@@ -32,6 +33,18 @@ pub struct NextAction {
     /// What often goes wrong at the creator's provider; one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// That we do it, where we can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Offer>,
+}
+
+/// An offer to set the record at the creator's provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// By which way.
+    pub provider: Connector,
+    /// One sentence.
+    pub text: String,
 }
 
 /// A DNS record as a provider's form asks for it.

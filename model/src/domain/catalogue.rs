@@ -4,12 +4,16 @@
 //! The rules are in [`super::plain`]; a test checks every sentence with the longest values it can have. What a
 //! sentence names (a date, a record, a company) is a field of its [`Message`], never part of a text made elsewhere.
 
+mod connecting;
+
 use std::time::Duration;
 
 use ::time::OffsetDateTime;
 
 use super::Actor;
 use crate::Timestamp;
+
+pub use connecting::{Notice, offer};
 
 /// One sentence with what it names.
 #[derive(Debug, Clone, PartialEq, Eq)]

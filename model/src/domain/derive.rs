@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::catalogue::Message;
+use super::catalogue::{self, Message};
 use super::{
-    Actor, Certification, Claim, DomainStatus, Facts, Forbidden, Health, NextAction, Policy, Presence,
+    Actor, Certification, Claim, DomainStatus, Facts, Forbidden, Health, NextAction, Offer, Policy, Presence,
     Record, RecordKind, Routing, Target,
 };
 use crate::Timestamp;
@@ -88,8 +88,19 @@ fn next_action(status: DomainStatus, facts: &Facts, target: &Target, now: Timest
     let who = message.who();
     let record = record(&message, facts, target).map(|record| as_entered(record, facts));
     let trap = facts.authority.provider.as_ref().and_then(|provider| provider.trap.clone());
-    let hint = trap.filter(|_| who == Actor::You && record.is_some());
-    NextAction { who, text: message.text(now), record, hint }
+    let is_theirs = who == Actor::You && record.is_some();
+    let hint = trap.filter(|_| is_theirs);
+    // What a proxy of the provider's own hides is right already: only the creator can put the proxy away.
+    let is_hidden = matches!(message, Message::Proxied { .. });
+    let connect = offer(facts).filter(|_| is_theirs && !is_hidden);
+    NextAction { who, text: message.text(now), record, hint, connect }
+}
+
+/// That we set the record at the domain's provider, if we know how.
+fn offer(facts: &Facts) -> Option<Offer> {
+    let known = facts.authority.provider.as_ref()?;
+    let provider = known.connect?;
+    Some(Offer { provider, text: catalogue::offer(&known.name) })
 }
 
 fn message<'a>(

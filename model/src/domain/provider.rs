@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use super::connection::Connector;
 use crate::Host;
 
 /// How a provider's form wants the name of a record.
@@ -32,6 +33,17 @@ pub struct Provider {
     /// What goes wrong there most often: one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trap: Option<String>,
+    /// How we can set records there ourselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connector>,
+}
+
+impl Provider {
+    /// One of which nothing but the name is known.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), form: NameForm::default(), apex_alias: false, trap: None, connect: None }
+    }
 }
 
 impl NameForm {

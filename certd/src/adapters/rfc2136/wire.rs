@@ -1,12 +1,14 @@
 //! Messages to one server over TCP, one after the other. Updates are signed and so must be their answers; why a
 //! key is refused is read from the answer itself (RFC 8945 §5.3), which then is not signed.
 
+use std::fmt;
+
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::tsig::TsigError;
 use hickory_resolver::proto::rr::{DNSClass, Name, Record as Rr, RecordType};
 use model::Clock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
 use super::super::Fault;
@@ -21,8 +23,13 @@ pub(super) struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) async fn open(server: &str, key: &'a Key, clock: &'a dyn Clock) -> Result<Self, Fault> {
-        let away = |reason: String| Fault::Away { reason: format!("{server}: {reason}") };
+    pub(super) async fn open(
+        server: impl ToSocketAddrs + fmt::Debug,
+        key: &'a Key,
+        clock: &'a dyn Clock,
+    ) -> Result<Self, Fault> {
+        let named = format!("{server:?}");
+        let away = |reason: String| Fault::Away { reason: format!("{}: {reason}", named.trim_matches('"')) };
         let stream = timeout(CONNECT, TcpStream::connect(server)).await;
         let stream = stream.map_err(|_| away(format!("no connection within {} s", CONNECT.as_secs())))?;
         let stream = stream.map_err(|error| away(error.to_string()))?;
@@ -119,6 +126,6 @@ fn broken(error: std::io::Error) -> Fault {
     Fault::Away { reason: error.to_string() }
 }
 
-fn nonsense(error: impl std::fmt::Display) -> Fault {
+fn nonsense(error: impl fmt::Display) -> Fault {
     Fault::Nonsense { reason: error.to_string() }
 }

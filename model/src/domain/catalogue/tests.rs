@@ -73,6 +73,52 @@ fn every_sentence_is_short_and_plain_and_says_who_acts_and_when() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// Every sentence about records that are set for creators, with what makes it long.
+fn every_notice() -> Vec<Notice<'static>> {
+    let zone = "a-very-long-name-of-a-shop.example.co.uk";
+    let mut all = vec![
+        Notice::Ready,
+        Notice::Complete,
+        Notice::TakenBack,
+        Notice::Overtaken,
+        Notice::NotOnTheInternet,
+    ];
+    for provider in ["Cloudflare", "your name server"] {
+        all.extend([
+            Notice::Working { provider },
+            Notice::BadKey { provider },
+            Notice::NoZone { provider, zone },
+            Notice::NoAnswer { provider },
+            Notice::NotTaken { provider },
+            Notice::InTheWay { provider },
+            Notice::LeftAlone { provider },
+            Notice::HalfWay { provider },
+        ]);
+        all.extend([None, Some(NOW), Some(NOW.plus(DAY * 7))].map(|until| Notice::Set { provider, until }));
+    }
+    all
+}
+
+#[test]
+fn every_notice_is_short_and_plain_and_says_who_acts_and_when() {
+    let all = every_notice();
+    let faults: Vec<_> = all
+        .iter()
+        .filter_map(|notice| plain::check_step(notice.who(), &notice.text(NOW)).err())
+        .map(|fault| fault.to_string())
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let kinds: std::collections::HashSet<_> = all.iter().map(std::mem::discriminant).collect();
+    assert_eq!(kinds.len(), 14, "a new notice belongs into `every_notice`");
+}
+
+#[test]
+fn an_offer_is_plain() {
+    for provider in ["Cloudflare", "Google Cloud DNS", "DNS Made Easy"] {
+        assert_eq!(plain::check(&offer(provider)), Ok(()));
+    }
+}
+
 #[test]
 fn what_becomes_of_mail_is_told_plainly() {
     assert_eq!([true, false].map(|has_mail| plain::check(mail(has_mail))), [Ok(()), Ok(())]);

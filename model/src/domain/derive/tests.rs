@@ -1,6 +1,7 @@
 //! The statuses one by one, then promises over a million made-up vectors of facts.
 
 use super::super::{Authority, NameForm, Provider, plain};
+use super::super::connection::Connector;
 use super::*;
 use crate::Host;
 use crate::host::HostError;
@@ -98,6 +99,7 @@ fn authority(health: Health, form: NameForm) -> Authority {
             form,
             apex_alias: false,
             trap: Some("Mind the dot.".to_owned()),
+            connect: None,
         }),
         stale: Some("Namecheap".to_owned()),
     }
@@ -111,6 +113,25 @@ fn the_record_is_told_as_the_providers_form_wants_it() {
     assert_eq!((status, record.name.as_str()), (DomainStatus::NeedsDns, "shop.example.test"));
     assert_eq!((record.form_name.as_deref(), action.hint.as_deref()), (Some("shop"), Some("Mind the dot.")));
     assert_eq!(action.text, "Add the record below at Gandi. We look for it every few seconds.");
+}
+
+#[test]
+fn a_record_that_we_can_set_ourselves_is_offered() {
+    let mut facts = Facts { authority: authority(Health::Sound, NameForm::At), ..Facts::unknown() };
+    let offer = |facts: &Facts| derive(facts, &target().unwrap(), NOW).1.connect;
+    assert_eq!(offer(&facts), None, "a provider that we cannot speak to");
+    let cloudflare = Provider { connect: Some(Connector::Cloudflare), ..Provider::named("Cloudflare") };
+    facts.authority.provider = Some(cloudflare);
+    let offered = offer(&facts).unwrap();
+    assert_eq!(offered.provider, Connector::Cloudflare);
+    assert_eq!(
+        offered.text,
+        "Or let us set it at Cloudflare for you: enter a key from there at any time."
+    );
+    facts.routing = Routing::Proxied { by: "Cloudflare".to_owned() };
+    assert_eq!(offer(&facts), None, "the record is right, and hidden");
+    let issuing = Facts { routing: Routing::Here, claim: Claim::Proved, ..facts };
+    assert_eq!(offer(&issuing), None, "nothing to set");
 }
 
 #[test]

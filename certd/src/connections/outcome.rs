@@ -1,0 +1,132 @@
+//! What becomes of a step: the end that is told, or another attempt.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use model::Timestamp;
+use model::domain::connection::{ConnectionStatus, Findings, Step, Trouble};
+use store::{Connection, ConnectionPatch, Keep};
+
+use crate::adapters::{AdapterError, Fault, Left, Plan};
+
+/// Waits before another attempt when nobody answers: somebody looks at a page meanwhile.
+const PAUSES: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(20)];
+/// Longest wait that a provider may ask for without being told as one that does not answer.
+const SHORT: Duration = Duration::from_secs(2);
+/// Most lines of details, and most characters of each: a stranger's server wrote some of them.
+const MAX_DETAILS: (usize, usize) = (20, 300);
+
+/// Why a step goes no further.
+#[derive(Debug)]
+pub(super) struct Stop {
+    trouble: Trouble,
+    /// In the words of the trade.
+    details: Vec<String>,
+    /// What was seen before.
+    findings: Findings,
+    /// Whether the same may go well in a moment.
+    passes: bool,
+}
+
+impl Stop {
+    pub(super) fn new(trouble: Trouble, detail: String) -> Self {
+        Self { trouble, details: vec![detail], findings: Findings::default(), passes: false }
+    }
+
+    /// Nobody answers.
+    pub(super) fn away(detail: String) -> Self {
+        Self { passes: true, ..Self::new(Trouble::Away, detail) }
+    }
+
+    pub(super) fn slow(bound: Duration) -> Self {
+        Self::away(format!("it was not done within {} s", bound.as_secs()))
+    }
+
+    pub(super) fn in_the_way(plan: &Plan, findings: Findings) -> Self {
+        let details = plan.obstacles.iter().map(ToString::to_string).collect();
+        Self { trouble: Trouble::InTheWay, details, findings, passes: false }
+    }
+
+    pub(super) fn others(left: &[Left]) -> Self {
+        let details = left.iter().map(ToString::to_string).collect();
+        Self { trouble: Trouble::Others, details, findings: Findings::default(), passes: false }
+    }
+
+    /// With what remains in the zone.
+    pub(super) fn with<T: Display>(mut self, remains: impl IntoIterator<Item = T>) -> Self {
+        self.details.extend(remains.into_iter().map(|line| format!("not taken back: {line}")));
+        self
+    }
+
+    fn into_findings(self) -> Findings {
+        let details = self.details.into_iter().take(MAX_DETAILS.0);
+        let details = details.map(|line| line.chars().take(MAX_DETAILS.1).collect()).collect();
+        Findings { trouble: Some(self.trouble), details, ..self.findings }
+    }
+}
+
+impl From<AdapterError> for Stop {
+    fn from(error: AdapterError) -> Self {
+        let zone = Some(error.zone.clone());
+        let text = error.to_string();
+        let (trouble, passes) = match error.fault {
+            Fault::Credential { .. } => (Trouble::Key, false),
+            Fault::ZoneMissing => (Trouble::Zone, false),
+            Fault::Limited { retry_after } => {
+                (Trouble::Away, retry_after.is_none_or(|wait| wait <= SHORT))
+            }
+            Fault::Away { .. } => (Trouble::Away, true),
+            Fault::Nonsense { .. } => (Trouble::Away, false),
+            Fault::Refused { .. } => (Trouble::Refused, false),
+            Fault::Changed { .. } => (Trouble::Changed, false),
+            Fault::Blocked(_) => (Trouble::InTheWay, false),
+        };
+        let findings = Findings { zone, ..Findings::default() };
+        Self { trouble, details: vec![text], findings, passes }
+    }
+}
+
+/// The end of a step.
+pub(super) fn ended(status: ConnectionStatus, findings: Findings, keep: Keep) -> ConnectionPatch {
+    ConnectionPatch { status: Some(status), findings: Some(findings), keep, ..ConnectionPatch::default() }
+}
+
+/// A step that changed nothing: it is tried again, or told.
+pub(super) fn failed(held: &Connection, stop: Stop, now: Timestamp) -> ConnectionPatch {
+    if let Some(again) = again(held, &stop, now) {
+        return again;
+    }
+    let status = match held.step {
+        // What is to be taken back is there as it was.
+        Step::Undo => ConnectionStatus::Applied,
+        Step::Preview | Step::Apply => ConnectionStatus::Failed,
+    };
+    let keep = keep(held, &stop);
+    ended(status, stop.into_findings(), keep)
+}
+
+/// A step that left something behind: taking it back is tried again, or it is told.
+pub(super) fn half_way(held: &Connection, stop: Stop, now: Timestamp) -> ConnectionPatch {
+    again(held, &stop, now).unwrap_or_else(|| incomplete(held, stop))
+}
+
+/// A step that left something behind, which is told.
+pub(super) fn incomplete(held: &Connection, stop: Stop) -> ConnectionPatch {
+    let keep = keep(held, &stop);
+    ended(ConnectionStatus::Incomplete, stop.into_findings(), keep)
+}
+
+/// A key that does not open is of no use to anybody.
+fn keep(held: &Connection, stop: &Stop) -> Keep {
+    if !held.kept || matches!(stop.trouble, Trouble::Key | Trouble::Zone) { Keep::Not } else { Keep::AsItIs }
+}
+
+fn again(held: &Connection, stop: &Stop, now: Timestamp) -> Option<ConnectionPatch> {
+    let attempt = usize::try_from(held.attempts).unwrap_or(usize::MAX);
+    let pause = PAUSES.get(attempt).filter(|_| stop.passes)?;
+    Some(ConnectionPatch {
+        attempts: Some(held.attempts.saturating_add(1)),
+        next_at: Some(now.plus(*pause)),
+        ..ConnectionPatch::default()
+    })
+}
