@@ -124,7 +124,10 @@ fn describe(path: &str, method: &str, operation: &mut Operation) {
             "400" => body || queries || conditional || method == "post" && keyed,
             "401" | "403" => keyed,
             "404" => path.contains('{') || path == "/v1/keys" && method == "post",
-            "409" => method == "post" || method == "patch" || path == "/v1/keys/{k}",
+            "409" => {
+                let busy = method == "delete" && path == "/v1/domains/{d}/connect";
+                method == "post" || method == "patch" || path == "/v1/keys/{k}" || busy
+            }
             "412" => conditional,
             "413" | "422" => body || method == "post",
             "415" => body,

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod authority;
 pub(crate) mod certificate;
 pub(crate) mod client_ca;
+pub(crate) mod connection;
 pub(crate) mod domain;
 pub(crate) mod edge;
 pub(crate) mod inspection;

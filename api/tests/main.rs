@@ -10,6 +10,7 @@ mod apps;
 mod authorities;
 mod certificates;
 mod client_ca;
+mod connections;
 mod desk;
 mod document;
 mod domains;

@@ -10,21 +10,21 @@ mod records;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::Host;
 use model::clock::SystemClock;
 use model::domain::connection::{
     ConnectionStatus, Connector, Findings, Step, Trouble, UNDO_WINDOW, credential_context,
 };
 use model::id::DomainId;
 use model::secret::Secret;
-use model::Host;
 use store::{Access, Actor, Connection, ConnectionPatch, DomainRecord, Keep, StoreError};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::Guard;
 use crate::adapters::{self, Account, Algorithm, Applied, Extent, Plan, Zone};
 use crate::guard::Forbidden;
 use crate::work::Work;
-use crate::Guard;
 use outcome::{Stop, ended, failed};
 
 /// How long one attempt may take in all.
@@ -254,7 +254,8 @@ impl Attempt<'_> {
         let host = match (&door.url, &door.server) {
             (Some(url), _) => {
                 let uri: Option<http::Uri> = url.parse().ok();
-                let unusable = || Stop::new(Trouble::Unreachable, "the address of the API is none".to_owned());
+                let unusable =
+                    || Stop::new(Trouble::Unreachable, "the address of the API is none".to_owned());
                 let uri = uri.ok_or_else(unusable)?;
                 let host = uri.host().ok_or_else(unusable)?.to_owned();
                 let allowed = host.trim_matches(['[', ']']).parse().is_ok_and(|ip| guard.is_allowed(ip));
@@ -264,7 +265,9 @@ impl Attempt<'_> {
                 }
                 host
             }
-            (None, Some(server)) => server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host).to_owned(),
+            (None, Some(server)) => {
+                server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host).to_owned()
+            }
             (None, None) => return Ok(()),
         };
         let trouble = match guard.addresses(&host).await {
@@ -280,21 +283,15 @@ impl Attempt<'_> {
         let token = self.token()?;
         let given = |field: &Option<String>| field.clone().unwrap_or_default();
         Ok(match door.provider {
-            Connector::PowerDns => {
-                Account::PowerDns { url: given(&door.url), key: token, ca_file: None }
-            }
+            Connector::PowerDns => Account::PowerDns { url: given(&door.url), key: token, ca_file: None },
             Connector::Rfc2136 => Account::Rfc2136 {
                 server: given(&door.server),
                 key_name: given(&door.key_name),
                 algorithm: door.algorithm.as_deref().and_then(Algorithm::parse).unwrap_or_default(),
                 secret: token,
             },
-            Connector::Cloudflare => {
-                Account::Cloudflare { token, url: connect.cloudflare.clone() }
-            }
-            Connector::DigitalOcean => {
-                Account::DigitalOcean { token, url: connect.digitalocean.clone() }
-            }
+            Connector::Cloudflare => Account::Cloudflare { token, url: connect.cloudflare.clone() },
+            Connector::DigitalOcean => Account::DigitalOcean { token, url: connect.digitalocean.clone() },
         })
     }
 

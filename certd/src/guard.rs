@@ -82,7 +82,8 @@ impl Guard {
 
     async fn find(&self, name: &str) -> Result<Vec<IpAddr>, Forbidden> {
         let unknown = |error: crate::dns::LookupError| Forbidden::Unknown(name.to_owned(), error.to_string());
-        let (v4, v6) = tokio::join!(self.lookup.records(name, Kind::A), self.lookup.records(name, Kind::Aaaa));
+        let (v4, v6) =
+            tokio::join!(self.lookup.records(name, Kind::A), self.lookup.records(name, Kind::Aaaa));
         let addresses = |values: Vec<Value>| {
             values.into_iter().filter_map(|value| if let Value::Address(a) = value { Some(a) } else { None })
         };

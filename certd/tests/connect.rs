@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use certd::adapters::{Applied, Record, Zone};
-use certd::dns::Resolver;
+use certd::dns::{Lookup, Resolver};
 use certd::{Certd, Connect, Settings};
 use model::domain::connection::{ConnectionStatus, Connector, Door, Step, Trouble};
 use model::domain::{DomainStatus, Fate};
-use model::secret::Secret;
 use model::seal::SealingKey;
+use model::secret::Secret;
 use store::{Access, Actor, Connection, ConnectionPatch, DomainRecord, Keep, StoreError, Wish};
 use testkit::wait::until;
 use testkit::{bind, digitalocean as ocean, knot, powerdns as pdns};
@@ -20,6 +20,7 @@ use testkit::{bind, digitalocean as ocean, knot, powerdns as pdns};
 use crate::adapters::servers::{self, TEXT, ZONE};
 use crate::edge::Edge;
 use crate::rig::{BOUND, Installation, Running};
+use reach::Fickle;
 
 /// A provider that a creator has, and what it keeps.
 enum Server {
@@ -80,11 +81,7 @@ impl Server {
             _ => None,
         };
         let networks = std::iter::once("127.0.0.0/8".parse().unwrap()).collect();
-        Settings {
-            connect: Connect { networks, digitalocean, ..Connect::default() },
-            resolvers: vec!["127.0.0.1:9".parse().unwrap()],
-            ..Settings::default()
-        }
+        Settings { connect: Connect { networks, digitalocean, ..Connect::default() }, ..Settings::default() }
     }
 }
 
@@ -139,8 +136,14 @@ impl Story {
         self.ended().await
     }
 
+    /// With nobody who knows any name, unless a test needs one.
     pub(crate) async fn start(&self, settings: Settings) -> Running {
-        self.installation.start(settings).await
+        self.start_with(settings, Fickle::default()).await
+    }
+
+    pub(crate) async fn start_with(&self, settings: Settings, lookup: impl Lookup) -> Running {
+        let (store, sealing) = (self.installation.store.clone(), self.installation.sealing.clone());
+        Running::new(Certd::start_with(settings, store, sealing, Arc::new(lookup)).await.unwrap())
     }
 }
 
@@ -215,9 +218,7 @@ async fn one_wish_leads_to_a_live_domain() {
     let settings = Settings { probe: Some(edge.https), ..opened.settings() };
     let here: IpAddr = [127, 0, 0, 1].into();
     let lookup = Resolver::new(&[address]).unwrap().with_places([(here, address)].into());
-    let (store, sealing) = (story.installation.store.clone(), story.installation.sealing.clone());
-    let certd = Certd::start_with(settings, store, sealing, Arc::new(lookup)).await.unwrap();
-    let certd = Running::new(certd);
+    let certd = story.start_with(settings, lookup).await;
     let set = story.asked(Step::Apply, Some(opened.opening())).await;
     assert_eq!(set.status, ConnectionStatus::Applied, "{:?}", set.findings);
     story.installation.until_status(&story.domain, DomainStatus::Live).await;
@@ -268,7 +269,10 @@ async fn records_that_others_have_changed_since_are_named_and_none_is_taken_back
     api.patch(ZONE, theirs).await.unwrap();
     let before = server.records().await;
     let refused = story.asked(Step::Undo, None).await;
-    assert_eq!((refused.status, refused.findings.trouble), (ConnectionStatus::Applied, Some(Trouble::Others)));
+    assert_eq!(
+        (refused.status, refused.findings.trouble),
+        (ConnectionStatus::Applied, Some(Trouble::Others))
+    );
     let told = refused.findings.details.join(" ");
     assert!(told.contains("example.com") && told.contains("192.0.2.99"), "{told}");
     assert_eq!(server.records().await, before, "all or nothing");
@@ -287,7 +291,10 @@ async fn a_zone_that_changed_since_the_preview_is_left_as_it_is() {
     api.patch(ZONE, gone).await.unwrap();
     let before = server.records().await;
     let refused = story.asked(Step::Apply, None).await;
-    assert_eq!((refused.status, refused.findings.trouble), (ConnectionStatus::Failed, Some(Trouble::Changed)));
+    assert_eq!(
+        (refused.status, refused.findings.trouble),
+        (ConnectionStatus::Failed, Some(Trouble::Changed))
+    );
     assert_eq!(refused.applied, None);
     assert_eq!(server.records().await, before);
     certd.stop().await.unwrap();
@@ -298,8 +305,15 @@ async fn a_token_that_is_revoked_half_way_leaves_nothing_that_is_not_told() {
     let server = Server::digitalocean().await;
     let Server::DigitalOcean(api) = &server else { panic!("no DigitalOcean") };
     let before = server.records().await;
+    let story = Story::of("www.example.com").await;
+    let certd = story.start(server.settings()).await;
+    story.asked(Step::Apply, Some(server.opening())).await;
+    let calls = api.calls();
+    story.asked(Step::Undo, None).await;
+    certd.stop().await.unwrap();
     let mut half_way = 0;
-    for steps in 0..10 {
+    // The last calls are those that change something.
+    for steps in [0, calls - 5, calls - 4, calls - 3, calls - 2, calls - 1] {
         let story = Story::of("www.example.com").await;
         let certd = story.start(server.settings()).await;
         api.revoke_after(Some(steps));

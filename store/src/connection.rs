@@ -14,12 +14,12 @@ use serde_json::json;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use crate::Store;
 use crate::caller::{Access, Actor};
 use crate::domain::DomainRecord;
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_json, to_word};
 use crate::write::{Event, Write};
-use crate::Store;
 
 pub use work::{ConnectionPatch, Keep};
 

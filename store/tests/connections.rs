@@ -93,10 +93,7 @@ async fn who_slept_through_a_lease_writes_nothing(bench: Bench) {
     wished(&bench, id, wish(Step::Apply)).await.unwrap();
     let first = bench.store.lease_connection(id, "one", TTL).await.unwrap();
     assert!(bench.store.due_connections(bench.now(), 10).await.unwrap().is_empty());
-    assert!(matches!(
-        bench.store.lease_connection(id, "two", TTL).await,
-        Err(StoreError::Fenced { .. })
-    ));
+    assert!(matches!(bench.store.lease_connection(id, "two", TTL).await, Err(StoreError::Fenced { .. })));
     bench.clock.advance(TTL / 2);
     bench.store.extend_connection_lease(id, first.fence, TTL).await.unwrap();
     bench.clock.advance(TTL);

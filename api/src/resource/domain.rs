@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use model::domain::connection::Connector;
 use model::domain::{Actor, Claim, DomainStatus, Presence, Record, RecordKind, derive};
 use model::id::{AppId, CertificateId, DomainId, TenantId};
 use model::{Host, Timestamp};
@@ -68,6 +69,20 @@ pub(crate) struct NextActionView {
     /// What often goes wrong at the domain's provider, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// That we set the record ourselves, if the domain's provider is one that we can speak to: see its `connect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect: Option<OfferView>,
+}
+
+/// An offer to set the record at the creator's provider.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConnectOffer)]
+pub(crate) struct OfferView {
+    /// cloudflare or digitalocean.
+    #[schema(value_type = String, example = "cloudflare")]
+    provider: Connector,
+    /// One sentence without jargon.
+    text: String,
 }
 
 /// A DNS record as a provider's form asks for it.
@@ -191,6 +206,7 @@ impl DomainView {
             text: next.text,
             record: next.record.map(RecordView::from),
             hint: next.hint,
+            connect: next.connect.map(|offer| OfferView { provider: offer.provider, text: offer.text }),
         };
         Self {
             details: DetailsView::of(&domain),

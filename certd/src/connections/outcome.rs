@@ -72,9 +72,7 @@ impl From<AdapterError> for Stop {
         let (trouble, passes) = match error.fault {
             Fault::Credential { .. } => (Trouble::Key, false),
             Fault::ZoneMissing => (Trouble::Zone, false),
-            Fault::Limited { retry_after } => {
-                (Trouble::Away, retry_after.is_none_or(|wait| wait <= SHORT))
-            }
+            Fault::Limited { retry_after } => (Trouble::Away, retry_after.is_none_or(|wait| wait <= SHORT)),
             Fault::Away { .. } => (Trouble::Away, true),
             Fault::Nonsense { .. } => (Trouble::Away, false),
             Fault::Refused { .. } => (Trouble::Refused, false),

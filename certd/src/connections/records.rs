@@ -60,7 +60,9 @@ fn ways(zone: &dyn Zone, domain: &DomainRecord) -> Vec<Vec<Record>> {
     let ways = match (is_apex, has_addresses) {
         (true, true) => vec![addresses],
         // A flattened alias is seen as addresses, which prove nothing.
-        (true, false) if zone.apex() == Apex::Flattened => vec![std::iter::once(alias).chain(proof).collect()],
+        (true, false) if zone.apex() == Apex::Flattened => {
+            vec![std::iter::once(alias).chain(proof).collect()]
+        }
         (false, true) => vec![vec![alias], addresses],
         (_, false) => vec![vec![alias]],
     };

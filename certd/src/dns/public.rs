@@ -33,8 +33,9 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
 /// The IPv4 address that a translator or a tunnel would go on to: NAT64 (RFC 6052), 6to4 (RFC 3056).
 fn carried(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     match v6.octets() {
-        [0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
-        | [0x20, 0x02, a, b, c, d, ..] => Some(Ipv4Addr::new(a, b, c, d)),
+        [0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] | [0x20, 0x02, a, b, c, d, ..] => {
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
         _ => None,
     }
 }
@@ -77,9 +78,14 @@ mod tests {
         ] {
             assert!(!is_public(own.parse().unwrap()), "{own}");
         }
-        for public in
-            ["1.1.1.1", "100.128.0.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2001:4860::1"]
-        {
+        for public in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "2606:4700:4700::1111",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+            "2001:4860::1",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use certd::dns::{Kind, Lookup, LookupError, Value};
-use certd::{Certd, Connect, Settings};
+use certd::{Connect, Settings};
 use model::domain::connection::{ConnectionStatus, Connector, Door, Step, Trouble};
 use model::net::Networks;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -58,7 +58,7 @@ impl Drop for Canary {
 
 /// Names whose addresses differ from one look to the next.
 #[derive(Debug, Default)]
-struct Fickle {
+pub(crate) struct Fickle {
     names: HashMap<&'static str, Vec<IpAddr>>,
     looks: AtomicUsize,
 }
@@ -77,8 +77,7 @@ impl Lookup for Fickle {
 
 async fn start(story: &Story, lookup: Fickle, networks: Networks) -> Running {
     let settings = Settings { connect: Connect { networks, ..Connect::default() }, ..Settings::default() };
-    let (store, sealing) = (story.installation.store.clone(), story.installation.sealing.clone());
-    Running::new(Certd::start_with(settings, store, sealing, Arc::new(lookup)).await.unwrap())
+    story.start_with(settings, lookup).await
 }
 
 fn power(url: String) -> Door {
@@ -125,10 +124,9 @@ async fn a_name_that_leads_elsewhere_at_the_second_look_is_not_followed() {
     let canary = Canary::start(None).await;
     let port = canary.address.port();
     let (allowed, ours) = (IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 1]));
-    for door in [
-        power(format!("https://rebound.example.net:{port}")),
-        updates(format!("rebound.example.net:{port}")),
-    ] {
+    for door in
+        [power(format!("https://rebound.example.net:{port}")), updates(format!("rebound.example.net:{port}"))]
+    {
         let story = Story::of("www.example.com").await;
         let names = HashMap::from([("rebound.example.net", vec![allowed, ours])]);
         let networks = std::iter::once("127.0.0.2".parse().unwrap()).collect();

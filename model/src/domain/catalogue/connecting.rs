@@ -85,9 +85,13 @@ impl Notice<'_> {
             Self::Working { provider } => {
                 format!("We are at work at {provider}, which takes some seconds. Nothing to do.")
             }
-            Self::Ready => "Check the changes below, and let us make them when you like. Until then nothing changes."
-                .to_owned(),
-            Self::Complete => "All records are there already. Nothing to do; we look again every few minutes.".to_owned(),
+            Self::Ready => {
+                "Check the changes below, and let us make them when you like. Until then nothing changes."
+                    .to_owned()
+            }
+            Self::Complete => {
+                "All records are there already. Nothing to do; we look again every few minutes.".to_owned()
+            }
             Self::Set { provider, until: Some(until) } => format!(
                 "The records are set at {provider}. Nothing to do; until {} we can take them back without your key.",
                 moment(*until, now)

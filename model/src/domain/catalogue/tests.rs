@@ -76,13 +76,8 @@ fn every_sentence_is_short_and_plain_and_says_who_acts_and_when() {
 /// Every sentence about records that are set for creators, with what makes it long.
 fn every_notice() -> Vec<Notice<'static>> {
     let zone = "a-very-long-name-of-a-shop.example.co.uk";
-    let mut all = vec![
-        Notice::Ready,
-        Notice::Complete,
-        Notice::TakenBack,
-        Notice::Overtaken,
-        Notice::NotOnTheInternet,
-    ];
+    let mut all =
+        vec![Notice::Ready, Notice::Complete, Notice::TakenBack, Notice::Overtaken, Notice::NotOnTheInternet];
     for provider in ["Cloudflare", "your name server"] {
         all.extend([
             Notice::Working { provider },

@@ -65,7 +65,10 @@ impl Door {
             check_server(server)?;
         }
         if let Some(name) = self.key_name.as_ref().filter(|name| name.is_empty() || name.len() > MAX_TEXT) {
-            return Err(wrong("key_name", format!("the key's name has {} bytes: write 1 to 253", name.len())));
+            return Err(wrong(
+                "key_name",
+                format!("the key's name has {} bytes: write 1 to 253", name.len()),
+            ));
         }
         match &self.algorithm {
             Some(word) if !ALGORITHMS.contains(&word.as_str()) => {
@@ -79,8 +82,7 @@ impl Door {
     /// Every field that the provider needs, and none that it does not have.
     fn check_fields(&self) -> Result<(), DoorError> {
         let name = self.provider.as_str();
-        let (power, updates) =
-            (self.provider == Connector::PowerDns, self.provider == Connector::Rfc2136);
+        let (power, updates) = (self.provider == Connector::PowerDns, self.provider == Connector::Rfc2136);
         let fields = [
             ("url", self.url.is_some(), power, power),
             ("server", self.server.is_some(), updates, updates),
@@ -107,7 +109,8 @@ fn wrong(field: &'static str, reason: String) -> DoorError {
 /// Scheme, host and perhaps a path. Whether the address may be asked is decided where it is asked.
 fn check_url(url: &str) -> Result<(), DoorError> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
-    let plain = rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'@' | b'?' | b'#' | b'\\'));
+    let plain =
+        rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'@' | b'?' | b'#' | b'\\'));
     if rest.is_empty() || rest.starts_with('/') || !plain || url.len() > MAX_TEXT {
         // It is not repeated: people paste addresses with passwords in them.
         let reason = "the address of the API must be https://, a host and perhaps a path, e.g. https://dns.example.com";
@@ -155,7 +158,9 @@ mod tests {
         for server in ["ns1.example.com", ":53", "ns1.example.com:0", "ns1 .example.com:53", ""] {
             assert_eq!(field(&Door { server: text(server), ..whole.clone() }), "server", "{server}");
         }
-        for url in ["ftp://a.test", "https://", "https://u:p@a.test", "https://a.test/?q", "https:///x", "a.test"] {
+        for url in
+            ["ftp://a.test", "https://", "https://u:p@a.test", "https://a.test/?q", "https:///x", "a.test"]
+        {
             assert_eq!(field(&Door { url: text(url), ..power.clone() }), "url", "{url}");
         }
     }

@@ -1,7 +1,7 @@
 //! The statuses one by one, then promises over a million made-up vectors of facts.
 
-use super::super::{Authority, NameForm, Provider, plain};
 use super::super::connection::Connector;
+use super::super::{Authority, NameForm, Provider, plain};
 use super::*;
 use crate::Host;
 use crate::host::HostError;
@@ -124,10 +124,7 @@ fn a_record_that_we_can_set_ourselves_is_offered() {
     facts.authority.provider = Some(cloudflare);
     let offered = offer(&facts).unwrap();
     assert_eq!(offered.provider, Connector::Cloudflare);
-    assert_eq!(
-        offered.text,
-        "Or let us set it at Cloudflare for you: enter a key from there at any time."
-    );
+    assert_eq!(offered.text, "Or let us set it at Cloudflare for you: enter a key from there at any time.");
     facts.routing = Routing::Proxied { by: "Cloudflare".to_owned() };
     assert_eq!(offer(&facts), None, "the record is right, and hidden");
     let issuing = Facts { routing: Routing::Here, claim: Claim::Proved, ..facts };
