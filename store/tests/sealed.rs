@@ -10,8 +10,8 @@ use model::seal::{KeyRing, Sealed, SealingKey};
 use model::ticket::TicketKey;
 use sqlx::{AssertSqlSafe, Row as _};
 use store::{
-    Access, AccountRecord, CertificateRecord, LocalCa, NewOrder, OrderPatch, Page, Store, StoreError, Urgency,
-    Wish,
+    Access, AccountRecord, CertificateRecord, LocalCa, NewOrder, OrderPatch, Page, Store, StoreError,
+    Urgency, Wish,
 };
 
 use crate::bench::{Bench, HOUR, NO_LINEAGE, actor, host};
@@ -136,7 +136,11 @@ async fn every_secret_opens_with_the_new_key_alone_and_edges_are_told_nothing(be
     let scene = Scene::filled(bench).await;
     let (revision, audited) = (scene.bench.head().await, scene.bench.audited().await);
     let all = scene.under(&scene.old).await;
-    assert_eq!(all, CERTIFICATES as u64 + 6, "certificates, authority, account twice, tickets, order, connection");
+    assert_eq!(
+        all,
+        CERTIFICATES as u64 + 6,
+        "certificates, authority, account twice, tickets, order, connection"
+    );
     let outcome = scene.reseal().await;
     assert_eq!((outcome.resealed, outcome.damaged), (all, 0));
     assert_eq!(scene.counts().await, BTreeMap::from([(scene.new.fingerprint(), all)]));

@@ -3,6 +3,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use model::clock::SystemClock;
+use model::seal::SealingKey;
 use model::{Clock as _, Host};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
