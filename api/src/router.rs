@@ -68,6 +68,7 @@ fn table(state: &State) -> OpenApiRouter<State> {
         .routes(guarded(routes!(certificate::list_certificates)))
         .routes(guarded(routes!(certificate::get_certificate)))
         .routes(guarded(routes!(certificate::renew_certificate)))
+        .routes(guarded(routes!(certificate::roll_certificate_back)))
         .routes(guarded(routes!(key::list_keys, key::create_key)))
         .routes(guarded(routes!(key::delete_key)))
         .routes(guarded(routes!(audit::list_audit_events)))

@@ -139,3 +139,95 @@ async fn insert(desk: &Desk, tenant: &str, app: &str) -> CertificateId {
     };
     desk.store.insert_certificate(&Actor::system("certd"), new).await.unwrap().id
 }
+
+/// Two uploads for an app's own name; gives the path of uploads and what was answered.
+async fn uploaded_twice(desk: &Desk) -> (String, [Value; 2]) {
+    let (_, app) = app_of(desk, "ann").await;
+    let path = format!("/v1/apps/{app}/certificates");
+    let first = desk.post(&path, &certificate(&["ann.apps.localhost"])).send().await.of(201);
+    desk.clock.advance(Duration::from_secs(1));
+    let second = desk.post(&path, &certificate(&["ann.apps.localhost"])).send().await.of(201);
+    desk.clock.advance(Duration::from_secs(1));
+    (path, [first, second])
+}
+
+fn roll_back(certificate: &Value) -> String {
+    format!("/v1/certificates/{}/roll-back", certificate["id"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_roll_back_serves_the_certificate_before_with_its_own_key() {
+    let desk = desk::open().await;
+    let (path, [first, second]) = uploaded_twice(&desk).await;
+    let again = desk.post(&roll_back(&second), &json!({})).send().await.of(201);
+    assert_eq!((&again["serial"], &again["status"]), (&first["serial"], &json!("active")));
+    let served =
+        desk.store.active_certificate_for(&Host::parse("ann.apps.localhost").unwrap()).await.unwrap();
+    let served = served.unwrap();
+    assert_eq!(json!(served.id), again["id"]);
+    let key = desk.master.open(&Certificate::key_context(served.id), &served.key).unwrap();
+    assert!(
+        model::chain::inspect(&served.chain_pem, &key, desk.store.now()).is_ok(),
+        "key and chain belong together"
+    );
+    let of = |id: &Value| format!("/v1/certificates/{}", id.as_str().unwrap());
+    assert_eq!(desk.get(&of(&second["id"])).send().await.of(200)["status"], "rolled_back");
+    let events = desk.get("/v1/audit-events").send().await.of(200).to_string();
+    assert!(events.contains("certificate.roll_back"), "{events}");
+
+    let nothing = desk.post(&roll_back(&again), &json!({})).send().await;
+    assert_eq!(nothing.refusal(), (409, "not_rolled_back"), "never to the one that was rolled back from");
+    assert!(nothing.body["detail"].as_str().unwrap().starts_with("No other certificate"), "{}", nothing.body);
+    let gone = desk.post(&roll_back(&second), &json!({})).send().await;
+    assert_eq!(gone.refusal(), (409, "not_rolled_back"), "it is not served");
+    desk.clock.advance(Duration::from_secs(1));
+    let third = desk.post(&path, &certificate(&["ann.apps.localhost"])).send().await.of(201);
+    desk.clock.advance(Duration::from_secs(1));
+    let back = desk.post(&roll_back(&third), &json!({})).send().await.of(201);
+    assert_eq!(back["serial"], first["serial"]);
+}
+
+#[tokio::test]
+async fn a_roll_back_is_for_whoever_may_see_the_certificate() {
+    let desk = desk::open().await;
+    let (_, [_, second]) = uploaded_twice(&desk).await;
+    let other = desk.tenant("bob").await;
+    let key = desk.tenant_key(&other).await;
+    let refused = desk.post(&roll_back(&second), &json!({})).send_as(&key).await;
+    assert_eq!(refused.refusal(), (404, "not_found"));
+}
+
+#[tokio::test]
+async fn a_certificate_that_ended_or_is_damaged_is_not_rolled_back_to() {
+    let desk = desk::open().await;
+    let (_, [first, second]) = uploaded_twice(&desk).await;
+    let id: CertificateId = first["id"].as_str().unwrap().parse().unwrap();
+    let before = desk.store.certificate(Access::Platform, id).await.unwrap();
+    let old = NewCertificate {
+        id: CertificateId::generate(desk.store.now()),
+        tenant: before.tenant,
+        app: before.app,
+        source: CertificateSource::Upload,
+        issuer: "test".to_owned(),
+        serial: "beef".to_owned(),
+        names: before.names.clone(),
+        chain_pem: before.chain_pem.clone(),
+        key: before.key.clone(),
+        not_before: before.not_before,
+        not_after: desk.store.now().plus(Duration::from_secs(60)),
+    };
+    desk.store.insert_certificate(&Actor::system("test"), old).await.unwrap();
+    desk.clock.advance(Duration::from_secs(1));
+    let new =
+        desk.post(second_path(&second).as_str(), &certificate(&["ann.apps.localhost"])).send().await.of(201);
+    let damaged = desk.post(&roll_back(&new), &json!({})).send().await;
+    assert_eq!(damaged.refusal(), (409, "not_rolled_back"));
+    assert!(damaged.body["detail"].as_str().unwrap().contains("does not open"), "{}", damaged.body);
+    desk.clock.advance(Duration::from_secs(60));
+    let ended = desk.post(&roll_back(&new), &json!({})).send().await;
+    assert!(ended.body["detail"].as_str().unwrap().contains("ended at"), "{}", ended.body);
+}
+
+fn second_path(certificate: &Value) -> String {
+    format!("/v1/apps/{}/certificates", certificate["app_id"].as_str().unwrap())
+}

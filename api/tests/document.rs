@@ -29,6 +29,7 @@ const PROMISED: [(&str, &str); 30] = [
     ("/v1/certificates", "get"),
     ("/v1/certificates/{c}", "get"),
     ("/v1/certificates/{c}/renew", "post"),
+    ("/v1/certificates/{c}/roll-back", "post"),
     ("/v1/keys", "get post"),
     ("/v1/keys/{k}", "delete"),
     ("/v1/audit-events", "get"),

@@ -18,7 +18,7 @@ pub fn due_at(held: &CertificateRecord) -> Timestamp {
     let latest = held.not_after.minus(lifetime / EMERGENCY);
     match held.renewal_window {
         Some(window) => chosen(held.id, window).min(latest),
-        None => held.not_after.minus(lifetime / 3),
+        None => held.renews_at(),
     }
 }
 

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use testkit::command::{Said, binary, run_command};
 use testkit::stoa::Stoa;
+use testkit::wait;
 
 use crate::crowd::Crowd;
 use crate::installation::{Apart, WithApp};
@@ -105,4 +106,37 @@ async fn a_retired_key_comes_back_for_a_backup_that_needs_it() -> Result<()> {
     refused(&stoa, &["list"], "is damaged: restore it from a backup").await?;
     ensure!(!new.is_empty());
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_goes_back_to_the_certificate_before() -> Result<()> {
+    let installed = WithApp::start().await?;
+    let (stoa, app) = (&installed.stoa, &installed.app);
+    let authority = testkit::authority::Authority::new()?;
+    let roots = tempfile::NamedTempFile::new()?;
+    std::fs::write(roots.path(), authority.pem())?;
+    let edge = stoa.edge().trusting(roots.path().to_owned());
+    let shows = async |serial: &str| {
+        let look = async || {
+            let shown = edge.tls()?.handshake(edge.https, &app.hostname).await?.serial()?.replace(':', "");
+            ensure!(shown == serial, "{shown}, not {serial}");
+            Ok(())
+        };
+        wait::until("the certificate at the edge", wait::LONG, look).await
+    };
+    let mut serials = Vec::new();
+    let mut last = String::new();
+    for _ in 0..2 {
+        let issued = authority.issue(&[app.hostname.as_str()])?;
+        let taken = app.upload(&issued.chain_pem, &issued.key_pem).await?.ok()?;
+        serials.push(taken["serial"].as_str().unwrap_or_default().to_owned());
+        last = taken["id"].as_str().unwrap_or_default().to_owned();
+    }
+    shows(&serials[1]).await?;
+    let mut command = std::process::Command::new(binary()?);
+    command.args(["cert", "roll-back", &last, "--json", "--url"]);
+    command.arg(format!("http://{}", stoa.ports().api.address())).env("STOA_KEY", stoa.api()?.key());
+    let said = run_command(command).await?;
+    ensure!(said.code == Some(0), "{said:?}");
+    shows(&serials[0]).await
 }

@@ -114,6 +114,8 @@ pub enum CertificateStatus {
     Superseded,
     /// Past its end.
     Expired,
+    /// The one before it is served again.
+    RolledBack,
 }
 
 #[cfg(test)]

@@ -217,6 +217,9 @@ fn certificate(verb: CertVerb) -> anyhow::Result<(Target, Request)> {
         CertVerb::Renew { certificate, target } => {
             (target, Request::new(Method::POST, format!("/v1/certificates/{certificate}/renew")))
         }
+        CertVerb::RollBack { certificate, target } => {
+            (target, Request::new(Method::POST, format!("/v1/certificates/{certificate}/roll-back")))
+        }
     })
 }
 

@@ -419,6 +419,13 @@ pub(crate) enum CertVerb {
         #[command(flatten)]
         target: Target,
     },
+    /// Serve the certificate again that was served before this one.
+    RollBack {
+        /// The id of the one that is served now, crt_…
+        certificate: String,
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 /// `stoa usage`

@@ -3,6 +3,7 @@
 mod lifetime;
 mod owner;
 mod removal;
+mod roll_back;
 mod window;
 
 use model::certificate::{Certificate, CertificateName, CertificateSource, CertificateStatus};
@@ -321,7 +322,7 @@ async fn insert(connection: &mut AnyConnection, new: &CertificateRecord) -> Resu
     .bind(new.key.to_string())
     .bind(new.not_before.unix_millis())
     .bind(new.not_after.unix_millis())
-    .bind(lifetime::renew_at(new).unix_millis())
+    .bind(new.renews_at().unix_millis())
     .bind(to_word(&new.status)?)
     .bind(new.created_at.unix_millis())
     .execute(&mut *connection)

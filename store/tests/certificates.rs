@@ -57,6 +57,51 @@ async fn a_certificate_that_was_overtaken_on_its_way_is_not_served(bench: Bench)
     assert_eq!(status(&bench, upload.id).await, CertificateStatus::Active);
 }
 
+async fn after_a_roll_back_renewal_waits_for_half_of_what_is_left(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let serial = |new: NewCertificate, serial: &str| NewCertificate { serial: serial.to_owned(), ..new };
+    bench.proved_domain(app.id, "a.example.com").await;
+    let old = serial(bench.new_certificate(&app, &["a.example.com"]), "01");
+    let old = bench.store.insert_certificate(&actor(), old).await.unwrap();
+    // 28 of 90 days are left: less than a third.
+    bench.clock.advance(DAY * 62);
+    let new = serial(bench.new_certificate(&app, &["a.example.com"]), "02");
+    let new = bench.store.insert_certificate(&actor(), new).await.unwrap();
+    let before = bench.store.certificate_before(&new).await.unwrap().unwrap();
+    assert_eq!((before.id, before.was_called_back(bench.now())), (old.id, false));
+    let again = NewCertificate {
+        not_before: old.not_before,
+        not_after: old.not_after,
+        ..serial(bench.new_certificate(&app, &["a.example.com"]), "01")
+    };
+    let again = bench.store.roll_back_certificate(&actor(), new.id, again).await.unwrap();
+    assert_eq!(served(&bench).await, [again.id]);
+    assert_eq!(status(&bench, new.id).await, CertificateStatus::RolledBack);
+    assert_eq!(bench.store.certificate_before(&again).await.unwrap(), None, "never back to what was left");
+    assert!(bench.store.certificates_due(bench.now(), 9).await.unwrap().is_empty(), "not undone at once");
+    bench.clock.advance(DAY * 14);
+    let due = bench.store.certificates_due(bench.now(), 9).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.id).collect::<Vec<_>>(), [again.id], "and not forgotten");
+    let twice = bench.new_certificate(&app, &["a.example.com"]);
+    assert!(matches!(
+        bench.store.roll_back_certificate(&actor(), new.id, twice).await,
+        Err(StoreError::NotFound { .. })
+    ));
+}
+
+async fn what_its_authority_called_back_is_told_from_what_was_due(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let held = bench.certificate(&app, &["a.example.com"]).await;
+    for (days, called_back) in [((60, 61), false), ((1, 2), true)] {
+        let window = (held.not_before.plus(DAY * days.0), held.not_before.plus(DAY * days.1));
+        let renew_at = window.0;
+        bench.store.put_renewal_window(&held, Some(window), renew_at, HOUR).await.unwrap();
+        let read = bench.store.certificate(Access::Platform, held.id).await.unwrap();
+        assert_eq!(read.was_called_back(held.not_before.plus(DAY * 70)), called_back);
+        assert!(!read.was_called_back(held.not_before), "its time has not come");
+    }
+}
+
 async fn of_several_the_exact_and_then_the_last_made_serves(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let found = async || {
@@ -253,6 +298,8 @@ async fn an_app_of_a_public_zone_wants_an_order_until_it_is_covered(bench: Bench
 }
 
 on_both_engines! {
+    after_a_roll_back_renewal_waits_for_half_of_what_is_left,
+    what_its_authority_called_back_is_told_from_what_was_due,
     a_certificate_that_was_overtaken_on_its_way_is_not_served,
     of_several_the_exact_and_then_the_last_made_serves,
     an_app_has_certificates_for_its_own_names_only,

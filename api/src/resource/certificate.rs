@@ -46,7 +46,7 @@ pub(crate) struct CertificateView {
     /// Last moment of validity.
     #[schema(value_type = String, format = DateTime)]
     not_after: Timestamp,
-    /// active, superseded (a newer one is served) or expired.
+    /// active, superseded (a newer one is served), expired, or rolled_back (the one before it is served again).
     #[schema(value_type = String, example = "active")]
     status: CertificateStatus,
     /// When it was taken in.
@@ -167,6 +167,7 @@ pub(crate) async fn renew_certificate(
         (_, CertificateStatus::Expired) => {
             Some("It has expired. A new one is ordered as soon as its domain is in order.")
         }
+        (_, CertificateStatus::RolledBack) => Some("The one before it is served again: renew that one."),
     };
     match refused {
         Some(reason) => Err(Problem::new(Code::Conflict("not_renewable"), reason)),
@@ -175,6 +176,72 @@ pub(crate) async fn renew_certificate(
             Ok((StatusCode::ACCEPTED, Json(certificate.into())))
         }
     }
+}
+
+/// Serves the certificate again that was served for the same names before this one. It is taken in anew, with an id of
+/// its own; this one is not come back to. Renewal waits for half of the time that is left.
+#[utoipa::path(post, path = "/v1/certificates/{c}/roll-back",
+    params(("c" = String, Path, description = "Id of the certificate that is served now.")),
+    responses((status = 201, description = "The certificate that is served again.", body = CertificateView)))]
+pub(crate) async fn roll_certificate_back(
+    State(state): State<crate::State>,
+    member: Member,
+    Id(id): Id<CertificateId>,
+) -> Answer<Created<Json<CertificateView>>> {
+    let current = state.store().certificate(member.access, id).await?;
+    if current.status != CertificateStatus::Active {
+        return Err(not_rolled_back("It is not served: roll the one back that is.".to_owned()));
+    }
+    let Some(before) = state.store().certificate_before(&current).await? else {
+        return Err(not_rolled_back(
+            "No other certificate of the same names was served before it.".to_owned(),
+        ));
+    };
+    if before.not_after <= state.now() {
+        return Err(not_rolled_back(format!(
+            "The one before it, {}, ended at {}.",
+            before.id, before.not_after
+        )));
+    }
+    if before.was_called_back(state.now()) {
+        let reason = "wanted it replaced long before its end, as authorities do with what they revoke";
+        return Err(not_rolled_back(format!(
+            "The one before it, {}, is no good: {} {reason}.",
+            before.id, before.issuer
+        )));
+    }
+    let again = taken_in_anew(&state, &before)?;
+    let certificate = state.store().roll_back_certificate(&member.actor, current.id, again).await?;
+    Ok(Created(format!("/v1/certificates/{}", certificate.id), Json(certificate.into())))
+}
+
+fn not_rolled_back(reason: String) -> Problem {
+    Problem::new(Code::Conflict("not_rolled_back"), reason)
+}
+
+/// The same certificate under a new id, checked as if it were uploaded.
+fn taken_in_anew(state: &crate::State, before: &CertificateRecord) -> Result<NewCertificate, Problem> {
+    let useless = |error: &dyn std::fmt::Display| {
+        not_rolled_back(format!("The one before it, {}, is no good: {error}.", before.id))
+    };
+    let key = state.master().open(&Certificate::key_context(before.id), &before.key);
+    let key = key.map_err(|error| useless(&error))?;
+    let inspected = chain::inspect(&before.chain_pem, &key, state.now()).map_err(|error| useless(&error))?;
+    let id = CertificateId::generate(state.now());
+    let key = state.master().seal(&Certificate::key_context(id), &inspected.key_der);
+    Ok(NewCertificate {
+        id,
+        tenant: before.tenant,
+        app: before.app,
+        source: before.source,
+        issuer: inspected.issuer,
+        serial: inspected.serial,
+        names: before.names.clone(),
+        key: key.map_err(Problem::internal)?,
+        chain_pem: inspected.chain_pem,
+        not_before: inspected.not_before,
+        not_after: inspected.not_after,
+    })
 }
 
 fn inspect(body: &UploadBody, now: Timestamp) -> Result<Inspected, Problem> {
