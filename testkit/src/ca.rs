@@ -87,6 +87,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// How names are checked.
     pub validation: Validation,
+    /// The name that it goes by in CAA records.
+    pub identity: String,
     /// CAA records of names, looked at when a name is checked; none: nobody has any.
     pub caa: Option<CaaRecords>,
     /// Its limits.
@@ -113,6 +115,7 @@ impl Default for Options {
         Self {
             clock: Arc::new(SystemClock),
             validation: Validation::default(),
+            identity: IDENTITY.to_owned(),
             caa: None,
             limits: Limits::default(),
             profiles: vec![

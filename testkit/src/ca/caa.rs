@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::validation::Check;
 
-/// The name that this authority goes by in CAA records.
+/// The name that an authority goes by in CAA records unless it is told another.
 pub const IDENTITY: &str = "ca.test";
 
 /// A CAA record.
@@ -41,7 +41,7 @@ impl CaaRecords {
     }
 
     /// Refuses with the reason unless the closest records allow it; names without records are free.
-    pub(super) fn allow(&self, check: &Check) -> Result<(), String> {
+    pub(super) fn allow(&self, identity: &str, check: &Check) -> Result<(), String> {
         let closest = climb(&check.name).find_map(|name| match (self.0)(name) {
             Ok(records) if records.is_empty() => None,
             found => Some((name, found)),
@@ -59,7 +59,8 @@ impl CaaRecords {
         };
         let wild = if check.wildcard { tagged("issuewild") } else { Vec::new() };
         let deciding = if wild.is_empty() { tagged("issue") } else { wild };
-        let allowed = deciding.is_empty() || deciding.iter().any(|record| names_us(&record.value, check));
+        let allowed =
+            deciding.is_empty() || deciding.iter().any(|record| names_us(&record.value, identity, check));
         if allowed { Ok(()) } else { Err(refused()) }
     }
 }
@@ -69,9 +70,9 @@ fn climb(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, parent)| parent))
 }
 
-fn names_us(value: &str, check: &Check) -> bool {
+fn names_us(value: &str, identity: &str, check: &Check) -> bool {
     let mut parts = value.split(';').map(str::trim);
-    parts.next().is_some_and(|name| name.eq_ignore_ascii_case(IDENTITY))
+    parts.next().is_some_and(|name| name.eq_ignore_ascii_case(identity))
         && parts.filter(|part| !part.is_empty()).all(|part| match part.split_once('=') {
             Some((name, uri)) if name.trim() == "accounturi" => uri.trim() == check.account_url,
             Some((name, methods)) if name.trim() == "validationmethods" => {
@@ -109,7 +110,7 @@ mod tests {
     fn allowed(records: &[(&str, &str)], wildcard: bool) -> bool {
         let records: Vec<CaaRecord> = records.iter().map(|(tag, value)| CaaRecord::new(tag, value)).collect();
         let zone = move |name: &str| Ok(if name == "example.com" { records.clone() } else { Vec::new() });
-        CaaRecords::by(zone).allow(&check("shop.example.com", wildcard)).is_ok()
+        CaaRecords::by(zone).allow(IDENTITY, &check("shop.example.com", wildcard)).is_ok()
     }
 
     #[test]
@@ -126,7 +127,7 @@ mod tests {
                 _ => vec![CaaRecord::new("issue", ";")],
             })
         };
-        assert_eq!(CaaRecords::by(nearer).allow(&check("shop.example.com", false)), Ok(()));
+        assert_eq!(CaaRecords::by(nearer).allow(IDENTITY, &check("shop.example.com", false)), Ok(()));
     }
 
     #[test]
@@ -148,9 +149,9 @@ mod tests {
     #[test]
     fn silence_and_unknown_critical_tags_forbid() {
         let silent = CaaRecords::by(|_| Err("SERVFAIL".to_owned()));
-        assert!(silent.allow(&check("shop.example.com", false)).unwrap_err().contains("SERVFAIL"));
+        assert!(silent.allow(IDENTITY, &check("shop.example.com", false)).unwrap_err().contains("SERVFAIL"));
         let critical = CaaRecord { critical: true, ..CaaRecord::new("tomorrow", "x") };
         let strange = CaaRecords::by(move |_| Ok(vec![critical.clone()]));
-        assert!(strange.allow(&check("shop.example.com", false)).is_err());
+        assert!(strange.allow(IDENTITY, &check("shop.example.com", false)).is_err());
     }
 }

@@ -90,6 +90,11 @@ impl Handler {
         self.state().validation = Arc::new(validation);
     }
 
+    /// Refuses a name from now on.
+    pub fn block(&self, name: &str) {
+        self.state().options.blocked.insert(name.to_owned());
+    }
+
     /// The limits from now on; what was taken stays taken.
     pub fn set_limits(&self, limits: Limits) {
         self.state().buckets.limits = limits;
@@ -138,16 +143,16 @@ impl Handler {
 
     /// Does the checks that need no network, without holding the lock.
     fn judge(&self) {
-        let (checks, validation, caa) = {
+        let (checks, validation, caa, identity) = {
             let mut state = self.state();
             if state.checks.is_empty() {
                 return;
             }
             let (validation, caa) = (Arc::clone(&state.validation), state.options.caa.clone());
-            (std::mem::take(&mut state.checks), validation, caa)
+            (std::mem::take(&mut state.checks), validation, caa, state.options.identity.clone())
         };
         let judge = |check: &Check| {
-            let refused = caa.as_ref().and_then(|records| records.allow(check).err());
+            let refused = caa.as_ref().and_then(|records| records.allow(&identity, check).err());
             refused.map_or_else(|| validation.judge(check), |why| Some(Err(Problem::new("caa", why))))
         };
         let judged: Vec<_> = checks.into_iter().map(|check| (judge(&check), check)).collect();

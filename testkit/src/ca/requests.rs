@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::admission::bad_nonce;
 use super::answer::{Answer, put};
-use super::caa::IDENTITY;
 use super::counts::Kind;
 use super::faults::{Fault, Wait};
 use super::handler::Reply;
@@ -107,7 +106,7 @@ impl State {
             "meta": {
                 "termsOfService": "https://ca.test/terms",
                 "website": "https://ca.test",
-                "caaIdentities": [IDENTITY],
+                "caaIdentities": [self.options.identity],
                 "externalAccountRequired": !self.options.external_accounts.is_empty(),
                 "profiles": profiles,
             },
