@@ -35,6 +35,8 @@ pub enum Bucket {
     FailuresPerHour,
     /// Failed validations of a name within a day.
     FailuresPerDay,
+    /// What the authority itself has said is used up, whichever limit that is; the subject names it.
+    Stopped,
 }
 
 /// A limit: `burst` at once, refilled steadily over `period`.
@@ -84,6 +86,12 @@ impl Limit {
         full_at.minus(self.interval().saturating_mul(room)).max(now)
     }
 
+    /// When the bucket is full if one may be drawn at `free_at`.
+    #[must_use]
+    pub fn full_at(self, free_at: Timestamp) -> Timestamp {
+        free_at.plus(self.interval().saturating_mul(self.burst.saturating_sub(self.spare).saturating_sub(1)))
+    }
+
     /// How many may be drawn at `now` from a bucket that is full at `full_at`.
     #[must_use]
     pub fn left(self, full_at: Timestamp, now: Timestamp) -> u32 {
@@ -116,7 +124,7 @@ impl Store {
         let slot = draw(turn.connection(), authority, draws, now).await?;
         let row = sqlx::query(
             "UPDATE orders SET authority = $3, slot_at = $4, order_url = CASE WHEN $5 = 1 THEN order_url END,
-             updated_at = $6 WHERE id = $1 AND fence = $2 AND state = 'open' RETURNING *",
+             placed_at = CASE WHEN $5 = 1 THEN placed_at END, updated_at = $6 WHERE id = $1 AND fence = $2 AND state = 'open' RETURNING *",
         )
         .bind(id.to_string())
         .bind(fence)
@@ -142,6 +150,19 @@ impl Store {
         turn.commit().await
     }
 
+    /// Sees to it that nothing may be drawn before `until`, as the authority has said; what was drawn stays drawn.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn stop_budget(&self, authority: &str, draws: &[Draw], until: Timestamp) -> Result<()> {
+        let mut turn = self.quiet_write().await?;
+        for draw in sorted(draws) {
+            let full_at = lock(turn.connection(), authority, draw).await?;
+            write(turn.connection(), authority, draw, full_at.max(draw.limit.full_at(until))).await?;
+        }
+        turn.commit().await
+    }
+
     /// Takes the order away from the authority that it was with: address and key are forgotten, and `draws` are given
     /// back if its turn was still to come, so that it cannot have been sent.
     ///
@@ -158,7 +179,8 @@ impl Store {
             }
         }
         let row = sqlx::query(
-            "UPDATE orders SET authority = NULL, slot_at = NULL, order_url = NULL, key_sealed = NULL, updated_at = $3
+            "UPDATE orders SET authority = NULL, slot_at = NULL, order_url = NULL, placed_at = NULL,
+             key_sealed = NULL, updated_at = $3
              WHERE id = $1 AND fence = $2 AND state = 'open' RETURNING *",
         )
         .bind(id.to_string())

@@ -63,7 +63,7 @@ pub use error::{Result, StoreError};
 pub use idempotency::{Answer, Idempotency};
 pub use key::{Key, NewKey, Scope};
 pub use open::Options;
-pub use order::{NewOrder, Order, OrderPatch, OrderState, Urgency};
+pub use order::{NewOrder, Order, OrderInHand, OrderPatch, OrderState, Urgency};
 pub use page::{Page, Paged};
 pub use released::QUARANTINE;
 pub use sealed::Resealed;

@@ -110,6 +110,8 @@ pub struct Order {
     pub slot_at: Option<Timestamp>,
     /// Address of the order at the authority.
     pub order_url: Option<String>,
+    /// When it got that address.
+    pub placed_at: Option<Timestamp>,
     /// Failures in a row.
     pub attempts: u32,
     /// Not before then.
@@ -122,6 +124,17 @@ pub struct Order {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// An order that somebody works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderInHand {
+    /// Its id.
+    pub id: OrderId,
+    /// The name that it is about.
+    pub host: Host,
+    /// Who works on it.
+    pub owner: String,
 }
 
 /// What to change of an order; none leaves a field as it is.
@@ -148,6 +161,23 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn begin_order(&self, new: NewOrder) -> Result<Option<Order>> {
+        self.begin(new, None).await
+    }
+
+    /// As [`Self::begin_order`], unless a certificate for the same names was kept since the caller has seen `held`: an
+    /// order may have come to its end while its name was looked at.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn begin_order_after(
+        &self,
+        new: NewOrder,
+        held: Option<CertificateId>,
+    ) -> Result<Option<Order>> {
+        self.begin(new, Some(held)).await
+    }
+
+    async fn begin(&self, new: NewOrder, seen: Option<Option<CertificateId>>) -> Result<Option<Order>> {
         let mut write = self.write(&Actor::system("certd")).await?;
         let open = sqlx::query("SELECT id FROM orders WHERE host = $1 AND state = 'open'")
             .bind(new.host.as_str())
@@ -161,6 +191,11 @@ impl Store {
         let mut names = new.names;
         names.sort();
         names.dedup();
+        if let Some(held) = seen
+            && is_certified_since(&mut write, &names, held).await?
+        {
+            return Ok(None);
+        }
         sqlx::query(
             "DELETE FROM orders WHERE host = $1
              AND ((state = 'done' AND updated_at <= $2) OR (state = 'failed' AND updated_at <= $3))",
@@ -183,6 +218,7 @@ impl Store {
             authority: None,
             slot_at: None,
             order_url: None,
+            placed_at: None,
             attempts: 0,
             next_at: now,
             fence: 0,
@@ -210,6 +246,44 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(self.pool())
         .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// As [`Self::due_orders`], with no more of each than whose it is.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn orders_in_line(&self, now: Timestamp, limit: u32) -> Result<Vec<(OrderId, Host)>> {
+        let rows = sqlx::query(
+            "SELECT id, host FROM orders WHERE state = 'open' AND next_at <= $1 AND lease_until <= $1
+             ORDER BY rank, id LIMIT $2",
+        )
+        .bind(now.unix_millis())
+        .bind(i64::from(limit))
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| Ok((row.parsed("id")?, row.parsed("host")?))).collect()
+    }
+
+    /// The orders that are in somebody's hands at `now`, of whichever process.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn orders_in_hand(&self, now: Timestamp) -> Result<Vec<OrderInHand>> {
+        let rows = sqlx::query(
+            "SELECT id, host, lease_owner FROM orders WHERE state = 'open' AND lease_until > $1
+             AND lease_owner IS NOT NULL",
+        )
+        .bind(now.unix_millis())
+        .fetch_all(self.pool())
+        .await?;
+        let read = |row: &AnyRow| {
+            Ok(OrderInHand {
+                id: row.parsed("id")?,
+                host: row.parsed("host")?,
+                owner: row.text("lease_owner")?,
+            })
+        };
         rows.iter().map(read).collect()
     }
 
@@ -317,6 +391,25 @@ pub(crate) async fn abandon(write: &mut Write, host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is a certificate of ours for the names that was begun after `held`.
+async fn is_certified_since(
+    write: &mut Write,
+    names: &[CertificateName],
+    held: Option<CertificateId>,
+) -> Result<bool> {
+    let now = write.now_millis();
+    let newer = sqlx::query(
+        "SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND names = $2 AND id > $3
+         AND source = 'acme' LIMIT 1",
+    )
+    .bind(now)
+    .bind(to_json(&names)?)
+    .bind(held.map(|held| held.to_string()).unwrap_or_default())
+    .fetch_optional(write.connection())
+    .await?;
+    Ok(newer.is_some())
+}
+
 fn event(order: &Order, action: &'static str, details: serde_json::Value) -> Event {
     Event { tenant: order.tenant, action, target: order.id.to_string(), details }
 }
@@ -354,8 +447,10 @@ async fn apply(
 ) -> Result<Order> {
     let mut order = held(connection, (id, fence)).await?;
     order.state = patch.state.unwrap_or(order.state);
-    if matches!(patch.order_url, Some(Some(_))) {
-        order.slot_at = None;
+    match &patch.order_url {
+        Some(Some(_)) => (order.slot_at, order.placed_at) = (None, Some(now)),
+        Some(None) => order.placed_at = None,
+        None => {}
     }
     order.order_url = patch.order_url.unwrap_or(order.order_url);
     order.key = patch.key.unwrap_or(order.key);
@@ -375,7 +470,8 @@ async fn apply(
 async fn save(connection: &mut AnyConnection, order: &Order, is_over: bool) -> Result<()> {
     let saved = sqlx::query(
         "UPDATE orders SET state = $3, order_url = $4, key_sealed = $5, attempts = $6, next_at = $7, error = $8,
-         lease_until = CASE WHEN $9 = 1 THEN 0 ELSE lease_until END, updated_at = $10, slot_at = $11 WHERE id = $1 AND fence = $2 AND state = 'open'",
+         lease_until = CASE WHEN $9 = 1 THEN 0 ELSE lease_until END, updated_at = $10, slot_at = $11, placed_at = $12
+         WHERE id = $1 AND fence = $2 AND state = 'open'",
     )
     .bind(order.id.to_string())
     .bind(order.fence)
@@ -388,6 +484,7 @@ async fn save(connection: &mut AnyConnection, order: &Order, is_over: bool) -> R
     .bind(i64::from(is_over))
     .bind(order.updated_at.unix_millis())
     .bind(order.slot_at.map(Timestamp::unix_millis))
+    .bind(order.placed_at.map(Timestamp::unix_millis))
     .execute(&mut *connection)
     .await?;
     if saved.rows_affected() == 1 { Ok(()) } else { Err(refused(connection, order.id).await) }
@@ -428,6 +525,7 @@ pub(crate) fn read(row: &AnyRow) -> Result<Order> {
         authority: row.text_or_none("authority")?,
         slot_at: row.moment_or_none("slot_at")?,
         order_url: row.text_or_none("order_url")?,
+        placed_at: row.moment_or_none("placed_at")?,
         attempts: u32::try_from(row.integer("attempts")?).unwrap_or(u32::MAX),
         next_at: row.moment("next_at")?,
         fence: row.integer("fence")?,

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use store::{Access, Bucket, Draw, Limit, NewOrder, Order, OrderPatch, OrderState, StoreError, Urgency};
+use store::{
+    Access, Bucket, Draw, Limit, NewCertificate, NewOrder, Order, OrderPatch, OrderState, StoreError, Urgency,
+};
 
-use crate::bench::{Bench, DAY, HOUR, host};
+use crate::bench::{Bench, DAY, HOUR, actor, host};
 use crate::on_both_engines;
 
 const CA: &str = "https://ca.test/dir";
@@ -147,6 +149,56 @@ async fn an_authority_that_fails_is_left_alone_and_tried_by_one(bench: Bench) {
     assert!(bench.store.circuits().await.unwrap().is_empty());
 }
 
+async fn what_an_authority_says_is_used_up_is_not_drawn_from_before_its_time(bench: Bench) {
+    let [account] = draws();
+    let limit = Limit { burst: 1, period: Duration::ZERO, spare: 0 };
+    let said = Draw { bucket: Bucket::Stopped, subject: "account".to_owned(), limit };
+    let until = bench.now().plus(HOUR);
+    let both = [account.clone(), said.clone()];
+    bench.store.stop_budget(CA, &both, until).await.unwrap();
+    for draw in &both {
+        let free_at = bench.store.budget_free_at(CA, std::slice::from_ref(draw)).await.unwrap();
+        assert_eq!(free_at, until, "{draw:?}");
+    }
+    bench.store.stop_budget(CA, &both, bench.now().plus(MINUTE)).await.unwrap();
+    assert_eq!(bench.store.budget_free_at(CA, &both).await.unwrap(), until, "never sooner");
+    bench.clock.advance(HOUR);
+    let mut turns = Vec::new();
+    for number in 0..3 {
+        let order = leased(&bench, &format!("a{number}.example.com"), Urgency::Waiting).await;
+        turns.push(reserve(&bench, &order, CA).await.slot_at.unwrap().since(bench.now()));
+    }
+    assert_eq!(turns, [Duration::ZERO, MINUTE, MINUTE * 2], "then at the pace of the refill");
+}
+
+async fn each_question_is_given_to_one_asker(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    for number in 0..5 {
+        let name = format!("www{number}.example.com");
+        let order = leased(&bench, &name, Urgency::Waiting).await;
+        let order = reserve(&bench, &order, CA).await;
+        bench.proved_domain(app.id, &name).await;
+        let new = NewCertificate { id: order.certificate, ..bench.new_certificate(&app, &[&name]) };
+        bench.store.insert_certificate(&actor(), new).await.unwrap();
+    }
+    let (one, two) =
+        tokio::join!(bench.store.take_questions(3, MINUTE), bench.store.take_questions(3, MINUTE));
+    // On Postgres the later one of two may be left with what the earlier one did not want.
+    let rest = bench.store.take_questions(5, MINUTE).await.unwrap();
+    let mut taken: Vec<_> = one.unwrap().into_iter().chain(two.unwrap()).chain(rest).collect();
+    assert!(taken.iter().all(|(_, authority)| authority == CA));
+    taken.sort_by_key(|(held, _)| held.id);
+    assert_eq!(taken.len(), 5);
+    taken.dedup_by_key(|(held, _)| held.id);
+    assert_eq!(taken.len(), 5, "each once");
+    assert!(bench.store.take_questions(3, MINUTE).await.unwrap().is_empty());
+    let (held, _) = taken.remove(0);
+    bench.store.put_renewal_window(&held, None, held.not_after, HOUR).await.unwrap();
+    bench.clock.advance(MINUTE);
+    let again = bench.store.take_questions(10, MINUTE).await.unwrap();
+    assert_eq!(again.len(), 4, "those whose asker is gone");
+}
+
 async fn advice_moves_the_renewal_and_the_look_at_the_domain(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let domain = bench.proved_domain(app.id, "www.example.com").await;
@@ -174,5 +226,7 @@ on_both_engines! {
     a_turn_is_spent_with_the_orders_address_and_given_back_when_it_goes_elsewhere,
     an_emergency_goes_first_and_nobody_waits_for_ever,
     an_authority_that_fails_is_left_alone_and_tried_by_one,
+    what_an_authority_says_is_used_up_is_not_drawn_from_before_its_time,
+    each_question_is_given_to_one_asker,
     advice_moves_the_renewal_and_the_look_at_the_domain,
 }

@@ -43,6 +43,19 @@ async fn a_name_has_one_open_order_at_most(bench: Bench) {
     assert!(bench.store.begin_order(new_order("a.example.com")).await.unwrap().is_some());
 }
 
+async fn what_was_certified_meanwhile_is_not_ordered_again(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let first = bench.certificate(&app, &["www.example.com"]).await;
+    bench.tick();
+    let second = bench.certificate(&app, &["www.example.com"]).await;
+    for seen in [None, Some(first.id)] {
+        let begun = bench.store.begin_order_after(new_order("www.example.com"), seen).await.unwrap();
+        assert_eq!(begun, None, "{seen:?}");
+    }
+    let begun = bench.store.begin_order_after(new_order("www.example.com"), Some(second.id)).await.unwrap();
+    assert!(begun.is_some(), "it is what is to be renewed");
+}
+
 async fn a_holder_that_slept_through_its_lease_writes_nothing(bench: Bench) {
     let order = begun(&bench, "a.example.com").await;
     let first = bench.store.lease_order(order.id, "one", TTL).await.unwrap();
@@ -170,6 +183,7 @@ async fn the_first_local_authority_stays(bench: Bench) {
 
 on_both_engines! {
     a_name_has_one_open_order_at_most,
+    what_was_certified_meanwhile_is_not_ordered_again,
     a_holder_that_slept_through_its_lease_writes_nothing,
     a_sign_of_life_keeps_a_lease_and_revives_none,
     a_failed_attempt_is_due_again_at_its_time,

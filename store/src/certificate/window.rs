@@ -35,6 +35,41 @@ impl Store {
         rows.iter().map(|row| Ok((read(row, now)?, row.text("authority")?))).collect()
     }
 
+    /// Takes at most `limit` of these questions: nobody else is given them for `ttl`. Who asks must write the answer
+    /// down by [`Self::put_renewal_window`]; a question whose asker is gone is asked again when `ttl` is over.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn take_questions(
+        &self,
+        limit: u32,
+        ttl: Duration,
+    ) -> Result<Vec<(CertificateRecord, String)>> {
+        let now = self.now();
+        if self.certificates_to_ask(now, 1).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut turn = self.quiet_write().await?;
+        // The condition stands twice: on Postgres another process may have come between.
+        let rows = sqlx::query(
+            "UPDATE certificates SET ask_at = $3 WHERE ask_at <= $1 AND id IN
+             (SELECT certificates.id FROM certificates JOIN orders ON orders.certificate_id = certificates.id
+              WHERE certificates.status = 'active' AND certificates.source = 'acme'
+              AND certificates.ask_at <= $1 AND certificates.not_after > $1 AND orders.authority IS NOT NULL
+              ORDER BY certificates.ask_at LIMIT $2)
+             RETURNING *, (SELECT MAX(orders.authority) FROM orders
+                           WHERE orders.certificate_id = certificates.id) AS authority",
+        )
+        .bind(now.unix_millis())
+        .bind(i64::from(limit))
+        .bind(now.plus(ttl).unix_millis())
+        .fetch_all(turn.connection())
+        .await?;
+        let taken = rows.iter().map(|row| Ok((read(row, now)?, row.text("authority")?))).collect();
+        turn.commit().await?;
+        taken
+    }
+
     /// The directory of the authority that made a certificate, if it came by an order.
     ///
     /// # Errors
