@@ -28,6 +28,7 @@ mod error;
 mod journal;
 mod jws;
 mod key_change;
+mod lane;
 mod order;
 mod retry;
 mod transport;
@@ -38,8 +39,11 @@ pub use budget::Limits;
 pub use error::AcmeError;
 pub use retry::next_at;
 
-pub(crate) use budget::Purpose;
+pub(crate) use retry::LIMITED;
+
+pub(crate) use budget::{Purpose, registered_domain};
 pub(crate) use journal::Journal;
+pub(crate) use lane::WIDEST;
 pub(crate) use order::complete;
 pub(crate) use window::Advice;
 

@@ -6,12 +6,17 @@ use std::time::Duration;
 use model::{Host, Timestamp};
 use store::{CertificateRecord, Circuit, Draw, Order, Urgency};
 
-use crate::acme::{AcmeError, Advice, Authority, Purpose};
+use crate::acme::{AcmeError, Advice, Authority, Limits, Purpose};
+use crate::caa::Candidate;
 use crate::renewal;
 use crate::work::Work;
 
 /// The least wait before an order goes elsewhere.
-const LEAST: Duration = Duration::from_secs(2);
+pub(crate) const LEAST: Duration = Duration::from_secs(2);
+/// How long an order that an authority did not finish is left there if somebody waits for it, and if nobody does.
+const OVERDUE: (Duration, Duration) = (Duration::from_secs(5 * 60), Duration::from_secs(3600));
+/// How long one that was given up stays away from that authority if there is another one.
+const AWAY: Duration = Duration::from_secs(3600);
 /// How often it is looked whether the authority of a certificate is configured again.
 const UNKNOWN: Duration = Duration::from_secs(24 * 3600);
 
@@ -34,6 +39,11 @@ impl Patience {
             Some(held) if held.not_after.since(now) > held.not_after.since(held.not_before) / 5 => long,
             _ => short,
         }
+    }
+
+    /// With an order that the authority has and does not finish.
+    fn unfinished(self) -> Duration {
+        if self.has_time() { OVERDUE.1 } else { OVERDUE.0 }
     }
 
     /// Whether a failure more does no harm.
@@ -73,9 +83,16 @@ pub(crate) struct Predecessor {
     pub(crate) held: Option<CertificateRecord>,
     /// Directory of the authority that made it.
     made_by: Option<String>,
+    /// Whether an order may say that it replaces it.
+    is_linked: bool,
 }
 
 impl Predecessor {
+    /// As [`Self`], for an authority that does not take `replaces`: it is no renewal within a window.
+    pub(crate) fn unlinked(&mut self) {
+        self.is_linked = false;
+    }
+
     /// The chain, if that authority made it for the very names.
     pub(crate) fn chain_of(&self, authority: &str) -> Option<&str> {
         let same = self.made_by.as_deref() == Some(authority);
@@ -87,7 +104,7 @@ impl Predecessor {
             return Purpose::First;
         };
         match held.renewal_window {
-            Some((start, end)) if start <= now && now < end => Purpose::Advised,
+            Some((start, end)) if self.is_linked && start <= now && now < end => Purpose::Advised,
             _ => Purpose::Renewal,
         }
     }
@@ -102,52 +119,54 @@ impl Work {
             Some(held) => self.store.authority_of(held.id).await?,
             None => None,
         };
-        Ok(Predecessor { held, made_by })
+        Ok(Predecessor { held, made_by, is_linked: true })
     }
 
-    /// The authority that the order goes to.
+    /// The authority of the `candidates` that the order goes to.
     ///
     /// # Errors
     /// [`AcmeError::Busy`] if all are to be waited for, with when.
-    pub(crate) async fn choose(
+    pub(crate) async fn choose<'a>(
         &self,
+        candidates: &[Candidate<'a>],
         order: &Order,
         predecessor: &Predecessor,
-    ) -> Result<&Authority, AcmeError> {
+    ) -> Result<Candidate<'a>, AcmeError> {
         let now = self.store.now();
-        let circuits = if self.authorities.len() > 1 { self.store.circuits().await? } else { Vec::new() };
+        let circuits = if candidates.len() > 1 { self.store.circuits().await? } else { Vec::new() };
         let patience = Patience::of(predecessor.held.as_ref(), now);
-        let mut soonest: Option<(Timestamp, &Authority)> = None;
+        let mut soonest: Option<(Timestamp, Candidate<'a>)> = None;
         // What is under way stays where it is as long as that one works: a certificate may be made there already.
-        let is_there = |authority: &&Authority| {
-            order.order_url.is_some() && order.authority.as_deref() == Some(authority.name())
+        let is_there = |candidate: &&Candidate<'a>| {
+            order.order_url.is_some() && order.authority.as_deref() == Some(candidate.authority.name())
         };
-        let there = self.authorities.iter().filter(is_there);
-        let others = self.authorities.iter().filter(|authority| !is_there(authority));
-        for authority in there.chain(others) {
+        let there = candidates.iter().filter(is_there);
+        let others = candidates.iter().filter(|candidate| !is_there(candidate));
+        for candidate in there.chain(others).copied() {
+            let authority = candidate.authority;
             let circuit = circuits.iter().find(|circuit| circuit.authority == authority.name());
             let free_at = self.free_at(authority, order, predecessor).await?;
             match verdict(circuit, free_at, patience, now) {
-                Verdict::Good => return Ok(authority),
+                Verdict::Good => return Ok(candidate),
                 // Its failures are past patience: in a while those that have time try it, or one that has not.
-                Verdict::Over(_) if self.shall_try(circuit, patience).await? => return Ok(authority),
+                Verdict::Over(_) if self.shall_try(circuit, patience).await? => return Ok(candidate),
                 Verdict::Wait(until) => {
                     let reason = circuit.map(|circuit| circuit.reason.clone()).unwrap_or_default();
                     return Err(AcmeError::Busy { reason, retry_at: Some(until) });
                 }
                 Verdict::Over(until) if soonest.as_ref().is_none_or(|(found, _)| until < *found) => {
-                    soonest = Some((until, authority));
+                    soonest = Some((until, candidate));
                 }
                 Verdict::Over(_) => {}
             }
         }
-        let Some((until, authority)) = soonest else {
+        let Some((until, candidate)) = soonest else {
             return Err(AcmeError::Refused("no authority is configured".to_owned()));
         };
-        let failing = circuits.iter().find(|circuit| circuit.authority == authority.name());
+        let failing = circuits.iter().find(|circuit| circuit.authority == candidate.authority.name());
         match failing.filter(|_| until > now) {
             Some(circuit) => Err(AcmeError::Busy { reason: circuit.reason.clone(), retry_at: Some(until) }),
-            None => Ok(authority),
+            None => Ok(candidate),
         }
     }
 
@@ -169,14 +188,60 @@ impl Work {
     ) -> Result<Timestamp, AcmeError> {
         let turn = order.slot_at.filter(|_| order.authority.as_deref() == Some(authority.name()));
         let has_order = order.order_url.is_some() && order.authority.as_deref() == Some(authority.name());
-        match turn {
-            Some(turn) => Ok(turn),
-            None if has_order => Ok(self.store.now()),
-            None => {
-                let draws = self.draws(authority, &order.host, predecessor);
-                Ok(self.store.budget_free_at(authority.name(), &draws).await?)
-            }
+        if has_order {
+            return Ok(self.store.now());
         }
+        let mut draws = self.stops(authority, &order.host, predecessor);
+        if turn.is_none() {
+            draws.extend(self.draws(authority, &order.host, predecessor));
+        }
+        let free_at = self.store.budget_free_at(authority.name(), &draws).await?;
+        Ok(turn.map_or(free_at, |turn| turn.max(free_at)))
+    }
+
+    /// What the authority may have said is used up.
+    pub(crate) fn stops(&self, authority: &Authority, host: &Host, predecessor: &Predecessor) -> Vec<Draw> {
+        let purpose = predecessor.purpose(authority.name(), self.store.now());
+        authority.limits().stops(host, purpose)
+    }
+
+    /// Stops what the authority says is used up: all orders that draw from it wait, and no others.
+    pub(crate) async fn note_limit(
+        &self,
+        authority: &Authority,
+        host: &Host,
+        (reason, until): (&str, Timestamp),
+    ) -> Result<(), AcmeError> {
+        let used_up = authority.limits().used_up(reason, host);
+        let what = used_up.last().map(|draw| draw.subject.as_str()).unwrap_or_default();
+        tracing::warn!(authority = authority.name(), what, %until, reason, "the authority makes no more for now");
+        Ok(self.store.stop_budget(authority.name(), &used_up, until).await?)
+    }
+
+    /// Whether the order is given up where it is: it was left unfinished for too long.
+    pub(crate) fn is_overdue(&self, order: &Order, predecessor: &Predecessor) -> bool {
+        let now = self.store.now();
+        let patience = Patience::of(predecessor.held.as_ref(), now).unfinished();
+        order.placed_at.is_some_and(|placed| placed.plus(patience) <= now)
+    }
+
+    /// When an order that is left unfinished becomes overdue.
+    pub(crate) fn overdue_at(&self, order: &Order, predecessor: &Predecessor) -> Timestamp {
+        let now = self.store.now();
+        let patience = Patience::of(predecessor.held.as_ref(), now).unfinished();
+        order.placed_at.map_or(now, |placed| placed.plus(patience))
+    }
+
+    /// Keeps an order that was given up away from that authority for a while.
+    pub(crate) async fn stay_away(&self, authority: &Authority, host: &Host) -> Result<(), AcmeError> {
+        let until = self.store.now().plus(AWAY);
+        Ok(self.store.stop_budget(authority.name(), &Limits::gave_up(host), until).await?)
+    }
+
+    /// Whether somebody waits who would rather go elsewhere than wait until then.
+    pub(crate) fn goes_elsewhere(&self, predecessor: &Predecessor, until: Timestamp) -> bool {
+        let now = self.store.now();
+        until.since(now) > Patience::of(predecessor.held.as_ref(), now).queue
     }
 
     /// What the order draws from the authority's limits.
@@ -187,9 +252,10 @@ impl Work {
         authority.limits().order(host, purpose, urgency)
     }
 
-    /// When an order that failed goes to another authority; far away if it stays with the one it is at.
+    /// When an order that failed goes to another one of the `candidates`; far away if it stays with the one it is at.
     pub(crate) async fn gives_up_at(
         &self,
+        candidates: &[Candidate<'_>],
         order: &Order,
         predecessor: &Predecessor,
     ) -> Result<Timestamp, AcmeError> {
@@ -200,9 +266,10 @@ impl Work {
             let circuit = circuits.iter().find(|circuit| circuit.authority == authority.name())?;
             Some(circuit.since.plus(patience.outage))
         };
-        let at = self.authorities.iter().find(|known| Some(known.name()) == order.authority.as_deref());
-        let at = at.or(self.authorities.first()).and_then(gives_up);
-        let other_works = self.authorities.iter().any(|other| gives_up(other).is_none_or(|end| end > now));
+        let known = || candidates.iter().map(|candidate| candidate.authority);
+        let at = known().find(|known| Some(known.name()) == order.authority.as_deref());
+        let at = at.or(known().next()).and_then(gives_up);
+        let other_works = known().any(|other| gives_up(other).is_none_or(|end| end > now));
         Ok(match at {
             Some(end) if end > now => end,
             Some(_) if other_works => now.plus(LEAST),
@@ -242,7 +309,7 @@ impl Work {
         outcome: &Result<(), AcmeError>,
     ) -> Result<(), AcmeError> {
         match outcome {
-            Err(AcmeError::Busy { reason, .. }) => {
+            Err(AcmeError::Busy { reason, .. } | AcmeError::Unfinished { reason }) => {
                 let circuit = self.store.note_authority_failure(authority.name(), reason).await?;
                 let (failures, open) = (circuit.failures, circuit.is_open());
                 tracing::warn!(authority = authority.name(), failures, open, reason, "the authority failed");

@@ -1,7 +1,7 @@
 //! The loop: looks for what is due, hands it to tasks, and never waits for any of them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use crate::acme::{WIDEST, registered_domain};
 use crate::dns::{Inspector, Lookup, Resolver};
 use crate::domains::Renewal;
 use crate::work::Work;
@@ -22,8 +23,11 @@ use crate::{CertdError, Settings};
 
 /// Most domains that are looked at at a time.
 const CHECKS: usize = 32;
-/// Most orders that are worked on at a time; what one account of a public authority bears.
-const ORDERS: usize = 8;
+/// Most orders for names of one registered domain that are worked on at a time, by all processes together: their
+/// name servers are the same.
+const OF_ONE_DOMAIN: usize = 4;
+/// Most orders that are looked through for some that may be begun.
+const IN_LINE: u32 = 500;
 /// Longest wait between two rounds: not everything that becomes due moves the store's revision.
 const TICK: Duration = Duration::from_millis(500);
 /// Shortest wait between two rounds, however fast the store changes.
@@ -43,7 +47,9 @@ const DUE: u32 = 1_000;
 /// Most creators' providers that are asked at a time.
 const CONNECTIONS: usize = 4;
 /// Most authorities' advice that is asked for at a time.
-const QUESTIONS: usize = 8;
+const QUESTIONS: usize = 16;
+/// How long a question is this process's: longer than an authority may take to answer.
+const QUESTION: Duration = Duration::from_secs(120);
 /// How often it is looked for authorities that failed, and for accounts that are to get another key.
 const TRIALS: Duration = Duration::from_secs(5);
 /// How long tasks may take to end when the process ends.
@@ -224,16 +230,30 @@ impl Rounds {
     }
 
     async fn work_off_orders(&mut self) -> Result<(), CertdError> {
-        let under_way = self.count(|job| matches!(job, Job::Order(_)));
-        let free = ORDERS.saturating_sub(under_way);
-        if free == 0 || !self.work.is_public() {
+        let most = usize::try_from(WIDEST).unwrap_or(usize::MAX).saturating_mul(self.work.authorities.len());
+        let mut free = most.saturating_sub(self.count(|job| matches!(job, Job::Order(_))));
+        if free == 0 {
             return Ok(());
         }
-        let due = self.work.store.due_orders(self.work.store.now(), limit(ORDERS + under_way)).await?;
-        let new = due.into_iter().filter(|order| !self.has(Job::Order(order.id))).take(free);
-        for order in new.collect::<Vec<_>>() {
+        let now = self.work.store.now();
+        let in_line = self.work.store.orders_in_line(now, IN_LINE).await?;
+        if in_line.is_empty() {
+            return Ok(());
+        }
+        let mut crowds = self.crowds(now).await?;
+        for (id, host) in in_line {
+            let crowd = crowds.entry(registered_domain(&host).to_owned()).or_default();
+            // One that was just begun is in nobody's hands yet.
+            if self.has(Job::Order(id)) {
+                *crowd += 1;
+                continue;
+            }
+            if free == 0 || *crowd >= OF_ONE_DOMAIN {
+                continue;
+            }
+            (free, *crowd) = (free - 1, *crowd + 1);
             let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
-            self.begin(Job::Order(order.id), async move { work.work_off(order, shutdown).await });
+            self.begin(Job::Order(id), async move { work.work_off(id, shutdown).await });
         }
         Ok(())
     }
@@ -253,19 +273,37 @@ impl Rounds {
         Ok(())
     }
 
+    /// How many orders are worked on for each registered domain. Who else works is told to the authorities' lanes on
+    /// the same occasion.
+    async fn crowds(&self, now: Timestamp) -> Result<HashMap<String, usize>, CertdError> {
+        let in_hand = self.work.store.orders_in_hand(now).await?;
+        let others: HashSet<&str> = in_hand
+            .iter()
+            .map(|order| order.owner.as_str())
+            .filter(|owner| *owner != self.work.owner)
+            .collect();
+        let processes = u32::try_from(others.len()).unwrap_or(u32::MAX).saturating_add(1);
+        for authority in &self.work.authorities {
+            authority.lane().share_with(processes);
+        }
+        let mut crowds: HashMap<String, usize> = HashMap::new();
+        for order in &in_hand {
+            *crowds.entry(registered_domain(&order.host).to_owned()).or_default() += 1;
+        }
+        Ok(crowds)
+    }
+
     /// Asks when certificates should be renewed, and whether authorities that failed are back.
     async fn ask_authorities(&mut self, now: Timestamp) -> Result<(), CertdError> {
         if !self.work.is_public() {
             return Ok(());
         }
-        let under_way = self.count(|job| matches!(job, Job::Ask(_)));
-        let free = QUESTIONS.saturating_sub(under_way);
-        let due = match free {
+        let free = QUESTIONS.saturating_sub(self.count(|job| matches!(job, Job::Ask(_))));
+        let taken = match free {
             0 => Vec::new(),
-            _ => self.work.store.certificates_to_ask(now, limit(QUESTIONS + under_way)).await?,
+            _ => self.work.store.take_questions(limit(free), QUESTION).await?,
         };
-        let new = due.into_iter().filter(|(held, _)| !self.has(Job::Ask(held.id))).take(free);
-        for (held, authority) in new.collect::<Vec<_>>() {
+        for (held, authority) in taken {
             let work = Arc::clone(&self.work);
             self.begin(Job::Ask(held.id), async move {
                 if let Err(error) = work.ask_for_advice(&held, &authority).await {

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use addresses::Addresses;
 pub use authority::{Server, Zone};
-pub use caa::{Issuer, permission};
+pub use caa::{Issuer, Policy, Scope, permission, policy};
 pub use inspect::Inspector;
 pub use judge::judge;
 pub use observe::{Observation, View, observe};

@@ -60,7 +60,7 @@ impl Work {
         let here = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
         let mut held = self.store.active_certificate_for(&domain.host).await?;
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
-            look = self.ask_permission(&domain, look).await;
+            look = self.ask_permission(&domain, look).await?;
             let still = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
             if still && look.forbidden.is_none() {
                 domain = self.note_proof(domain, &look, held.as_ref()).await?;
@@ -117,22 +117,17 @@ impl Work {
         }
     }
 
-    /// Whether the domain lets our authority make its certificate. Records that cannot be told forbid it, as they
+    /// Whether the domain lets one of our authorities make its certificate. Records that cannot be told forbid it, as they
     /// do at the authority.
-    async fn ask_permission(&self, domain: &DomainRecord, look: Look) -> Look {
-        let identities = self.caa_identities();
-        if !self.is_public() || identities.is_empty() {
-            return look;
-        }
-        let issuer = dns::Issuer { identities, account: None, method: self.challenge_method() };
-        match dns::permission(self.lookup.as_ref(), &domain.host, &issuer).await {
-            Ok(forbidden) => Look { forbidden, ..look },
+    async fn ask_permission(&self, domain: &DomainRecord, look: Look) -> Result<Look, StoreError> {
+        Ok(match self.forbidden(&domain.host, domain.id).await {
+            Ok(forbidden) => Look { forbidden: forbidden?, ..look },
             Err(error) => Look {
                 routing: Routing::Broken { reason: error.to_string() },
                 authority: Authority { health: Health::Failing, ..look.authority },
                 ..look
             },
-        }
+        })
     }
 
     /// Looks at a domain after something changed, even if another look is under way.
@@ -217,7 +212,7 @@ impl Work {
             app: Some(domain.app),
             domain: Some(domain.id),
         };
-        if self.store.begin_order(order).await?.is_some() {
+        if self.store.begin_order_after(order, held.map(|held| held.id)).await?.is_some() {
             tracing::info!(host = %domain.host, domain = %domain.id, "order was begun");
         }
         Ok(())

@@ -14,6 +14,7 @@ pub mod renewal;
 pub mod rhythm;
 
 mod authorities;
+mod caa;
 mod connections;
 mod daemon;
 mod domains;

@@ -16,33 +16,37 @@ use zeroize::Zeroizing;
 
 use crate::acme::{self, AcmeError, Authority, Journal};
 use crate::adapters::{self, NameError, Proof, ProofError, Proofs};
-use crate::authorities::Predecessor;
+use crate::authorities::{LEAST, Predecessor};
+use crate::caa::Candidate;
 use crate::domains::Renewal;
 use crate::work::Work;
 use crate::{dns, edges, facts};
 
 /// How long one attempt may take in all.
 const ATTEMPT: Duration = Duration::from_secs(240);
+/// How long an order waits for others at the same authority before it goes back into the line.
+const IN_LANE: Duration = Duration::from_secs(30);
 
 impl Work {
     /// Makes one attempt at an order. Gives the order up for now when `shutdown` becomes true.
-    pub(crate) async fn work_off(&self, order: Order, mut shutdown: watch::Receiver<bool>) {
-        let mut memory = match self.lease(&order).await {
+    pub(crate) async fn work_off(&self, id: OrderId, mut shutdown: watch::Receiver<bool>) {
+        let mut memory = match self.lease(id).await {
             Ok(memory) => memory,
             // Somebody else was quicker, or the store is away: it stays due.
-            Err(error) => return tracing::debug!(order = %order.id, %error, "order is not ours"),
+            Err(error) => return tracing::debug!(order = %id, %error, "order is not ours"),
         };
+        let domain = memory.order.domain;
         let attempt = tokio::time::timeout(ATTEMPT, self.attempt(&mut memory));
         let outcome = tokio::select! {
             outcome = attempt => Some(outcome.unwrap_or_else(|_| Err(too_slow()))),
             () = told(&mut shutdown) => None,
-            never = self.keep_lease(order.id) => match never {},
+            never = self.keep_lease(id) => match never {},
         };
         match outcome {
             Some(outcome) => self.conclude(memory, outcome).await,
             None => return memory.release().await,
         }
-        if let Some(domain) = order.domain {
+        if let Some(domain) = domain {
             self.check_again(domain, Renewal::WhenDue).await;
         }
     }
@@ -57,19 +61,33 @@ impl Work {
         }
     }
 
-    async fn lease(&self, order: &Order) -> Result<Memory<'_>, AcmeError> {
-        let order = self.store.lease_order(order.id, &self.owner, self.settings.lease).await?;
+    async fn lease(&self, id: OrderId) -> Result<Memory<'_>, AcmeError> {
+        let order = self.store.lease_order(id, &self.owner, self.settings.lease).await?;
         let predecessor = self.predecessor(&order).await?;
-        Ok(Memory { work: self, order, predecessor, authority: None, put: Vec::new(), proofs: Vec::new() })
+        Ok(Memory {
+            work: self,
+            order,
+            predecessor,
+            candidates: Vec::new(),
+            chosen: None,
+            put: Vec::new(),
+            proofs: Vec::new(),
+        })
     }
 
     /// One attempt with the authority that is to be asked now.
     async fn attempt<'a>(&'a self, memory: &mut Memory<'a>) -> Result<(), AcmeError> {
-        let authority = self.choose(&memory.order, &memory.predecessor).await?;
-        memory.authority = Some(authority);
+        let authority = memory.choose().await?.authority;
         memory.go_to(authority).await?;
+        let Some(_place) = authority.lane().enter(self.settings.orders_per_second, IN_LANE).await else {
+            return Err(AcmeError::Spent { until: self.store.now().plus(LEAST) });
+        };
         let outcome = self.certify_by(authority, memory).await;
         self.note_health(authority, &outcome).await?;
+        if let Err(AcmeError::Limited { reason, retry_at }) = &outcome {
+            let until = retry_at.unwrap_or_else(|| self.store.now().plus(acme::LIMITED));
+            self.note_limit(authority, &memory.order.host, (reason, until)).await?;
+        }
         if matches!(outcome, Err(AcmeError::Validation { .. })) {
             let failed = authority.limits().failure(&memory.order.host);
             if let Err(error) = self.store.draw_budget(authority.name(), &failed).await {
@@ -126,6 +144,10 @@ impl Work {
                 memory.end(OrderState::Done, None).await
             }
             Err(AcmeError::Fenced) => return tracing::info!(%host, "order was taken over or taken away"),
+            Err(error @ AcmeError::Forbidden { .. }) if memory.order.domain.is_some() => {
+                tracing::info!(%host, %error, "order was given up");
+                memory.end(OrderState::Failed, Some(error.to_string())).await
+            }
             Err(error @ (AcmeError::NotHere { .. } | AcmeError::Store(StoreError::NotFound { .. }))) => {
                 tracing::info!(%host, %error, "order was given up");
                 memory.end(OrderState::Failed, Some(error.to_string())).await
@@ -138,8 +160,8 @@ impl Work {
     }
 
     async fn postpone(&self, memory: &mut Memory<'_>, error: AcmeError) -> Result<(), AcmeError> {
-        if let (AcmeError::UnknownAccount(_), Some(authority)) = (&error, memory.authority) {
-            authority.forget().await?;
+        if let (AcmeError::UnknownAccount(_), Some(chosen)) = (&error, memory.chosen) {
+            chosen.authority.forget().await?;
             memory.forget().await?;
         }
         if let AcmeError::Spent { until } = error {
@@ -149,15 +171,16 @@ impl Work {
             return memory.patch(OrderPatch { next_at: Some(until), error, ..OrderPatch::default() }).await;
         }
         // An authority that is away may still come for the answers that it was promised.
-        if !matches!(error, AcmeError::Busy { .. } | AcmeError::Limited { .. }) {
+        let is_away = matches!(
+            error,
+            AcmeError::Busy { .. } | AcmeError::Limited { .. } | AcmeError::Unfinished { .. }
+        );
+        if !is_away {
             memory.drop_challenges().await?;
         }
         let attempts = memory.order.attempts.saturating_add(1);
-        let mut retry_at = acme::next_at(&error, attempts, self.store.now(), rand::random());
-        if let (AcmeError::Busy { .. }, true) = (&error, self.authorities.len() > 1) {
-            // It goes to the next one when its patience with this one is over, and not when this one may be back.
-            retry_at = retry_at.min(self.gives_up_at(&memory.order, &memory.predecessor).await?);
-        }
+        let retry_at = acme::next_at(&error, attempts, self.store.now(), rand::random());
+        let retry_at = memory.hurried(&error, retry_at).await?;
         tracing::warn!(host = %memory.order.host, %error, attempts, %retry_at, "order failed");
         memory
             .patch(OrderPatch {
@@ -183,18 +206,86 @@ struct Memory<'a> {
     work: &'a Work,
     order: Order,
     predecessor: Predecessor,
-    /// Where this attempt goes.
-    authority: Option<&'a Authority>,
+    /// Where this attempt may go.
+    candidates: Vec<Candidate<'a>>,
+    /// Where it goes.
+    chosen: Option<Candidate<'a>>,
     /// Answers that were given to the edges in this attempt.
     put: Vec<model::acme::Token>,
     /// Texts that were written into the DNS in this attempt.
     proofs: Vec<Proof>,
 }
 
-impl Memory<'_> {
+impl<'a> Memory<'a> {
+    /// The authority that is to be asked now. One that has not told yet who it is does so first: the records may not
+    /// allow it.
+    async fn choose(&mut self) -> Result<Candidate<'a>, AcmeError> {
+        loop {
+            self.candidates = self.work.candidates(&self.order).await?;
+            let chosen = self.work.choose(&self.candidates, &self.order, &self.predecessor).await?;
+            self.chosen = Some(chosen);
+            if chosen.authority.caa_identities().is_some() {
+                return Ok(chosen);
+            }
+            if let Err(error) = chosen.authority.directory().await {
+                let outcome = Err(error);
+                self.work.note_health(chosen.authority, &outcome).await?;
+                outcome?;
+            }
+        }
+    }
+
+    /// When an order that failed is tried again, if that is before `retry_at`: it goes to the next authority when its
+    /// patience with this one is over, and not when this one may be back.
+    async fn hurried(&mut self, error: &AcmeError, retry_at: Timestamp) -> Result<Timestamp, AcmeError> {
+        let (work, has_others) = (self.work, self.candidates.len() > 1);
+        let soon = work.store.now().plus(LEAST);
+        Ok(match (error, self.chosen) {
+            (AcmeError::Unfinished { .. }, Some(chosen))
+                if work.is_overdue(&self.order, &self.predecessor) =>
+            {
+                tracing::warn!(host = %self.order.host, url = self.order.order_url, "order is placed anew");
+                self.forget().await?;
+                if has_others {
+                    work.stay_away(chosen.authority, &self.order.host).await?;
+                }
+                soon
+            }
+            (AcmeError::Unfinished { .. }, _) => {
+                let overdue_at = work.overdue_at(&self.order, &self.predecessor);
+                let gives_up_at = work.gives_up_at(&self.candidates, &self.order, &self.predecessor).await?;
+                retry_at.min(overdue_at).min(if has_others { gives_up_at } else { overdue_at }).max(soon)
+            }
+            (AcmeError::Busy { .. }, _) if has_others => {
+                retry_at.min(work.gives_up_at(&self.candidates, &self.order, &self.predecessor).await?)
+            }
+            (AcmeError::Limited { .. }, _)
+                if has_others
+                    && self.order.order_url.is_none()
+                    && work.goes_elsewhere(&self.predecessor, retry_at) =>
+            {
+                soon
+            }
+            _ => retry_at,
+        })
+    }
+
     async fn patch(&mut self, patch: OrderPatch) -> Result<(), AcmeError> {
         self.order = self.work.store.update_order(self.order.id, self.order.fence, patch).await?;
         Ok(())
+    }
+
+    fn authority(&self) -> Result<&'a Authority, AcmeError> {
+        let chosen = self.chosen.ok_or_else(|| AcmeError::Refused("no authority was chosen".to_owned()))?;
+        Ok(chosen.authority)
+    }
+
+    /// Until when the authority has said that there is nothing more; not all who wait come back in the same moment.
+    async fn stopped_until(&self) -> Result<Timestamp, AcmeError> {
+        let (authority, now) = (self.authority()?, self.work.store.now());
+        let stops = self.work.stops(authority, &self.order.host, &self.predecessor);
+        let until = self.work.store.budget_free_at(authority.name(), &stops).await?;
+        Ok(now.plus(until.since(now).mul_f64(1.0 + 0.1 * rand::random::<f64>())))
     }
 
     /// Leaves the authority that the order was with, if that is another one.
@@ -311,14 +402,8 @@ impl Journal for Memory<'_> {
         self.order.names.clone()
     }
 
-    /// Our own names by texts where there is a zone for them, and a creator's where its alias leads there.
     async fn challenge(&mut self, usual: ChallengeKind) -> ChallengeKind {
-        let Some(proofs) = &self.work.proofs else { return usual };
-        let by_text = match self.order.domain {
-            Some(domain) => proofs.is_delegated(&self.order.host, domain).await,
-            None => proofs.covers(&self.order.host),
-        };
-        if by_text { ChallengeKind::Dns01 } else { usual }
+        self.chosen.map_or(usual, |chosen| chosen.kind)
     }
 
     fn now(&self) -> Timestamp {
@@ -346,21 +431,40 @@ impl Journal for Memory<'_> {
     }
 
     async fn take_turn(&mut self) -> Result<(), AcmeError> {
-        let Some(authority) = self.authority else {
-            return Err(AcmeError::Refused("no authority was chosen".to_owned()));
-        };
+        let authority = self.authority()?;
         let (work, host) = (self.work, &self.order.host);
         let failures = authority.limits().failure(host);
         let draws = work.draws(authority, host, &self.predecessor);
         let rested = work.store.budget_free_at(authority.name(), &failures).await?;
         self.order =
             work.store.reserve_order(self.order.id, self.order.fence, authority.name(), &draws).await?;
-        let until = self.order.slot_at.map_or(rested, |turn| turn.max(rested));
+        let stopped = self.stopped_until().await?;
+        let until = self.order.slot_at.map_or(rested, |turn| turn.max(rested)).max(stopped);
         if until > self.now() { Err(AcmeError::Spent { until }) } else { Ok(()) }
     }
 
+    async fn take_turn_without_predecessor(&mut self) -> Result<(), AcmeError> {
+        self.predecessor.unlinked();
+        let (authority, host) = (self.authority()?, &self.order.host);
+        let store = &self.work.store;
+        let draws = self.work.draws(authority, host, &self.predecessor);
+        let until = store.budget_free_at(authority.name(), &draws).await?.max(self.stopped_until().await?);
+        if until > self.now() {
+            return Err(AcmeError::Spent { until });
+        }
+        Ok(store.draw_budget(authority.name(), &draws).await?)
+    }
+
+    fn patience(&self) -> Duration {
+        self.work.settings.order_wait
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.work.is_overdue(&self.order, &self.predecessor)
+    }
+
     fn predecessor(&self) -> Option<&str> {
-        self.predecessor.chain_of(self.authority?.name())
+        self.predecessor.chain_of(self.chosen?.authority.name())
     }
 
     async fn opened(&mut self, url: &str) -> Result<(), AcmeError> {

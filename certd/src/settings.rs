@@ -30,8 +30,8 @@ pub struct Settings {
     pub dns_wait: Duration,
     /// Name servers that are asked; none: the system's.
     pub resolvers: Vec<SocketAddr>,
-    /// The names by which the authority knows itself in CAA records (`caaIdentities` of its directory); none: CAA
-    /// records are left to it.
+    /// The names by which [`Settings::acme`] knows itself in CAA records, beside those that it tells (`caaIdentities`
+    /// of its directory). If it tells none either, CAA records are left to it.
     pub caa_identities: Vec<String>,
     /// An edge's https listener, asked which certificate it shows; none: the edges' reports are believed.
     pub probe: Option<SocketAddr>,
@@ -41,8 +41,12 @@ pub struct Settings {
     pub edge_wait: Duration,
     /// How records are set at creators' own providers.
     pub connect: Connect,
-    /// How long an order, or a creator's provider, is in a process's hands without a sign of life; renewed with every step. After a
-    /// crash others go on when it is over.
+    /// Most orders that are begun with one authority in a second, by all processes together.
+    pub orders_per_second: u32,
+    /// How long one attempt at an order waits for the authority to look and to sign.
+    pub order_wait: Duration,
+    /// How long an order, or a creator's provider, is in a process's hands without a sign of life; renewed with every
+    /// step. After a crash others go on when it is over.
     pub lease: Duration,
 }
 
@@ -59,6 +63,8 @@ impl Default for Settings {
             local_lifetime: LEAF_LIFETIME,
             edge_wait: Duration::from_secs(3),
             connect: Connect::default(),
+            orders_per_second: 10,
+            order_wait: Duration::from_secs(90),
             lease: Duration::from_secs(15),
         }
     }

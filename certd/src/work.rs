@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use model::acme::ChallengeKind;
 use model::clock::SystemClock;
 use model::seal::KeyRing;
 use store::Store;
@@ -64,21 +63,6 @@ impl Work {
             probe,
             owner,
         })
-    }
-
-    /// How names are proved, in the words of RFC 8657.
-    pub(crate) fn challenge_method(&self) -> String {
-        match self.settings.acme.as_ref().map(|acme| acme.challenge) {
-            Some(ChallengeKind::TlsAlpn01) => "tls-alpn-01".to_owned(),
-            Some(ChallengeKind::Dns01) => "dns-01".to_owned(),
-            Some(ChallengeKind::Http01) | None => "http-01".to_owned(),
-        }
-    }
-
-    /// The names by which the configured authorities know themselves in CAA records; none: not known, not compared.
-    pub(crate) fn caa_identities(&self) -> Vec<String> {
-        let told = self.authorities.iter().flat_map(Authority::caa_identities);
-        self.settings.caa_identities.iter().cloned().chain(told).collect()
     }
 
     /// Whether names on the internet are certified by a public authority.

@@ -8,7 +8,7 @@ use certd::acme::Limits;
 use certd::renewal::due_at;
 use model::clock::ManualClock;
 use model::{Clock as _, Host, Timestamp};
-use store::{Access, Actor, CertificateRecord, Order, OrderState};
+use store::{Access, Actor, Bucket, CertificateRecord, Order, OrderState};
 use testkit::ca::{self, Kind as Asked};
 use testkit::wait::until;
 
@@ -113,8 +113,9 @@ async fn what_is_revoked_is_replaced_after_the_next_question() {
 #[tokio::test]
 async fn a_certificate_of_another_account_is_renewed_all_the_same() {
     let (clock, options) = standing();
-    let scene = Scene::with(options, |acme| acme).await;
+    let scene = Scene::with(options, |acme| Acme { limits: Limits::LetsEncrypt, ..acme }).await;
     let first = advised(&scene, HOST).await;
+    clock.advance(DAY);
     let (directory, store) = (scene.ca.directory_url.clone(), &scene.installation.store);
     let der = rcgen::KeyPair::generate().unwrap().serialize_der();
     let key = scene.installation.sealing.seal(&format!("acme-account-key/{directory}"), &der).unwrap();
@@ -132,6 +133,59 @@ async fn a_certificate_of_another_account_is_renewed_all_the_same() {
     .await;
     let counts = scene.ca.counts();
     assert_eq!((counts.of(Asked::NewAccount), counts.renewals_unmarked), (2, 1), "{counts:?}");
+    // Without `replaces` the order is like any other.
+    let drawn = store.ca_budget(&directory).await.unwrap();
+    assert_eq!(drawn.iter().filter(|line| line.bucket == Bucket::ExactSet).count(), 1, "{drawn:?}");
+    scene.certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_refused_for_another_reason_than_what_it_replaces_is_not_asked_for_again() {
+    let (clock, options) = standing();
+    let scene = Scene::with(options, |acme| acme).await;
+    let first = advised(&scene, HOST).await;
+    scene.ca.block(HOST);
+    let before = scene.ca.counts().of(Asked::NewOrder);
+    go_to(&clock, due_at(&first));
+    let host = Host::parse(HOST).unwrap();
+    until("the refusal", BOUND, async || {
+        clock.advance(Duration::from_secs(1));
+        let order = scene.installation.store.latest_order(&host).await?;
+        ensure!(order.as_ref().is_some_and(|order| order.attempts == 1), "{order:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(scene.ca.counts().of(Asked::NewOrder), before + 1);
+    scene.certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn two_processes_ask_each_question_once() {
+    const NAMES: u64 = 12;
+    let (clock, options) = standing();
+    let scene = Scene::with(options, |acme| acme).await;
+    for number in 0..NAMES {
+        advised(&scene, &format!("shop{number}.example.com")).await;
+    }
+    let second = scene.another().await;
+    let asked = scene.ca.counts().of(Asked::RenewalInfo);
+    assert_eq!(asked, NAMES);
+    for round in 2..=6 {
+        clock.advance(HOUR * 7);
+        until("all questions", BOUND, async || {
+            // Also those that were asked and whose answer is not written down yet.
+            let soon = clock.now().plus(HOUR);
+            let waiting = scene.installation.store.certificates_to_ask(soon, 100).await?;
+            let asked = scene.ca.counts().of(Asked::RenewalInfo);
+            ensure!(waiting.is_empty() && asked >= NAMES * round, "{asked} {}", waiting.len());
+            Ok(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(scene.ca.counts().of(Asked::RenewalInfo), NAMES * round);
+    }
+    second.stop().await.unwrap();
     scene.certd.stop().await.unwrap();
 }
 

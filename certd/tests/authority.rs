@@ -34,19 +34,31 @@ const HOST: &str = "shop.example.com";
 
 /// Domains that are connected by their CNAME.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Records(Arc<Mutex<HashMap<String, String>>>);
+pub(crate) struct Records {
+    aliases: Arc<Mutex<HashMap<String, String>>>,
+    permissions: Arc<Mutex<HashMap<String, Vec<Value>>>>,
+}
 
 impl Records {
     pub(crate) fn connect(&self, domain: &DomainRecord) {
         let (name, target) = (domain.host.to_string(), domain.target.cname.to_string());
-        self.0.lock().unwrap().insert(name, target);
+        self.aliases.lock().unwrap().insert(name, target);
+    }
+
+    /// Adds a CAA record to a name.
+    pub(crate) fn permit(&self, name: &str, tag: &str, value: &str) {
+        let record = Value::Permission { critical: false, tag: tag.to_owned(), value: value.to_owned() };
+        self.permissions.lock().unwrap().entry(name.to_owned()).or_default().push(record);
     }
 }
 
 #[async_trait]
 impl Lookup for Records {
     async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, LookupError> {
-        let target = self.0.lock().unwrap().get(name).cloned().filter(|_| kind == Kind::Cname);
+        if kind == Kind::Caa {
+            return Ok(self.permissions.lock().unwrap().get(name).cloned().unwrap_or_default());
+        }
+        let target = self.aliases.lock().unwrap().get(name).cloned().filter(|_| kind == Kind::Cname);
         Ok(target.map(Value::Alias).into_iter().collect())
     }
 }
@@ -56,6 +68,7 @@ pub(crate) struct Scene {
     pub(crate) ca: Ca,
     pub(crate) installation: Installation,
     pub(crate) records: Records,
+    pub(crate) settings: Settings,
     pub(crate) certd: Running,
 }
 
@@ -90,6 +103,7 @@ impl Scene {
                 ..Acme::at(&ca.directory_url)
             })),
             probe: edge.map(|edge| edge.https),
+            orders_per_second: 1000,
             // Without an edge nobody is to be waited for.
             edge_wait: if edge.is_some() { BOUND } else { Duration::ZERO },
             ..Settings::default()
@@ -99,8 +113,15 @@ impl Scene {
         }
         let (store, records) = (installation.store.clone(), Records::default());
         let lookup = Arc::new(records.clone());
-        let certd = Certd::start_with(settings, store, sealing.clone(), lookup).await.unwrap();
-        Self { ca, installation, records, certd: Running::new(certd) }
+        let certd = Certd::start_with(settings.clone(), store, sealing.clone(), lookup).await.unwrap();
+        Self { ca, installation, records, settings, certd: Running::new(certd) }
+    }
+
+    /// One process more at the same store.
+    pub(crate) async fn another(&self) -> Running {
+        let (store, lookup) = (self.installation.store.clone(), Arc::new(self.records.clone()));
+        let sealing = self.installation.sealing.clone();
+        Running::new(Certd::start_with(self.settings.clone(), store, sealing, lookup).await.unwrap())
     }
 
     /// Begins an order of the marketplace itself, which needs no domain.

@@ -12,6 +12,7 @@ mod advice;
 mod authorities;
 mod authority;
 mod away;
+mod choice;
 mod connect;
 mod crash;
 mod dns01;

@@ -73,6 +73,7 @@ impl Year {
         let settings = Settings {
             acme: authorities.first().map(|ca| at(ca)),
             fallbacks: authorities.iter().skip(1).map(|ca| at(ca)).collect(),
+            orders_per_second: 1000,
             ..Settings::default()
         };
         let lease = settings.lease;

@@ -10,12 +10,13 @@ use model::acme::ChallengeKind;
 use model::seal::{KeyRing, Sealed};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde_json::json;
-use store::{AccountRecord, Store};
+use store::{AccountRecord, Store, StoreError};
 use tokio::sync::Mutex;
 
 use super::directory::{self, Answered, Directory};
 use super::error::{classify, is_bad_nonce};
 use super::jws::{self, Signer};
+use super::lane::Lane;
 use super::transport::{Recorder, Transport};
 use super::{AcmeError, Limits};
 use crate::{Acme, CertdError};
@@ -23,6 +24,8 @@ use crate::{Acme, CertdError};
 /// How long what an authority offers is believed without asking again.
 const DIRECTORY_LIFETIME: Duration = Duration::from_secs(3600);
 
+/// How long it is believed beyond that while somebody asks.
+const ASKING: Duration = Duration::from_secs(60);
 /// How often a step is sent again when the authority refuses the nonce only. The library tries three times
 /// by itself; with an authority that refuses one nonce in three, that is not enough.
 const NONCE_TRIES: u32 = 5;
@@ -37,8 +40,10 @@ pub struct Authority {
     pub(super) making: Mutex<()>,
     /// What it offers, and until when that is believed.
     offers: std::sync::Mutex<Option<(Timestamp, Arc<Directory>)>>,
-    /// The names in CAA records that mean it, as far as it has told.
-    caa_identities: std::sync::Mutex<Vec<String>>,
+    /// The names in CAA records that mean it; none: it has not told yet.
+    caa_identities: std::sync::Mutex<Option<Vec<String>>>,
+    /// How much it is asked at a time.
+    lane: Arc<Lane>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -87,6 +92,7 @@ impl Authority {
             making: Mutex::new(()),
             offers: std::sync::Mutex::new(None),
             caa_identities: std::sync::Mutex::default(),
+            lane: Arc::default(),
         }
     }
 
@@ -106,9 +112,13 @@ impl Authority {
     /// [`AcmeError`] says why it did not tell.
     pub(crate) async fn directory(&self) -> Result<Arc<Directory>, AcmeError> {
         let now = self.store.now();
-        let known = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, directory)) = known.filter(|(until, _)| now < *until) {
-            return Ok(directory);
+        if let Some((until, directory)) = self.offers.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            if now < *until {
+                return Ok(Arc::clone(directory));
+            }
+            // The others go by what is known while this one asks.
+            *until = now.plus(ASKING);
         }
         // Nobody waits for anybody else's question: an authority that hangs would hold them up one after the other.
         let line = self.line();
@@ -116,17 +126,30 @@ impl Authority {
             directory::ask(&line.recorder, Method::GET, &self.settings.directory).await?.json::<Directory>()
         })?;
         let found = Arc::new(found);
-        self.caa_identities
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone_from(&found.meta.caa_identities);
+        *self.caa_identities.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(found.meta.caa_identities.clone());
         *self.offers.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((now.plus(DIRECTORY_LIFETIME), Arc::clone(&found)));
         Ok(found)
     }
 
-    /// The names in CAA records that mean it (RFC 8659); none until it was asked for the first time.
-    pub(crate) fn caa_identities(&self) -> Vec<String> {
+    /// How much it is asked at a time.
+    pub(crate) fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    /// How names are proved to it that are not proved by texts in a zone of ours.
+    pub(crate) fn challenge(&self) -> ChallengeKind {
+        self.settings.challenge
+    }
+
+    /// The address of our account with it, if we have one.
+    pub(crate) async fn account_url(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.store.acme_account(self.name()).await?.and_then(|account| account.account_url))
+    }
+
+    /// The names in CAA records that mean it (RFC 8659); none: it was not asked yet.
+    pub(crate) fn caa_identities(&self) -> Option<Vec<String>> {
         self.caa_identities.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -142,7 +165,10 @@ impl Authority {
     /// A new line of requests.
     pub(super) fn line(&self) -> Line {
         let store = self.store.clone();
-        Line { recorder: Recorder::new(Arc::clone(&self.http)), clock: Arc::new(move || store.now()) }
+        Line {
+            recorder: Recorder::new(Arc::clone(&self.http), Arc::clone(&self.lane)),
+            clock: Arc::new(move || store.now()),
+        }
     }
 
     /// A session in our account, which is made if there is none.

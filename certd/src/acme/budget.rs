@@ -68,6 +68,29 @@ impl Limits {
         vec![orders, domain, exact]
     }
 
+    /// What would keep the authority from taking an order for `host` if it had said that it is used up.
+    pub(crate) fn stops(self, host: &Host, purpose: Purpose) -> Vec<Draw> {
+        let kinds: &[Stop] = match (self, purpose) {
+            (Self::LetsEncrypt, Purpose::Advised) => &[],
+            (Self::LetsEncrypt, Purpose::Renewal) => &[Stop::ExactSet],
+            _ => &[Stop::Account, Stop::RegisteredDomain, Stop::ExactSet],
+        };
+        kinds.iter().map(|kind| kind.draw(host)).collect()
+    }
+
+    /// What is used up when the authority refuses an order for `host` with these words: what it has said, and the limit
+    /// by our own account if we know it. Words that name no limit are about the account.
+    pub(crate) fn used_up(self, reason: &str, host: &Host) -> Vec<Draw> {
+        let stop = Stop::read(reason);
+        let known = self.order(host, Purpose::First, Urgency::Waiting);
+        known.into_iter().filter(|draw| Some(draw.bucket) == stop.bucket()).chain([stop.draw(host)]).collect()
+    }
+
+    /// What keeps an order for `host` away from an authority that did not finish it.
+    pub(crate) fn gave_up(host: &Host) -> [Draw; 1] {
+        [Stop::ExactSet.draw(host)]
+    }
+
     /// What a failed validation of `host` draws. Stricter than the authority: five an hour it allows, and it pauses a
     /// name that goes on failing for months.
     pub(crate) fn failure(self, host: &Host) -> Vec<Draw> {
@@ -83,8 +106,55 @@ impl Limits {
     }
 }
 
+/// What an authority may say is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Account,
+    RegisteredDomain,
+    ExactSet,
+    Failures,
+}
+
+impl Stop {
+    /// From the words of Let's Encrypt, which others use as well: the problem's type is the same for all.
+    fn read(reason: &str) -> Self {
+        let reason = reason.to_ascii_lowercase();
+        let says = |words: &str| reason.contains(words);
+        if says("exact set of") {
+            Self::ExactSet
+        } else if says("failed authorizations") {
+            Self::Failures
+        } else if says("certificates") && (says("already issued for") || says("per registered domain")) {
+            Self::RegisteredDomain
+        } else {
+            Self::Account
+        }
+    }
+
+    /// The limit that is meant, if it is one that orders draw from.
+    fn bucket(self) -> Option<Bucket> {
+        match self {
+            Self::Account => Some(Bucket::Orders),
+            Self::RegisteredDomain => Some(Bucket::RegisteredDomain),
+            Self::ExactSet => Some(Bucket::ExactSet),
+            Self::Failures => None,
+        }
+    }
+
+    fn draw(self, host: &Host) -> Draw {
+        let subject = match self {
+            Self::Account => "account".to_owned(),
+            Self::RegisteredDomain => format!("registered domain {}", registered_domain(host)),
+            Self::ExactSet | Self::Failures => format!("name {host}"),
+        };
+        // It holds nothing until the time is over.
+        let limit = Limit { burst: 1, period: Duration::ZERO, spare: 0 };
+        Draw { bucket: Bucket::Stopped, subject, limit }
+    }
+}
+
 /// The part of a name that somebody registered, by the list of public suffixes.
-fn registered_domain(host: &Host) -> &str {
+pub(crate) fn registered_domain(host: &Host) -> &str {
     psl::domain_str(host.as_str()).unwrap_or(host.as_str())
 }
 
@@ -105,6 +175,33 @@ mod tests {
         assert_eq!(buckets(Purpose::First), [(Bucket::Orders, String::new()), domain, exact.clone()]);
         assert_eq!(buckets(Purpose::Renewal), [exact]);
         assert!(buckets(Purpose::Advised).is_empty());
+    }
+
+    #[test]
+    fn what_is_used_up_is_read_from_the_authoritys_words() {
+        let host = Host::parse("shop.example.co.uk").unwrap();
+        let told = |reason: &str| {
+            let draws = Limits::LetsEncrypt.used_up(reason, &host);
+            draws.into_iter().map(|draw| (draw.bucket, draw.subject)).collect::<Vec<_>>()
+        };
+        let stopped = |subject: &str| (Bucket::Stopped, subject.to_owned());
+        assert_eq!(
+            told("too many new orders (300) from this account in the last 3h0m0s"),
+            [(Bucket::Orders, String::new()), stopped("account")]
+        );
+        assert_eq!(
+            told("too many certificates (50) already issued for \"example.co.uk\" in the last 168h0m0s"),
+            [
+                (Bucket::RegisteredDomain, "example.co.uk".to_owned()),
+                stopped("registered domain example.co.uk")
+            ]
+        );
+        let exact = "too many certificates (5) already issued for this exact set of identifiers in the last";
+        let name = stopped("name shop.example.co.uk");
+        assert_eq!(told(exact), [(Bucket::ExactSet, host.to_string()), name.clone()]);
+        assert_eq!(told("too many failed authorizations (5) for \"shop.example.co.uk\""), [name]);
+        assert_eq!(told("slow down")[1], stopped("account"));
+        assert_eq!(Limits::Unknown.used_up("slow down", &host).len(), 1);
     }
 
     #[test]

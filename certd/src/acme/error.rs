@@ -66,6 +66,18 @@ pub enum AcmeError {
     /// The authority does not know the account.
     #[error("the certificate authority does not know our account: {0}")]
     UnknownAccount(String),
+    /// The domain's CAA records let none of our authorities make its certificate.
+    #[error("the CAA records of `{host}` let other authorities make its certificate only")]
+    Forbidden {
+        /// The name.
+        host: String,
+    },
+    /// The authority has the order and does not come to an end with it.
+    #[error("the certificate authority is not available: {reason}")]
+    Unfinished {
+        /// What it says.
+        reason: String,
+    },
     /// The authority no longer knows the order: begin a new one.
     #[error("the certificate authority no longer knows the order")]
     OrderGone,
@@ -162,6 +174,15 @@ fn by_problem(problem: &Problem, retry_at: Option<Timestamp>, (waiting, failing)
 /// Whether the authority refused the nonce only: the same step may be sent again at once (RFC 8555 §6.5).
 pub(crate) fn is_bad_nonce(error: &Error) -> bool {
     matches!(error, Error::Api(problem) if kind(problem) == "badNonce")
+}
+
+/// Whether a refusal of an order is about the certificate that it was said to replace (RFC 9773 §5), and not about
+/// the order: some authorities say so in the text only.
+pub(super) fn is_about_replacement(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    let kinds = ["(malformed)", "(unauthorized)", "(conflict)"];
+    let words = ["replac", "ari certid", "authority key identifier"];
+    kinds.iter().any(|kind| reason.ends_with(kind)) && words.iter().any(|word| reason.contains(word))
 }
 
 /// The last part of the type's URN: `rateLimited`.

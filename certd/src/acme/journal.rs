@@ -1,6 +1,8 @@
 //! What an order must remember, and the two things it must wait for. The seam between the protocol and the
 //! store, and where tests put crashes.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use model::acme::{Challenge, ChallengeKind};
 use model::certificate::CertificateName;
@@ -57,6 +59,19 @@ pub(crate) trait Journal: Send {
 
     /// The chain of the certificate of the same authority that the new one takes the place of, if there is one.
     fn predecessor(&self) -> Option<&str>;
+
+    /// The authority does not take `replaces` for the order. Refuses unless its limits leave room for an order like any
+    /// other, and takes the room: what is ordered within a window of the authority's own is free only with it.
+    ///
+    /// # Errors
+    /// [`AcmeError::Spent`] says when there is room.
+    async fn take_turn_without_predecessor(&mut self) -> Result<(), AcmeError>;
+
+    /// How long one attempt waits for the authority to look at the challenges, and to sign.
+    fn patience(&self) -> Duration;
+
+    /// Whether the authority has had the order for longer than anybody waits for it.
+    fn is_overdue(&self) -> bool;
 
     /// Remembers the address of a new order.
     ///

@@ -20,12 +20,10 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::account::{Authority, Session};
-use super::error::reason_of;
+use super::error::{is_about_replacement, reason_of};
 use super::journal::Journal;
 use super::{AcmeError, window};
 
-/// How long the authority may take to look at the challenges, and to sign.
-const POLL: Duration = Duration::from_secs(90);
 /// First and longest wait between two looks at an order.
 const POLL_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// How long an answer to a challenge is kept if nobody takes it away.
@@ -70,9 +68,11 @@ async fn go_on(session: &Session, journal: &mut dyn Journal) -> Result<Inspected
             }
             OrderStatus::Pending | OrderStatus::Processing => {}
         }
-        if start.elapsed() > POLL {
-            let reason = format!("the order is still {:?} after {} s", order.state().status, POLL.as_secs());
-            return Err(AcmeError::Busy { reason, retry_at: None });
+        let status = order.state().status;
+        if start.elapsed() > journal.patience() || (status == OrderStatus::Processing && journal.is_overdue())
+        {
+            let reason = format!("it leaves the order in the state {status:?}");
+            return Err(AcmeError::Unfinished { reason });
         }
         if !matches!(order.state().status, OrderStatus::Valid | OrderStatus::Invalid) {
             sleep(wait).await;
@@ -108,13 +108,27 @@ async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, Acm
     let order = match place(session, &names, predecessor.as_deref()).await {
         // Replaced by an order that we do not know of, another account's, or none that the authority remembers: what
         // is lost is the word about it, never the renewal.
-        Err(AcmeError::Replaced(_) | AcmeError::Refused(_)) if predecessor.is_some() => {
-            place(session, &names, None).await?
+        Err(AcmeError::Replaced(reason)) if predecessor.is_some() => {
+            place_unlinked(session, journal, (&names, &reason)).await?
+        }
+        Err(AcmeError::Refused(reason)) if predecessor.is_some() && is_about_replacement(&reason) => {
+            place_unlinked(session, journal, (&names, &reason)).await?
         }
         placed => placed?,
     };
     journal.opened(order.url()).await?;
     Ok(order)
+}
+
+/// Asks for an order that replaces nothing, because the authority refused one that did, for that reason.
+async fn place_unlinked(
+    session: &Session,
+    journal: &mut dyn Journal,
+    (names, reason): (&[Identifier], &str),
+) -> Result<Order, AcmeError> {
+    tracing::info!(host = %journal.host(), reason, "the order does not say what it replaces");
+    journal.take_turn_without_predecessor().await?;
+    place(session, names, None).await
 }
 
 /// Asks for an order, saying which certificate it replaces if the authority wants to know.

@@ -35,7 +35,7 @@ const OURS: [Duration; 5] = [
     HOUR,
 ];
 /// The wait when a limit is reached and the authority does not say for how long.
-const LIMITED: Duration = HOUR;
+pub(crate) const LIMITED: Duration = HOUR;
 /// The least wait, even if the authority asks to come back at once.
 const LEAST: Duration = SECOND.saturating_mul(2);
 
@@ -59,10 +59,11 @@ pub fn next_at(error: &AcmeError, attempts: u32, now: Timestamp, jitter: f64) ->
 
 fn table(error: &AcmeError) -> &'static [Duration] {
     match error {
-        AcmeError::Busy { .. } | AcmeError::Limited { .. } => &AUTHORITY,
+        AcmeError::Busy { .. } | AcmeError::Limited { .. } | AcmeError::Unfinished { .. } => &AUTHORITY,
         AcmeError::Validation { .. }
         | AcmeError::NotYet { .. }
         | AcmeError::NotHere { .. }
+        | AcmeError::Forbidden { .. }
         | AcmeError::Unusable(_) => &VALIDATION,
         AcmeError::Refused(_) => &REFUSED,
         AcmeError::UnknownAccount(_)

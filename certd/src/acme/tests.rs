@@ -69,7 +69,8 @@ fn now() -> Timestamp {
 
 /// What comes of asking for a new order.
 async fn asked(acts: impl IntoIterator<Item = Act>) -> Result<String, AcmeError> {
-    let recorder = Recorder::new(Arc::new(Ca(Arc::new(Mutex::new(acts.into_iter().collect())))));
+    let recorder =
+        Recorder::new(Arc::new(Ca(Arc::new(Mutex::new(acts.into_iter().collect())))), Arc::default());
     let (_, key) = Key::generate_pkcs8().unwrap();
     let builder = Account::builder_with_http(Box::new(recorder.clone()));
     let key = PrivatePkcs8KeyDer::from(key.secret_pkcs8_der());

@@ -15,7 +15,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use tokio::time::Instant;
 
+use super::lane::{Lane, SLOW};
 use crate::CertdError;
 use crate::https::{self, Clear, Finder, TOTAL};
 
@@ -62,11 +64,13 @@ pub(crate) struct Heard {
 pub(crate) struct Recorder {
     inner: Arc<dyn HttpClient>,
     last: Arc<Mutex<Heard>>,
+    lane: Arc<Lane>,
 }
 
 impl Recorder {
-    pub(crate) fn new(inner: Arc<dyn HttpClient>) -> Self {
-        Self { inner, last: Arc::default() }
+    /// A line whose answers are noted in `lane`.
+    pub(crate) fn new(inner: Arc<dyn HttpClient>, lane: Arc<Lane>) -> Self {
+        Self { inner, last: Arc::default(), lane }
     }
 
     /// What the last answer said.
@@ -78,10 +82,14 @@ impl Recorder {
 impl HttpClient for Recorder {
     fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answered {
         let (answer, last) = (self.inner.request(request), Arc::clone(&self.last));
+        let lane = Arc::clone(&self.lane);
         let note = move |heard| *last.lock().unwrap_or_else(PoisonError::into_inner) = heard;
         Box::pin(async move {
             note(Heard::default());
+            let asked = Instant::now();
             let answer = tokio::time::timeout(TOTAL, answer).await;
+            let failed = !matches!(&answer, Ok(Ok(answer)) if !answer.parts.status.is_server_error());
+            lane.note(failed || asked.elapsed() > SLOW);
             let answer = answer.unwrap_or_else(|_| {
                 Err(Error::Other(format!("no answer within {} s", TOTAL.as_secs()).into()))
             })?;

@@ -13,7 +13,8 @@ use super::{Kind, Lookup, LookupError, MAX_HOPS, TIMEOUT, Value};
 /// Who wants to make a certificate, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
-    /// The names by which the authority knows itself in CAA records (`caaIdentities`, RFC 8555 §9.7.6).
+    /// The names by which the authority knows itself in CAA records (`caaIdentities`, RFC 8555 §9.7.6); none: they are
+    /// not known, and not compared.
     pub identities: Vec<String>,
     /// The address of our account there; none: it is not known, and not compared.
     pub account: Option<String>,
@@ -21,27 +22,75 @@ pub struct Issuer {
     pub method: String,
 }
 
-/// Whether the records allow a certificate for exactly `host`; none: they do, or there are none.
+/// For what a certificate is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A name.
+    Exact,
+    /// All names under it.
+    Wildcard,
+}
+
+/// The CAA records that count for a name, and where they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    at: Host,
+    records: Vec<Value>,
+}
+
+impl Policy {
+    /// Whether there are any records.
+    pub(crate) fn says_anything(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    /// Whether `issuer` may make a certificate.
+    #[must_use]
+    pub fn allows(&self, issuer: &Issuer, scope: Scope) -> bool {
+        issuer.identities.is_empty() || verdict(&self.records, issuer, scope) == Verdict::Allowed
+    }
+
+    /// What to tell about records that do not allow `issuer` a certificate; none: they do.
+    #[must_use]
+    pub fn forbidden(&self, issuer: &Issuer, scope: Scope) -> Option<Forbidden> {
+        let identity = issuer.identities.first()?;
+        match verdict(&self.records, issuer, scope) {
+            Verdict::Allowed => None,
+            Verdict::OnlyFor(allowed) => {
+                let add = format!("0 {} \"{identity}\"", deciding(&self.records, scope));
+                Some(Forbidden { allowed, name: self.at.clone(), add })
+            }
+        }
+    }
+}
+
+/// The CAA records that count for `host`; without any, everybody may.
 ///
 /// # Errors
 /// [`LookupError`] if a name's records cannot be told: an authority refuses then as well (RFC 8659 §3).
+pub async fn policy(lookup: &dyn Lookup, host: &Host) -> Result<Policy, LookupError> {
+    let deadline = Instant::now() + TIMEOUT;
+    for name in suffixes(host.as_str()) {
+        if let Some((at, records)) = relevant(lookup, name, deadline).await? {
+            return Ok(Policy { at: Host::parse(&at).unwrap_or_else(|_| host.clone()), records });
+        }
+    }
+    Ok(Policy { at: host.clone(), records: Vec::new() })
+}
+
+/// Whether the records allow a certificate for exactly `host`; none: they do, or there are none.
+///
+/// # Errors
+/// As [`policy`].
 pub async fn permission(
     lookup: &dyn Lookup,
     host: &Host,
     issuer: &Issuer,
 ) -> Result<Option<Forbidden>, LookupError> {
-    let Some(identity) = issuer.identities.first() else { return Ok(None) };
-    let deadline = Instant::now() + TIMEOUT;
-    for name in suffixes(host.as_str()) {
-        let Some((at, records)) = relevant(lookup, name, deadline).await? else { continue };
-        let at = Host::parse(&at).unwrap_or_else(|_| host.clone());
-        let add = format!("0 issue \"{identity}\"");
-        return Ok(match verdict(&records, issuer) {
-            Verdict::Allowed => None,
-            Verdict::OnlyFor(allowed) => Some(Forbidden { allowed, name: at, add }),
-        });
+    if issuer.identities.is_empty() {
+        return Ok(None);
     }
-    Ok(None)
+    Ok(policy(lookup, host).await?.forbidden(issuer, Scope::Exact))
 }
 
 /// The CAA records of one name, or of the name that it is an alias of, and where they are.
@@ -71,13 +120,20 @@ enum Verdict {
     OnlyFor(Option<String>),
 }
 
-fn verdict(records: &[Value], issuer: &Issuer) -> Verdict {
+/// The tag that decides: certificates for all names under one go by their own, if it is there (RFC 8659 §4.3).
+fn deciding(records: &[Value], scope: Scope) -> &'static str {
+    let wild = |record: &Value| matches!(record, Value::Permission { tag, .. } if tag == "issuewild");
+    if scope == Scope::Wildcard && records.iter().any(wild) { "issuewild" } else { "issue" }
+}
+
+fn verdict(records: &[Value], issuer: &Issuer, scope: Scope) -> Verdict {
     let mut issues = Vec::new();
+    let decides = deciding(records, scope);
     for record in records {
         let Value::Permission { critical, tag, value } = record else { continue };
         match tag.as_str() {
-            "issue" => issues.push(value.as_str()),
-            "issuewild" | "iodef" | "issuemail" | "issuevmc" | "contactemail" | "contactphone" => {}
+            tag if tag == decides => issues.push(value.as_str()),
+            "issue" | "issuewild" | "iodef" | "issuemail" | "issuevmc" | "contactemail" | "contactphone" => {}
             // Who does not know what is critical must not issue.
             _ if *critical => return Verdict::OnlyFor(None),
             _ => {}
@@ -127,7 +183,7 @@ mod tests {
     }
 
     fn allowed(records: &[Value]) -> bool {
-        verdict(records, &issuer()) == Verdict::Allowed
+        verdict(records, &issuer(), Scope::Exact) == Verdict::Allowed
     }
 
     #[test]
@@ -146,8 +202,22 @@ mod tests {
     }
 
     #[test]
+    fn a_wildcard_goes_by_its_own_records_if_there_are_any() {
+        let records = [record(false, "issue", "le.test"), record(false, "issuewild", "pki.goog")];
+        let policy =
+            |records: &[Value]| Policy { at: Host::parse("example.com").unwrap(), records: records.to_vec() };
+        assert!(policy(&records).allows(&issuer(), Scope::Exact));
+        assert!(!policy(&records).allows(&issuer(), Scope::Wildcard));
+        let add = policy(&records).forbidden(&issuer(), Scope::Wildcard).unwrap().add;
+        assert_eq!(add, "0 issuewild \"letsencrypt.org\"");
+        assert!(policy(&records[..1]).allows(&issuer(), Scope::Wildcard), "by the other tag else");
+        let unknown = Issuer { identities: Vec::new(), ..issuer() };
+        assert!(policy(&records).allows(&unknown, Scope::Wildcard), "who it is, is not known");
+    }
+
+    #[test]
     fn who_is_allowed_instead_is_told() {
-        let only = |records: &[Value]| match verdict(records, &issuer()) {
+        let only = |records: &[Value]| match verdict(records, &issuer(), Scope::Exact) {
             Verdict::OnlyFor(name) => name,
             Verdict::Allowed => panic!("allowed"),
         };

@@ -1,0 +1,152 @@
+//! Which of our authorities the CAA records of an order's names allow (RFC 8659), by our account there and by the ways
+//! in which we can prove the names (RFC 8657).
+
+use model::Host;
+use model::acme::ChallengeKind;
+use model::certificate::CertificateName;
+use model::domain::Forbidden;
+use model::id::DomainId;
+use store::{Order, StoreError};
+
+use crate::acme::{AcmeError, Authority};
+use crate::dns::{self, Issuer, LookupError, Policy, Scope};
+use crate::work::Work;
+
+/// An authority that may make a certificate, and how the names are proved to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) authority: &'a Authority,
+    pub(crate) kind: ChallengeKind,
+}
+
+/// What the records say about the names of one certificate; nothing: they are not to be compared.
+type Policies = Vec<(Policy, Scope)>;
+
+impl Work {
+    /// The authorities that may make the order's certificate, the one that we would rather have first. One that has
+    /// not told yet who it is may.
+    ///
+    /// # Errors
+    /// [`AcmeError::Forbidden`] if none may, [`AcmeError::NotYet`] if the records cannot be told.
+    pub(crate) async fn candidates(&self, order: &Order) -> Result<Vec<Candidate<'_>>, AcmeError> {
+        let policies = match self.policies(&order.names).await {
+            Ok(policies) => policies,
+            // What was placed already must come to its end.
+            Err(_) if order.order_url.is_some() => Policies::new(),
+            Err(error) => {
+                let reason = format!("its CAA records cannot be told: {error}");
+                return Err(AcmeError::NotYet { host: order.host.to_string(), reason });
+            }
+        };
+        let by_text = self.is_by_text(&order.host, order.domain).await;
+        let mut candidates = Vec::with_capacity(self.authorities.len());
+        for authority in &self.authorities {
+            let is_there = order.order_url.is_some() && order.authority.as_deref() == Some(authority.name());
+            let allowed = self.kind(authority, by_text, &policies).await?;
+            let preferred = preferred(authority, by_text);
+            let kind = allowed.or(is_there.then_some(preferred));
+            candidates.extend(kind.map(|kind| Candidate { authority, kind }));
+        }
+        if candidates.is_empty() {
+            return Err(AcmeError::Forbidden { host: order.host.to_string() });
+        }
+        Ok(candidates)
+    }
+
+    /// The record that is missing if none of our authorities may make a certificate for a domain.
+    pub(crate) async fn forbidden(
+        &self,
+        host: &Host,
+        domain: DomainId,
+    ) -> Result<Result<Option<Forbidden>, StoreError>, LookupError> {
+        let policies = self.policies(&[CertificateName::Exact(host.clone())]).await?;
+        let by_text = !policies.is_empty() && self.is_by_text(host, Some(domain)).await;
+        Ok(self.missing(by_text, &policies).await)
+    }
+
+    async fn missing(&self, by_text: bool, policies: &Policies) -> Result<Option<Forbidden>, StoreError> {
+        let mut missing = None;
+        for authority in &self.authorities {
+            if self.kind(authority, by_text, policies).await?.is_some() {
+                return Ok(None);
+            }
+            if missing.is_none() {
+                let issuer = self.issuer(authority, preferred(authority, by_text)).await?;
+                missing = policies.iter().find_map(|(policy, scope)| policy.forbidden(&issuer, *scope));
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn policies(&self, names: &[CertificateName]) -> Result<Policies, LookupError> {
+        let mut policies = Policies::new();
+        if self.authorities.iter().all(|authority| self.identities(authority).is_empty()) {
+            return Ok(policies);
+        }
+        for name in names {
+            let (host, scope) = match name {
+                CertificateName::Exact(host) => (host, Scope::Exact),
+                CertificateName::Wildcard(host) => (host, Scope::Wildcard),
+            };
+            policies.push((dns::policy(self.lookup.as_ref(), host).await?, scope));
+        }
+        policies.retain(|(policy, _)| policy.says_anything());
+        Ok(policies)
+    }
+
+    /// How the names may be proved to `authority`; none: it may not make the certificate.
+    async fn kind(
+        &self,
+        authority: &Authority,
+        by_text: bool,
+        policies: &Policies,
+    ) -> Result<Option<ChallengeKind>, StoreError> {
+        if policies.is_empty() {
+            return Ok(Some(preferred(authority, by_text)));
+        }
+        for kind in [preferred(authority, by_text), authority.challenge()] {
+            let issuer = self.issuer(authority, kind).await?;
+            if policies.iter().all(|(policy, scope)| policy.allows(&issuer, *scope)) {
+                return Ok(Some(kind));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn issuer(&self, authority: &Authority, kind: ChallengeKind) -> Result<Issuer, StoreError> {
+        let (identities, account) = (self.identities(authority), authority.account_url().await?);
+        Ok(Issuer { identities, account, method: method(kind).to_owned() })
+    }
+
+    /// The names by which the authority knows itself; none: not known, not compared.
+    fn identities(&self, authority: &Authority) -> Vec<String> {
+        let is_first = self.authorities.first().is_some_and(|first| first.name() == authority.name());
+        let set = self.settings.caa_identities.iter().filter(|_| is_first).cloned();
+        set.chain(authority.caa_identities().unwrap_or_default()).collect()
+    }
+
+    /// Whether a text in a zone of ours proves the name: our own names, and a creator's whose alias leads there.
+    async fn is_by_text(&self, host: &Host, domain: Option<DomainId>) -> bool {
+        let Some(proofs) = &self.proofs else { return false };
+        match domain {
+            Some(domain) => proofs.is_delegated(host, domain).await,
+            None => proofs.covers(host),
+        }
+    }
+}
+
+fn preferred(authority: &Authority, by_text: bool) -> ChallengeKind {
+    if by_text { ChallengeKind::Dns01 } else { authority.challenge() }
+}
+
+/// In the words of RFC 8657.
+fn method(kind: ChallengeKind) -> &'static str {
+    match kind {
+        ChallengeKind::Http01 => "http-01",
+        ChallengeKind::TlsAlpn01 => "tls-alpn-01",
+        ChallengeKind::Dns01 => "dns-01",
+    }
+}
+
+#[cfg(test)]
+mod tests;
