@@ -12,8 +12,6 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::{ServerName, UnixTime};
 use store::Options;
 
-use model::seal::SealingKey;
-
 use super::*;
 
 async fn store(dir: &Path) -> Store {
