@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::Timestamp;
 use model::certificate::CertificateName;
 use model::domain::{Claim, Routing};
-use model::id::{CertificateId, DomainId, OrderId};
+use model::id::{CertificateId, DomainId, OrderId, TenantId};
 use model::seal::KeyRing;
 use store::{CertificateRecord, Store, StoreError};
 use tokio::sync::watch;
@@ -45,7 +45,9 @@ const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// Most of them in one look.
 const DUE: u32 = 1_000;
 /// Most creators' providers that are asked at a time.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 8;
+/// Most of one tenant's: a server that is slow on purpose holds up nobody else.
+const CONNECTIONS_OF_ONE: usize = 2;
 /// Most authorities' advice that is asked for at a time.
 const QUESTIONS: usize = 16;
 /// How long a question is this process's: longer than an authority may take to answer.
@@ -145,7 +147,7 @@ enum Job {
     Check(DomainId),
     Order(OrderId),
     /// Sets a creator's records, or takes them back.
-    Connect(DomainId),
+    Connect(DomainId, TenantId),
     /// Asks when a certificate should be renewed.
     Ask(CertificateId),
     /// Tries authorities that failed, and changes keys of accounts.
@@ -259,16 +261,20 @@ impl Rounds {
     }
 
     async fn work_off_connections(&mut self, now: Timestamp) -> Result<(), CertdError> {
-        let under_way = self.count(|job| matches!(job, Job::Connect(_)));
-        let free = CONNECTIONS.saturating_sub(under_way);
-        if free == 0 {
+        let under_way = self.count(|job| matches!(job, Job::Connect(..)));
+        if under_way >= CONNECTIONS {
             return Ok(());
         }
-        let due = self.work.store.due_connections(now, limit(CONNECTIONS + under_way)).await?;
-        let new = due.into_iter().filter(|wished| !self.has(Job::Connect(wished.domain))).take(free);
-        for id in new.map(|wished| wished.domain).collect::<Vec<_>>() {
-            let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
-            self.begin(Job::Connect(id), async move { work.work_off_connection(id, shutdown).await });
+        let (each, most) = (limit(CONNECTIONS_OF_ONE), limit(CONNECTIONS + under_way));
+        for wished in self.work.store.due_connections(now, each, most).await? {
+            let (id, tenant) = (wished.domain, wished.tenant);
+            let of_one = self.count(|job| matches!(job, Job::Connect(_, of) if *of == tenant));
+            let all = self.count(|job| matches!(job, Job::Connect(..)));
+            let job = Job::Connect(id, tenant);
+            if of_one < CONNECTIONS_OF_ONE && all < CONNECTIONS && !self.has(job) {
+                let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
+                self.begin(job, async move { work.work_off_connection(id, shutdown).await });
+            }
         }
         Ok(())
     }

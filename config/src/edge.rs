@@ -126,7 +126,7 @@ fn sockets(texts: Option<Vec<Text<'_>>>, port: u16, faults: &mut Faults<'_>) -> 
     }
 }
 
-fn networks(section: &Section<'_>, key: &str, faults: &mut Faults<'_>) -> Vec<Network> {
+pub(crate) fn networks(section: &Section<'_>, key: &str, faults: &mut Faults<'_>) -> Vec<Network> {
     let mut networks = Vec::new();
     for text in section.texts(key, faults).unwrap_or_default() {
         match text.value.parse() {

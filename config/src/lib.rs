@@ -8,6 +8,7 @@
 mod access_log;
 mod acme;
 mod api;
+mod connect;
 mod control;
 mod dns;
 mod document;
@@ -30,6 +31,7 @@ mod store;
 pub use access_log::AccessLog;
 pub use acme::{Acme, AcmeDns, DnsProvider, External, TsigAlgorithm};
 pub use api::Api;
+pub use connect::Connect;
 pub use control::Control;
 pub use dns::Dns;
 pub use edge::Edge;

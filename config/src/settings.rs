@@ -8,13 +8,24 @@ use toml::de::DeTable;
 use crate::document::Section;
 use crate::error::{ConfigError, ConfigErrors, Faults};
 use crate::listeners::Claims;
-use crate::{Acme, Api, Control, Dns, Edge, LocalCa, Log, Store};
-use crate::{acme, api, control, dns, edge, file, later, local_ca, log, store};
+use crate::{Acme, Api, Connect, Control, Dns, Edge, LocalCa, Log, Store};
+use crate::{acme, api, connect, control, dns, edge, file, later, local_ca, log, store};
 use model::acme::ChallengeKind;
 
 /// The tables and keys at the top of the file.
-const KEYS: [&str; 10] =
-    ["data", "reload_seconds", "edge", "api", "store", "acme", "dns", "control", "local_ca", "log"];
+const KEYS: [&str; 11] = [
+    "data",
+    "reload_seconds",
+    "edge",
+    "api",
+    "store",
+    "acme",
+    "dns",
+    "connect",
+    "control",
+    "local_ca",
+    "log",
+];
 const DATA: &str = "stoa-data";
 /// Long enough to load the state of a large edge, short enough for whoever waits for a reload.
 const RELOAD_SECONDS: u64 = 30;
@@ -38,6 +49,8 @@ pub struct Settings {
     pub acme: Option<Acme>,
     /// Look-ups of domains.
     pub dns: Dns,
+    /// Creators' own providers.
+    pub connect: Connect,
     /// The control plane of an edge that runs apart.
     pub control: Option<Control>,
     /// The local authority.
@@ -111,6 +124,7 @@ fn read(
         store: store::read(&root.section("store", &store::KEYS, faults), &data, faults),
         acme: acme::read(&root.section("acme", &acme::KEYS, faults), faults),
         dns: dns::read(&root.section("dns", &dns::KEYS, faults), faults),
+        connect: connect::read(&root.section("connect", &connect::KEYS, faults), faults),
         control: control::read(&root.section("control", &control::KEYS, faults), faults),
         local_ca: local_ca::read(&root.section("local_ca", &local_ca::KEYS, faults), faults),
         log: log::read(&root.section("log", &log::KEYS, faults), faults),

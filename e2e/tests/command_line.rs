@@ -7,18 +7,18 @@ use testkit::command::{Said, binary, run_command};
 use testkit::stoa::Stoa;
 
 /// A shell whose environment points at an installation.
-struct Shell {
+pub(crate) struct Shell {
     url: String,
     key: String,
 }
 
 impl Shell {
-    fn new(stoa: &Stoa) -> Result<Self> {
+    pub(crate) fn new(stoa: &Stoa) -> Result<Self> {
         let url = format!("http://{}", stoa.ports().api.address());
         Ok(Self { url, key: stoa.api()?.key().to_owned() })
     }
 
-    async fn run(&self, line: &str) -> Result<Said> {
+    pub(crate) async fn run(&self, line: &str) -> Result<Said> {
         let mut command = std::process::Command::new(binary()?);
         command.args(line.split(' ')).env("STOA_URL", &self.url).env("STOA_KEY", &self.key);
         let said = run_command(command).await?;
@@ -33,7 +33,7 @@ impl Shell {
     }
 
     /// As [`Self::json`], for the id of what was made.
-    async fn id(&self, line: &str) -> Result<String> {
+    pub(crate) async fn id(&self, line: &str) -> Result<String> {
         testkit::api::text(&self.json(line).await?, "id")
     }
 }
@@ -55,6 +55,8 @@ async fn every_resource_has_its_commands() -> Result<()> {
         &format!("app backends {app} --backend http://127.0.0.1:3001"),
         &format!("domain list {app}"),
         &format!("domain check {domain}"),
+        &format!("domain connect {domain}"),
+        &format!("domain connect {domain} --forget"),
         "cert list",
         &format!("usage {tenant}"),
         "key list",

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod command_line;
+mod connect_for_me;
 mod control_plane_down;
 mod crash;
 mod crowd;

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: any knowledge of the store. What these commands can do, any program with a key can.
 
+mod connecting;
 mod connection;
 mod inspection;
 mod output;
@@ -22,6 +23,10 @@ use request::Request;
 /// # Errors
 /// What is wrong with the arguments, why the API is out of reach, or what it answered.
 pub(crate) async fn run(verb: Verb) -> anyhow::Result<()> {
+    let verb = match verb {
+        Verb::Domain(DomainVerb::Connect(wanted)) => return connecting::run(*wanted).await,
+        other => other,
+    };
     let (target, request) = translate(verb)?;
     let answer = Connection::open(&target)?.send(&request).await?;
     output::print(&answer, &request, target.json);
@@ -186,6 +191,7 @@ fn domain(verb: DomainVerb) -> anyhow::Result<(Target, Request)> {
         DomainVerb::Check { domain, target } => {
             (target, Request::new(Method::POST, format!("/v1/domains/{domain}/check")))
         }
+        DomainVerb::Connect(_) => anyhow::bail!("this command asks more than once"),
         DomainVerb::Delete { domain, target } => {
             (target, Request::new(Method::DELETE, format!("/v1/domains/{domain}")))
         }

@@ -354,6 +354,8 @@ pub(crate) enum DomainVerb {
         #[command(flatten)]
         target: Target,
     },
+    /// Have a domain's records set at its provider: see what would be changed, set it, take it back.
+    Connect(Box<Connect>),
     /// Disconnect a domain.
     Delete {
         /// Its id, dom_…
@@ -364,6 +366,51 @@ pub(crate) enum DomainVerb {
     /// Ask a domain's visitors for client certificates.
     #[command(subcommand)]
     ClientCa(ClientCaVerb),
+}
+
+/// `stoa domain connect`; with nothing but the domain, how far it is.
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// Its id, dom_…
+    pub(crate) domain: String,
+    /// powerdns, rfc2136, cloudflare or digitalocean; else the one of before, with the key that is kept.
+    #[arg(long, requires = "token_file")]
+    pub(crate) provider: Option<String>,
+    /// File with the provider's key (API token, API key, or TSIG key in base64); - for standard input.
+    #[arg(long, value_name = "FILE", requires = "provider")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Show what would be changed, and change nothing.
+    #[arg(long, group = "step")]
+    pub(crate) preview: bool,
+    /// Set the records as they were shown, or at once if a provider is given.
+    #[arg(long, group = "step")]
+    pub(crate) apply: bool,
+    /// Take back what was set.
+    #[arg(long, group = "step")]
+    pub(crate) undo: bool,
+    /// Forget the key, and how the records are taken back; the records stay.
+    #[arg(long, group = "step")]
+    pub(crate) forget: bool,
+    /// Forget the key as soon as this step is done.
+    #[arg(long)]
+    pub(crate) forget_key: bool,
+    /// The zone's name at the provider, if the name servers do not tell.
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+    /// powerdns: where its API is, https://…
+    #[arg(long, value_name = "URL")]
+    pub(crate) api_url: Option<String>,
+    /// rfc2136: the primary server, host:port.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) server: Option<String>,
+    /// rfc2136: the name of the key.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key_name: Option<String>,
+    /// rfc2136: hmac-sha256 (the default), hmac-sha384 or hmac-sha512.
+    #[arg(long)]
+    pub(crate) algorithm: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 /// `stoa domain client-ca …`

@@ -111,6 +111,10 @@ pub(crate) fn certd(settings: &Settings, probe: Option<SocketAddr>) -> certd::Se
         dns: settings.acme.as_ref().and_then(|acme| acme.dns.as_ref()).map(dns_zone),
         resolvers: settings.dns.resolvers.clone(),
         probe,
+        connect: certd::Connect {
+            networks: settings.connect.networks.iter().copied().collect(),
+            ..certd::Connect::default()
+        },
         local_lifetime: settings.local_ca.lifetime,
         ..certd::Settings::default()
     }

@@ -92,12 +92,12 @@ async fn who_slept_through_a_lease_writes_nothing(bench: Bench) {
     let id = domain(&bench).await;
     wished(&bench, id, wish(Step::Apply)).await.unwrap();
     let first = bench.store.lease_connection(id, "one", TTL).await.unwrap();
-    assert!(bench.store.due_connections(bench.now(), 10).await.unwrap().is_empty());
+    assert!(bench.store.due_connections(bench.now(), 2, 10).await.unwrap().is_empty());
     assert!(matches!(bench.store.lease_connection(id, "two", TTL).await, Err(StoreError::Fenced { .. })));
     bench.clock.advance(TTL / 2);
     bench.store.extend_connection_lease(id, first.fence, TTL).await.unwrap();
     bench.clock.advance(TTL);
-    assert_eq!(bench.store.due_connections(bench.now(), 10).await.unwrap().len(), 1);
+    assert_eq!(bench.store.due_connections(bench.now(), 2, 10).await.unwrap().len(), 1);
     let second = bench.store.lease_connection(id, "two", TTL).await.unwrap();
     for late in [
         bench.store.update_connection(id, first.fence, applied(Keep::AsItIs)).await.map(drop),
@@ -114,6 +114,20 @@ async fn who_slept_through_a_lease_writes_nothing(bench: Bench) {
     wished(&bench, id, wish(Step::Apply)).await.unwrap();
     let anew = bench.store.lease_connection(id, "three", TTL).await.unwrap();
     assert!(anew.fence > second.fence);
+}
+
+async fn a_tenant_with_many_wishes_leaves_room_for_another(bench: Bench) {
+    let app = bench.app(bench.tenant("many").await.id, "shop").await;
+    for number in 0..5 {
+        let id = bench.domain(app.id, &format!("shop{number}.example.com")).await.id;
+        wished(&bench, id, wish(Step::Preview)).await.unwrap();
+    }
+    let other = bench.app(bench.tenant("few").await.id, "flowers").await;
+    let last = bench.domain(other.id, "flowers.example.org").await.id;
+    wished(&bench, last, wish(Step::Preview)).await.unwrap();
+    let due = bench.store.due_connections(bench.now(), 2, 10).await.unwrap();
+    let of = |tenant| due.iter().filter(|wished| wished.tenant == tenant).count();
+    assert_eq!((due.len(), of(app.tenant), of(other.tenant)), (3, 2, 1));
 }
 
 async fn a_credential_is_forgotten_when_its_time_is_over(bench: Bench) {
@@ -165,6 +179,7 @@ on_both_engines!(
     steps_come_in_their_order,
     a_preview_that_was_shown_is_of_no_use_to_another_key,
     who_slept_through_a_lease_writes_nothing,
+    a_tenant_with_many_wishes_leaves_room_for_another,
     a_credential_is_forgotten_when_its_time_is_over,
     a_connection_goes_with_its_domain_and_is_nobody_elses,
 );

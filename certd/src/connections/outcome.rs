@@ -60,7 +60,7 @@ impl Stop {
 
     fn into_findings(self) -> Findings {
         let details = self.details.into_iter().take(MAX_DETAILS.0);
-        let details = details.map(|line| line.chars().take(MAX_DETAILS.1).collect()).collect();
+        let details = details.map(|line| printable(&line, MAX_DETAILS.1)).collect();
         Findings { trouble: Some(self.trouble), details, ..self.findings }
     }
 }
@@ -82,6 +82,12 @@ impl From<AdapterError> for Stop {
         let findings = Findings { zone, ..Findings::default() };
         Self { trouble, details: vec![text], findings, passes }
     }
+}
+
+/// A text that a stranger's server may have written, as it can be shown on a terminal: without control characters, and
+/// at most so many characters.
+pub(super) fn printable(text: &str, most: usize) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect()
 }
 
 /// The end of a step.
@@ -127,4 +133,19 @@ fn again(held: &Connection, stop: &Stop, now: Timestamp) -> Option<ConnectionPat
         next_at: Some(now.plus(*pause)),
         ..ConnectionPatch::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_cannot_write_on_a_terminal() {
+        assert_eq!(printable("\u{1b}[2Jgone\r\n", 7), " [2Jgon");
+        let stop = Stop::new(Trouble::Refused, "\u{7}".repeat(1_000)).with(vec!["x"; 100]);
+        let findings = stop.into_findings();
+        assert_eq!(findings.details.len(), MAX_DETAILS.0);
+        assert_eq!(findings.details[0], " ".repeat(MAX_DETAILS.1));
+        assert_eq!(findings.details[1], "not taken back: x");
+    }
 }

@@ -4,7 +4,7 @@ use model::domain::connection::{Findings, RecordChange, Trouble};
 use model::domain::{Fate, Forbidden, PROOF_LABEL};
 use store::DomainRecord;
 
-use super::outcome::Stop;
+use super::outcome::{Stop, printable};
 use crate::adapters::{AdapterError, Apex, Content, Plan, Record, RecordName, Zone};
 
 /// How long others keep a record of ours, in seconds: short, for it may be taken back.
@@ -135,6 +135,6 @@ fn told(fate: Fate, record: &Record) -> RecordChange {
     let kind = record.content.kind().to_owned();
     let text = record.content.to_string();
     let value = text.strip_prefix(&kind).unwrap_or(&text).trim_start();
-    let value = value.chars().take(MAX_TOLD.1).collect();
+    let value = printable(value, MAX_TOLD.1);
     RecordChange { change: fate, kind, name: record.name.to_string(), value }
 }

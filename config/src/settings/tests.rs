@@ -52,12 +52,13 @@ fn the_example_names_every_setting_and_no_other() {
         .collect::<Vec<_>>()
         .join("\n");
     let table = DeTable::parse(&whole).unwrap();
-    let sections: [(&str, &[&str]); 8] = [
+    let sections: [(&str, &[&str]); 9] = [
         ("edge", &edge::KEYS),
         ("api", &api::KEYS),
         ("store", &store::KEYS),
         ("acme", &acme::KEYS),
         ("dns", &dns::KEYS),
+        ("connect", &connect::KEYS),
         ("control", &control::KEYS),
         ("local_ca", &local_ca::KEYS),
         ("log", &log::KEYS),

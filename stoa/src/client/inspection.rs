@@ -7,7 +7,7 @@ use serde_json::Value;
 /// The text; none: the answer is something else.
 pub(super) fn text(answer: &Value) -> Option<String> {
     let records = answer.get("records")?.as_array()?;
-    let changes = answer.get("changes")?.as_array()?;
+    answer.get("changes")?.as_array()?;
     let word = |name: &str| answer.get(name).and_then(Value::as_str);
     let mut text = format!("{}\n", word("hostname")?);
     let keeper = word("provider").map(str::to_owned).or_else(|| servers(answer));
@@ -23,6 +23,15 @@ pub(super) fn text(answer: &Value) -> Option<String> {
     for kind in answer.get("unanswered").and_then(Value::as_array).into_iter().flatten() {
         let _ = writeln!(text, "  {}: could not be found out", kind.as_str().unwrap_or_default());
     }
+    text.push_str(&fates(answer));
+    let _ = write!(text, "\n{}\n", word("email").unwrap_or_default());
+    Some(text)
+}
+
+/// What becomes of each record of `changes`.
+pub(super) fn fates(answer: &Value) -> String {
+    let changes = answer.get("changes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut text = String::new();
     for (fate, head) in [("remove", "To remove"), ("add", "To add"), ("keep", "Stays as it is")] {
         let of: Vec<Value> = changes
             .iter()
@@ -33,8 +42,7 @@ pub(super) fn text(answer: &Value) -> Option<String> {
             let _ = write!(text, "\n{head}\n{}", lines(&of, "  "));
         }
     }
-    let _ = write!(text, "\n{}\n", word("email").unwrap_or_default());
-    Some(text)
+    text
 }
 
 fn servers(answer: &Value) -> Option<String> {

@@ -46,16 +46,20 @@ pub struct ConnectionPatch {
 }
 
 impl Store {
-    /// Connections that are to be worked on at `now` and are in nobody's hands, the longest waiting first.
+    /// Connections that are to be worked on at `now` and are in nobody's hands, the longest waiting first; of one tenant
+    /// at most `each`, so that nobody's slow server holds up the others.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn due_connections(&self, now: Timestamp, limit: u32) -> Result<Vec<Connection>> {
+    pub async fn due_connections(&self, now: Timestamp, each: u32, limit: u32) -> Result<Vec<Connection>> {
         let rows = sqlx::query(
-            "SELECT * FROM connections WHERE status = 'working' AND next_at <= $1 AND lease_until <= $1
-             ORDER BY next_at LIMIT $2",
+            "SELECT * FROM (
+               SELECT connections.*, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY next_at, domain_id) AS place
+               FROM connections WHERE status = 'working' AND next_at <= $1 AND lease_until <= $1
+             ) AS due WHERE place <= $2 ORDER BY next_at, domain_id LIMIT $3",
         )
         .bind(now.unix_millis())
+        .bind(i64::from(each))
         .bind(i64::from(limit))
         .fetch_all(self.pool())
         .await?;
