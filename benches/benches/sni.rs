@@ -46,6 +46,7 @@ impl Edge {
         let certificate = Certificate {
             id,
             tenant: None,
+            source: None,
             names: vec![name],
             chain_pem: self.chain_pem.clone(),
             key,

@@ -16,6 +16,7 @@ mod first_start;
 mod installation;
 mod isolation;
 mod key_material;
+mod lost_store;
 mod moving_backend;
 mod over_quota;
 mod own_domain;

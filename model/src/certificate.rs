@@ -17,6 +17,9 @@ pub struct Certificate {
     pub id: CertificateId,
     /// The tenant whose names it carries; none for the marketplace's own zones.
     pub tenant: Option<TenantId>,
+    /// Where it came from; none: whoever told it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<CertificateSource>,
     /// The names it is served for.
     pub names: Vec<CertificateName>,
     /// Leaf first, PEM.

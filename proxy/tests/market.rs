@@ -161,6 +161,7 @@ impl Market {
         self.put(Object::Certificate(Certificate {
             id,
             tenant: None,
+            source: None,
             names: names.iter().map(|name| name.parse().unwrap()).collect(),
             chain_pem: leaf.pem(),
             key: self.key.seal(&Certificate::key_context(id), &key.serialize_der()).unwrap(),

@@ -68,6 +68,7 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
         | Verb::Diff { .. }
         | Verb::Trust(_)
         | Verb::MasterKey(_)
+        | Verb::Store(_)
         | Verb::Doctor(_) => {
             anyhow::bail!("this command does not speak to the API")
         }

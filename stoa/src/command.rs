@@ -49,6 +49,9 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// The store itself.
+    #[command(subcommand)]
+    Store(StoreVerb),
     /// The keys that seal every secret in the store.
     #[command(subcommand)]
     MasterKey(MasterKeyVerb),
@@ -106,6 +109,23 @@ pub(crate) enum CaVerb {
         directory: String,
         #[command(flatten)]
         target: Target,
+    },
+}
+
+/// `stoa store …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Fill an empty store with what edges know, after the database was lost: tenants, apps, proved domains and
+    /// certificates. The control plane must not run; edges may.
+    Rebuild {
+        /// An edge's replica (`edge.replica`) or its data directory; repeatable: the furthest one is taken.
+        #[arg(long, value_name = "FILE", required = true)]
+        from: Vec<PathBuf>,
+        /// File with the API key of an edge that ran apart: it opens the edge's replica, and is valid again; repeatable.
+        #[arg(long, value_name = "FILE")]
+        edge_key_file: Vec<PathBuf>,
+        #[command(flatten)]
+        place: Place,
     },
 }
 

@@ -78,6 +78,7 @@ pub(crate) async fn open(
     })?;
     let key = data.master_key(config::environment::master_key())?;
     let store = Store::open(crate::settings::store(settings), clock).await?;
+    check_not_lost(&store, &data.file("platform-key")).await?;
     let master = match key {
         Some(key) => key,
         None => first_master_key(&store, data).await?,
@@ -87,6 +88,19 @@ pub(crate) async fn open(
     keep_authority(&data.file("ca.pem"), authority.pem())?;
     keep_platform_key(&data.file("platform-key"), &store).await?;
     Ok(Control { store, master, sources: Sources::of(data), listener })
+}
+
+/// An empty store behind an installation that was in use: edges would be told that nothing is there, and drop what they
+/// serve.
+async fn check_not_lost(store: &Store, platform_key: &Path) -> anyhow::Result<()> {
+    if platform_key.exists() && store.is_blank().await? {
+        anyhow::bail!(
+            "the store is empty, but `{}` shows that this installation was in use: restore a backup, fill the store with \
+             what the edges know (`stoa store rebuild --from …`), or remove that file to begin anew",
+            platform_key.display()
+        );
+    }
+    Ok(())
 }
 
 /// A new master key, unless the store already has something that another one sealed: the local authority is

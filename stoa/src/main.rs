@@ -16,6 +16,7 @@ mod log;
 mod master_key;
 mod names;
 mod notify;
+mod rebuild;
 mod roles;
 mod running;
 mod seed;
@@ -81,6 +82,7 @@ async fn perform(verb: Verb, heritage: Heritage) -> anyhow::Result<()> {
         }
         Verb::Check(place) => settings::check(&place),
         Verb::Trust(place) => settings::trust(&place),
+        Verb::Store(verb) => rebuild::run(verb).await,
         Verb::MasterKey(verb) => master_key::run(verb).await,
         Verb::Doctor(place) => doctor::run(&place).await,
         verb => client::run(verb).await,

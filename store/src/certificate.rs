@@ -22,6 +22,7 @@ use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_json, to_word};
 use crate::write::{Event, Shape, Write};
 
+pub(crate) use lifetime::take_in_again;
 pub(crate) use removal::{remove_all_of_app, remove_all_of_tenant, remove_useless};
 
 /// Most names of one certificate (what public authorities allow).
@@ -103,6 +104,7 @@ impl CertificateRecord {
         Certificate {
             id: self.id,
             tenant: self.tenant,
+            source: Some(self.source),
             names: self.names,
             chain_pem: self.chain_pem,
             key: self.key,

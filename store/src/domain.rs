@@ -256,6 +256,17 @@ impl Store {
         Ok(Target { host, cname, proof, addresses: self.inner.edge_addresses.clone() })
     }
 
+    /// What facts of a domain mean now.
+    pub(crate) fn status_of(
+        &self,
+        id: DomainId,
+        host: Host,
+        proof: &str,
+        facts: &Facts,
+    ) -> Result<DomainStatus> {
+        Ok(derive(facts, &self.target(id, host, proof.to_owned())?, self.now()).0)
+    }
+
     fn read_domain(&self, row: &AnyRow) -> Result<DomainRecord> {
         let id = row.parsed("id")?;
         let target = self.target(id, row.parsed("host")?, row.text("proof")?)?;

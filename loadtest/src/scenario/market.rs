@@ -139,6 +139,7 @@ impl Market {
         Ok(Certificate {
             id,
             tenant: None,
+            source: None,
             names: vec![CertificateName::Exact(host)],
             chain_pem: format!("{}{}", leaf.pem(), self.issuer.pem()),
             key: self.key.seal(&Certificate::key_context(id), &pair.serialize_der())?,

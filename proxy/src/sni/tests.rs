@@ -28,6 +28,7 @@ fn make(names: &[&str], age: u32, key: &SealingKey) -> Made {
     let certificate = Certificate {
         id,
         tenant: None,
+        source: None,
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         chain_pem: issued.cert.pem(),
         key: key.seal(&Certificate::key_context(id), &issued.signing_key.serialize_der()).unwrap(),

@@ -6,11 +6,11 @@ use model::id::CertificateId;
 use model::{Host, Timestamp};
 use serde_json::json;
 
-use super::{CertificateRecord, read};
+use super::{CertificateRecord, NewCertificate, insert, read};
 use crate::caller::{Access, Actor};
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_word};
-use crate::write::{Event, Shape};
+use crate::write::{Event, Shape, Write};
 use crate::{App, Store};
 
 impl CertificateRecord {
@@ -178,4 +178,11 @@ fn check_renewable(certificate: &CertificateRecord) -> Result<()> {
             Err(StoreError::invalid("status", reason))
         }
     }
+}
+
+/// Keeps a certificate that was kept before, with the times that it had then: nothing of its renewal changes.
+pub(crate) async fn take_in_again(write: &mut Write, new: NewCertificate) -> Result<()> {
+    let mut certificate = write.store().checked(new)?;
+    certificate.created_at = certificate.not_before;
+    insert(write.connection(), &certificate).await
 }

@@ -125,6 +125,7 @@ fn certificate(pair: &Pair, now: Timestamp) -> anyhow::Result<Object> {
     Ok(Object::Certificate(Certificate {
         id,
         tenant: None,
+        source: None,
         names: vec![CertificateName::Wildcard(Host::parse(ZONE)?)],
         chain_pem: pair.chain_pem()?,
         key: edge::sealing_key()?.seal(&Certificate::key_context(id), pair.key_der()?.secret_pkcs8_der())?,

@@ -1,0 +1,226 @@
+//! `stoa store rebuild`: an empty store is filled with what the edges' replicas hold.
+//!
+//! What an edge was never told cannot come back: API keys (those of the edges and the operator's first are taken from
+//! their files), names of tenants for people, domains that were not proved, usage that was counted, the audit log,
+//! accounts with certificate authorities, the local authority. Those are made anew, or are gone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use feed::Replica;
+use feed::replica::Loaded;
+use model::Host;
+use model::certificate::{Certificate, CertificateName, CertificateSource};
+use model::chain;
+use model::change::Object;
+use model::clock::SystemClock;
+use model::id::{AppId, TenantId};
+use model::seal::{EDGE_FEED_PURPOSE, KeyRing, SealingKey};
+use model::secret::Secret;
+use model::ticket::TicketKey;
+use store::{Access, Actor, NewCertificate, NewKey, Salvage, Scope, Store};
+
+use crate::command::{Place, StoreVerb};
+use crate::custody;
+use crate::data::DataDirectory;
+
+/// What the local authority calls itself; see `certd`.
+const LOCAL_ISSUER: &str = "Stoa local authority";
+
+/// Carries out a command.
+///
+/// # Errors
+/// What stands in the way, and what to do about it.
+pub(crate) async fn run(verb: StoreVerb) -> anyhow::Result<()> {
+    let StoreVerb::Rebuild { from, edge_key_file, place } = verb;
+    rebuild(&from, &edge_key_file, &place).await
+}
+
+async fn rebuild(from: &[PathBuf], edge_key_files: &[PathBuf], place: &Place) -> anyhow::Result<()> {
+    let settings = crate::settings::checked(place)?;
+    ensure!(settings.control.is_none(), "this is the configuration of an edge: name the control plane's");
+    let data = DataDirectory::hold(&settings.data, None)?;
+    let keys = match data.master_key(config::environment::master_key())? {
+        Some(keys) => keys,
+        None => data.new_master_key()?,
+    };
+    let edge_keys = edge_key_files.iter().map(|path| read_key(path)).collect::<Result<Vec<_>, _>>()?;
+    let (loaded, seal) = furthest(from, &keys, &edge_keys)?;
+    let store = Store::open(crate::settings::store(&settings), Arc::new(SystemClock)).await?;
+    custody::agree(&store, &keys).await?;
+    let (found, revision) = (loaded.objects.len(), loaded.revision);
+    let (salvage, left_out) = sort(loaded, &seal, &keys, &store);
+    println!("{found} objects up to revision {revision}");
+    let summary = format!(
+        "{} tenants, {} apps, {} certificates, {} ticket keys",
+        salvage.tenants.len(),
+        salvage.sites.len(),
+        salvage.certificates.len(),
+        salvage.ticket_keys.len()
+    );
+    store.rebuild(&operator(), salvage).await?;
+    println!("taken in: {summary}");
+    for reason in left_out {
+        println!("left out: {reason}");
+    }
+    let platform_key = data.file("platform-key");
+    if platform_key.exists() {
+        keep_key(&store, Scope::Platform, &read_key(&platform_key)?).await?;
+    }
+    for key in &edge_keys {
+        keep_key(&store, Scope::Edge, key).await?;
+    }
+    println!(
+        "lost: API keys but {} of edges and the one in `platform-key`, names of tenants, domains that were not proved, \
+         usage, audit log, accounts with certificate authorities, local authority (`ca.pem` is another one)",
+        edge_keys.len()
+    );
+    store.close().await;
+    Ok(())
+}
+
+/// The replica that is furthest, with the key that seals what is in it.
+fn furthest(from: &[PathBuf], keys: &KeyRing, edge_keys: &[Secret]) -> anyhow::Result<(Loaded, SealingKey)> {
+    let mut best: Option<(Loaded, SealingKey)> = None;
+    for path in from {
+        let path = if path.is_dir() { path.join("edge.replica") } else { path.clone() };
+        let (loaded, key) = open(&path, keys, edge_keys)?;
+        println!("{}: revision {}, {} objects", path.display(), loaded.revision, loaded.objects.len());
+        if let Some((held, _)) = &best {
+            let lineage = |loaded: &Loaded| loaded.lineage.0.split('.').next().map(str::to_owned);
+            ensure!(
+                lineage(held) == lineage(&loaded),
+                "`{}` followed another store than the replicas before it: name those of one store",
+                path.display()
+            );
+        }
+        if best.as_ref().is_none_or(|(held, _)| held.revision < loaded.revision) {
+            best = Some((loaded, key));
+        }
+    }
+    best.context("no replica was named")
+}
+
+/// Opens a replica with whichever key fits: the edge's own beside it, one derived from an edge's API key, or a master key.
+fn open(path: &Path, keys: &KeyRing, edge_keys: &[Secret]) -> anyhow::Result<(Loaded, SealingKey)> {
+    ensure!(path.is_file(), "there is no replica at `{}`", path.display());
+    let mut candidates = keys.keys();
+    let beside = path.with_file_name("edge.key");
+    if beside.is_file() {
+        candidates.extend(custody::edge_key(&beside, keys));
+    }
+    for key in edge_keys {
+        candidates.push(SealingKey::derive(key.reveal().as_bytes(), EDGE_FEED_PURPOSE)?);
+    }
+    for key in candidates {
+        let loaded = Replica::look(path, &key)?;
+        if !loaded.objects.is_empty() {
+            return Ok((loaded, key));
+        }
+    }
+    bail!(
+        "none of the keys at hand opens `{}`: of an edge apart, name the file of its API key with --edge-key-file; of one \
+         beside the control plane, `edge.key` must lie beside it and the master key be the one of then",
+        path.display()
+    )
+}
+
+/// Sorts objects into what a store keeps, and reasons why some are left out.
+fn sort(loaded: Loaded, seal: &SealingKey, keys: &KeyRing, store: &Store) -> (Salvage, Vec<String>) {
+    let (mut salvage, mut certificates, mut left_out) = (Salvage::default(), Vec::new(), Vec::new());
+    for object in loaded.objects.into_iter().filter_map(|change| change.object) {
+        match object {
+            Object::Tenant(tenant) => salvage.tenants.push(tenant),
+            Object::Site(site) => salvage.sites.push(*site),
+            Object::Certificate(certificate) => certificates.push(certificate),
+            Object::TicketKey(key) => match anew(&TicketKey::key_context(key.id), &key.key, seal, keys) {
+                Ok(sealed) => salvage.ticket_keys.push(TicketKey { key: sealed, ..key }),
+                Err(error) => left_out.push(format!("ticket key {}: {error:#}", key.id)),
+            },
+            // Good for minutes: an order that goes on gives a new one.
+            Object::Challenge(_) => {}
+        }
+    }
+    salvage.ticket_keys.sort_by_key(|key| key.made_at);
+    let owners: BTreeMap<&Host, (TenantId, AppId)> = salvage
+        .sites
+        .iter()
+        .flat_map(|site| site.hosts.iter().map(move |host| (&host.host, (site.tenant, site.app))))
+        .collect();
+    let mut kept = Vec::with_capacity(certificates.len());
+    for certificate in certificates {
+        let (id, names) = (certificate.id, names(&certificate));
+        match take(certificate, &owners, (seal, keys), store) {
+            Ok(new) => kept.push(new),
+            Err(error) => left_out.push(format!("certificate {id} for {names}: {error:#}")),
+        }
+    }
+    salvage.certificates = kept;
+    (salvage, left_out)
+}
+
+/// One certificate, checked as if it were uploaded.
+fn take(
+    certificate: Certificate,
+    owners: &BTreeMap<&Host, (TenantId, AppId)>,
+    (seal, keys): (&SealingKey, &KeyRing),
+    store: &Store,
+) -> anyhow::Result<NewCertificate> {
+    let context = Certificate::key_context(certificate.id);
+    let clear = seal.open(&context, &certificate.key)?;
+    let found = chain::inspect(&certificate.chain_pem, &clear, store.now())?;
+    let owner = certificate.names.iter().find_map(|name| match name {
+        CertificateName::Exact(host) => owners.get(host),
+        CertificateName::Wildcard(_) => None,
+    });
+    let app = owner.filter(|(tenant, _)| Some(*tenant) == certificate.tenant).map(|(_, app)| *app);
+    ensure!(certificate.tenant.is_none() || app.is_some(), "its tenant has no app of that name");
+    let is_local = found.issuer.contains(LOCAL_ISSUER);
+    let guess = if is_local { CertificateSource::LocalCa } else { CertificateSource::Acme };
+    Ok(NewCertificate {
+        id: certificate.id,
+        tenant: certificate.tenant,
+        app,
+        source: certificate.source.unwrap_or(guess),
+        issuer: found.issuer,
+        serial: found.serial,
+        names: certificate.names,
+        chain_pem: certificate.chain_pem,
+        key: keys.seal(&context, &clear)?,
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+    })
+}
+
+fn anew(
+    context: &str,
+    sealed: &model::seal::Sealed,
+    seal: &SealingKey,
+    keys: &KeyRing,
+) -> anyhow::Result<model::seal::Sealed> {
+    Ok(keys.seal(context, &seal.open(context, sealed)?)?)
+}
+
+fn names(certificate: &Certificate) -> String {
+    certificate.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn read_key(path: &Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(Secret::new(text.trim().to_owned()))
+}
+
+/// Makes a key valid again whose text is still there.
+async fn keep_key(store: &Store, scope: Scope, text: &Secret) -> anyhow::Result<()> {
+    let parsed =
+        api::keys::parse(text.reveal()).context("an API key is damaged: it has the form sk_live_…")?;
+    let new = NewKey { tenant: None, scope, name: None, lookup: parsed.lookup, hash: parsed.hash };
+    store.create_key(&operator(), Access::Platform, new).await?;
+    Ok(())
+}
+
+fn operator() -> Actor {
+    Actor::system("stoa store rebuild")
+}
