@@ -114,7 +114,8 @@ impl Work {
     /// What `order` takes the place of.
     pub(crate) async fn predecessor(&self, order: &Order) -> Result<Predecessor, AcmeError> {
         let held = self.store.active_certificate_for(&order.host).await?;
-        let held = held.filter(|held| held.names == order.names);
+        // Another account's certificate is renewed by its own orders.
+        let held = held.filter(|held| held.names == order.names && held.tenant == order.tenant);
         let made_by = match &held {
             Some(held) => self.store.authority_of(held.id).await?,
             None => None,

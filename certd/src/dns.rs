@@ -26,7 +26,7 @@ pub use addresses::Addresses;
 pub use authority::{Server, Zone};
 pub use caa::{Issuer, Policy, Scope, permission, policy};
 pub use inspect::Inspector;
-pub use judge::judge;
+pub use judge::{judge, shown};
 pub use observe::{Observation, View, observe};
 pub use providers::Providers;
 pub(crate) use public::is_public;
@@ -176,12 +176,17 @@ pub struct Finding {
 
 /// Looks at a domain, at most [`TIMEOUT`] long.
 pub async fn look(lookup: &dyn Lookup, providers: &Providers, target: &Target) -> Finding {
-    let seen = observe(lookup, target).await;
-    let (claim, routing) = judge(&seen, target);
-    let authority = providers.authority(&seen);
+    understand(&observe(lookup, target).await, providers, target)
+}
+
+/// What an observation of a domain means.
+#[must_use]
+pub fn understand(seen: &Observation, providers: &Providers, target: &Target) -> Finding {
+    let (claim, routing) = judge(seen, target);
+    let authority = providers.authority(seen);
     Finding {
         claim,
-        routing: providers.unmask(routing, &seen, &authority),
+        routing: providers.unmask(routing, seen, &authority),
         authority,
         remembered: seen.remembered_seconds.map(|seconds| Duration::from_secs(seconds.into())),
     }

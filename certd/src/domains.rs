@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::certificate::{CertificateName, CertificateSource};
-use model::domain::{Authority, Certification, Claim, DomainStatus, Facts, Health, Presence, Routing};
+use model::domain::{
+    Authority, Certification, Claim, Contest, DomainStatus, Facts, Health, Presence, Routing,
+};
 use model::id::{AppId, CertificateId, DomainId, TenantId};
 use store::{
-    Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, OrderState, StoreError,
+    Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, OrderState, Shown, StoreError,
 };
 use tokio::time::{Instant, sleep};
 
@@ -40,11 +42,17 @@ pub(crate) struct Owner {
     pub(crate) app: Option<AppId>,
 }
 
+/// How far a moment is away, for who is told.
+pub(crate) fn seconds_until(next: Timestamp, now: Timestamp) -> u32 {
+    u32::try_from(next.since(now).as_secs()).unwrap_or(u32::MAX)
+}
+
 impl Work {
     /// Looks at a domain whose look is due, or puts it off: its servers were asked a lot just now, and nobody waits.
     pub(crate) async fn check_in_turn(&self, domain: &DomainRecord) -> Result<(), CertdError> {
         let now = self.store.now();
-        if domain.was_live && domain.status == DomainStatus::Live {
+        let is_watched = domain.watched_until.is_some_and(|until| until > now);
+        if domain.was_live && domain.status == DomainStatus::Live && !is_watched {
             let turn = self.pace.turn(domain.id, &domain.facts.authority.servers, now);
             if turn > now {
                 return Ok(self.store.put_domain_check_off(domain, turn).await?);
@@ -55,17 +63,23 @@ impl Work {
 
     /// Looks at a domain and writes down what was found.
     pub(crate) async fn check(&self, domain: &DomainRecord, renewal: Renewal) -> Result<(), CertdError> {
-        let mut look = self.look(domain).await;
-        let mut domain = domain.clone();
+        if domain.facts.claim == Claim::Contested {
+            return self.check_claim(domain).await;
+        }
+        let (mut look, mut domain) = (self.look(domain).await, domain.clone());
+        if let (Some(Contest::Challenged { .. }), Shown::Everywhere) = (domain.facts.contest, look.text) {
+            domain = self.store.refute_contest(domain.id, &domain.target.proof).await?;
+            tracing::info!(host = %domain.host, domain = %domain.id, "its holder proved a contested domain again");
+        }
         let here = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
-        let mut held = self.store.active_certificate_for(&domain.host).await?;
+        let mut held = self.certificate_of(&domain).await?;
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
             look = self.ask_permission(&domain, look).await?;
             let still = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
             if still && look.forbidden.is_none() {
                 domain = self.note_proof(domain, &look, held.as_ref()).await?;
                 self.begin(&domain, held.as_ref()).await?;
-                held = self.store.active_certificate_for(&domain.host).await?;
+                held = self.certificate_of(&domain).await?;
             }
         }
         look.certification = self.certification(&domain, held.as_ref()).await?;
@@ -81,6 +95,12 @@ impl Work {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The certificate that serves the domain; one of another account counts for nothing.
+    async fn certificate_of(&self, domain: &DomainRecord) -> Result<Option<CertificateRecord>, StoreError> {
+        let held = self.store.active_certificate_for(&domain.host).await?;
+        Ok(held.filter(|held| held.tenant.is_none_or(|tenant| tenant == domain.tenant)))
     }
 
     /// Writes the proof down before an order is begun: the store keeps certificates of proved domains only, and an
@@ -105,8 +125,10 @@ impl Work {
 
     /// What the domain's records and its name servers say.
     async fn look(&self, domain: &DomainRecord) -> Look {
-        let found = dns::look(self.lookup.as_ref(), &self.providers, &domain.target).await;
+        let seen = dns::observe(self.lookup.as_ref(), &domain.target).await;
+        let found = dns::understand(&seen, &self.providers, &domain.target);
         Look {
+            text: dns::shown(&seen, &domain.target.proof),
             claim: found.claim,
             routing: found.routing,
             authority: found.authority,
@@ -148,10 +170,11 @@ impl Work {
     async fn record(
         &self,
         domain: &DomainRecord,
-        found: Facts,
+        mut found: Facts,
         held: Option<&CertificateRecord>,
     ) -> Result<DomainRecord, StoreError> {
         let next = self.next_check_at(domain, &found, held);
+        found.look_every_seconds = Some(seconds_until(next, self.store.now()));
         let recorded = self.store.record_domain_check(domain.id, domain.version, found, next).await?;
         if recorded.status != domain.status {
             let (from, to) = (domain.status.as_str(), recorded.status.as_str());
@@ -160,6 +183,7 @@ impl Work {
         Ok(recorded)
     }
 
+    /// When to look again; writes down how often that is for now.
     fn next_check_at(
         &self,
         domain: &DomainRecord,
@@ -170,6 +194,7 @@ impl Work {
         let deploying = held.filter(|_| found.presence == Presence::Absent).map(|held| held.created_at);
         let since = found.away_since.or(deploying).unwrap_or(domain.created_at);
         let next = rhythm::next_check_at(found, since, now, rand::random());
+        let next = rhythm::watched(next, domain.watched_until, now);
         match held {
             Some(held) if facts::may_order(found, domain.was_live, found.claim, &found.routing) => {
                 let overdue = (held.not_after.since(now) / 10).clamp(OVERDUE.0, OVERDUE.1);
@@ -224,11 +249,22 @@ impl Work {
         names: &[CertificateName],
         owner: Owner,
     ) -> Result<(), CertdError> {
+        let new = self.signed_locally(names, owner)?;
+        self.store.insert_certificate(&Actor::system("certd"), new).await?;
+        Ok(())
+    }
+
+    /// A new certificate of the local authority, in nobody's hands yet.
+    pub(crate) fn signed_locally(
+        &self,
+        names: &[CertificateName],
+        owner: Owner,
+    ) -> Result<NewCertificate, CertdError> {
         let now = self.store.now();
         let found = self.local.issue(names, self.settings.local_lifetime, now)?;
         let id = CertificateId::generate(now);
         let key = self.sealed(id, &found)?;
-        let new = NewCertificate {
+        Ok(NewCertificate {
             id,
             tenant: owner.tenant,
             app: owner.app,
@@ -240,9 +276,7 @@ impl Work {
             key,
             not_before: found.not_before,
             not_after: found.not_after,
-        };
-        self.store.insert_certificate(&Actor::system("certd"), new).await?;
-        Ok(())
+        })
     }
 
     /// A valid certificate counts, whatever becomes of its renewal.

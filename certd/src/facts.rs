@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::domain::{Authority, Certification, Claim, Facts, Forbidden, Presence, Routing};
+use store::Shown;
 
 /// What one look found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Look {
+    /// Whether the zone's own servers show the proof as a text.
+    pub(crate) text: Shown,
     pub(crate) claim: Claim,
     pub(crate) routing: Routing,
     pub(crate) authority: Authority,
@@ -90,6 +93,8 @@ pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) 
         away_since,
         old_until: look.remembered.map(|for_how_long| now.plus(for_how_long)),
         kept_until: before.kept_until,
+        look_every_seconds: before.look_every_seconds,
+        contest: before.contest,
     }
 }
 
@@ -110,6 +115,7 @@ mod tests {
     fn look(claim: Claim, routing: Routing) -> Look {
         let certification = Certification::Ready { not_after: now().plus(HOUR * 24) };
         Look {
+            text: Shown::Untold,
             claim,
             routing,
             authority: Authority::default(),

@@ -16,6 +16,7 @@ pub mod rhythm;
 mod authorities;
 mod caa;
 mod connections;
+mod contests;
 mod daemon;
 mod domains;
 mod edges;

@@ -123,6 +123,12 @@ impl Work {
             not_before: found.not_before,
             not_after: found.not_after,
         };
+        // A name that another account still has is served with it from the moment on at which the name moves.
+        if let Some(domain) = order.domain
+            && self.store.prepare_contest(domain, &new).await?
+        {
+            return Ok(());
+        }
         self.store.insert_certificate(&Actor::system("certd"), new).await?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Timestamp;
-use model::domain::{Certification, Claim, Facts, Presence, Routing};
+use model::domain::{Certification, Claim, Contest, Facts, Presence, Routing};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -27,6 +27,12 @@ const ORDERING: Duration = SECOND.saturating_mul(15);
 /// An order that failed and waits for its next attempt, which tells as well.
 const FAILING: Duration = MINUTE.saturating_mul(5);
 
+/// A domain whose page somebody looks at.
+pub const WATCHED: Duration = SECOND.saturating_mul(5);
+/// A domain that another account has proved, and the claim of that account: who acts sees it soon, and a proof that
+/// goes away is noticed.
+const CONTESTED: Duration = MINUTE;
+
 /// When to look again, given what is now known. `since` is when the present wait began: when the domain was
 /// added, or went away. `jitter` is from 0 to 1 and moves the wait by up to a tenth to either side.
 #[must_use]
@@ -42,6 +48,26 @@ pub fn next_check_at(facts: &Facts, since: Timestamp, now: Timestamp, jitter: f6
         (true, false, _) if matches!(facts.certification, Certification::Failing { .. }) => FAILING,
         (true, false, _) => ORDERING,
         (false, _, _) => young(age),
+    };
+    let wait = if facts.contest.is_some() { wait.min(CONTESTED) } else { wait };
+    now.plus(wait.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)))
+}
+
+/// The same while somebody looks at the domain's page: every few seconds.
+#[must_use]
+pub fn watched(next: Timestamp, watched_until: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    match watched_until {
+        Some(until) if until > now => next.min(now.plus(WATCHED)),
+        _ => next,
+    }
+}
+
+/// When to look again at a claim, made at `since`, of a name that another account has.
+#[must_use]
+pub fn next_claim_check_at(contest: Contest, since: Timestamp, now: Timestamp, jitter: f64) -> Timestamp {
+    let wait = match contest {
+        Contest::Asked => young(now.since(since)),
+        _ => CONTESTED,
     };
     now.plus(wait.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)))
 }
@@ -80,6 +106,23 @@ mod tests {
         assert_eq!(wait(&Facts::unknown(), HOUR * 3), MINUTE * 5);
         assert_eq!(wait(&Facts::unknown(), DAY * 3), HOUR);
         assert_eq!(wait(&Facts::unknown(), DAY * 300), DAY);
+    }
+
+    #[test]
+    fn a_domain_that_is_watched_is_looked_at_every_few_seconds() {
+        let (now, later) = (now(), now().plus(DAY));
+        assert_eq!(watched(later, Some(now.plus(SECOND)), now), now.plus(WATCHED));
+        assert_eq!(watched(now, Some(now.plus(SECOND)), now), now);
+        assert_eq!([watched(later, Some(now), now), watched(later, None, now)], [later; 2]);
+    }
+
+    #[test]
+    fn who_fights_for_a_name_is_looked_at_every_minute() {
+        let contest = Some(Contest::Challenged { until: now() });
+        assert_eq!(wait(&Facts { contest, ..live() }, DAY), MINUTE);
+        let claim = |contest, age| next_claim_check_at(contest, now().minus(age), now(), 0.5).since(now());
+        assert_eq!(claim(Contest::Waiting { until: now() }, DAY), MINUTE);
+        assert_eq!((claim(Contest::Asked, SECOND), claim(Contest::Asked, DAY * 2)), (SECOND * 2, HOUR));
     }
 
     #[test]

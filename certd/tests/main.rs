@@ -14,6 +14,7 @@ mod authority;
 mod away;
 mod choice;
 mod connect;
+mod contests;
 mod crash;
 mod dns01;
 mod dns_matrix;

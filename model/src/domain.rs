@@ -10,14 +10,18 @@ pub mod connection;
 mod derive;
 mod facts;
 mod inspection;
+mod notice;
 pub mod plain;
 mod provider;
 mod status;
 
 pub use action::{Actor, NextAction, Offer, Record, RecordKind, Target};
 pub use derive::{GRACE, derive};
-pub use facts::{Authority, Certification, Claim, Facts, Forbidden, Health, Policy, Presence, Routing};
+pub use facts::{
+    Authority, Certification, Claim, Contest, Facts, Forbidden, Health, Policy, Presence, Routing,
+};
 pub use inspection::{Change, Fate, Found, Inspection, Witness};
+pub use notice::NoticeKind;
 pub use provider::{NameForm, Provider};
 pub use status::DomainStatus;
 

@@ -107,6 +107,8 @@ macro_rules! ids {
 }
 
 ids! {
+    /// A notice to an account.
+    NoticeId, "ntc", "a notice";
     /// A tenant: the unit that is limited, metered, billed and isolated.
     TenantId, "t", "a tenant";
     /// An app: what a visitor meets at a host name.

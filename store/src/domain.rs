@@ -2,12 +2,14 @@
 
 mod check;
 mod client_ca;
+mod contest;
+mod transfer;
 
 use std::time::Duration;
 
 use model::change::ObjectId;
 use model::client_ca::ClientCa;
-use model::domain::{Claim, DomainStatus, Facts, Policy, Target, derive};
+use model::domain::{Claim, Contest, DomainStatus, Facts, Policy, Target, derive};
 use model::host::likeness::imitates;
 use model::id::{AppId, DomainId, TenantId};
 use model::site::{HostOrigin, SiteHost};
@@ -24,7 +26,11 @@ use crate::error::{Result, StoreError};
 use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_json};
 use crate::write::{Event, Shape, Write};
-use crate::{Store, certificate, connection, order, random, released};
+use crate::{Store, certificate, connection, order, released};
+
+pub(crate) use contest::forget_tenant;
+pub use contest::{MAX_CONTESTS_OF_NAME, MAX_CONTESTS_OF_TENANT, MAX_TRIES};
+pub use transfer::{Decision, HOLD, Shown, Sight};
 
 /// How long a claim that was never proved keeps its name from other tenants: time enough to change records
 /// at a slow provider, not enough to block a name that is somebody else's.
@@ -40,7 +46,9 @@ const RESERVED: [&str; 4] = ["invalid", "local", "onion", "arpa"];
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT domains.*, tenants.standing FROM domains JOIN tenants ON tenants.id = domains.tenant_id ",
+            "SELECT domains.*, tenants.standing, (SELECT contests.hold_until FROM contests
+             WHERE contests.host = domains.host AND contests.hold_until IS NOT NULL) AS challenged_until
+             FROM domains JOIN tenants ON tenants.id = domains.tenant_id ",
             $rest
         )
     };
@@ -72,6 +80,8 @@ pub struct DomainRecord {
     pub version: Version,
     /// When it is looked at next.
     pub next_check_at: Timestamp,
+    /// Until when somebody looks at its page.
+    pub watched_until: Option<Timestamp>,
     /// When it was added.
     pub created_at: Timestamp,
     /// The latest changes of its status, the oldest first.
@@ -89,10 +99,11 @@ pub struct TimelineEntry {
 
 impl Store {
     /// Connects a domain to an app. It is served once its claim is proved. A claim of another tenant that was
-    /// not proved within [`UNPROVED_CLAIM`] gives way: it is taken away in the same transaction.
+    /// not proved within [`UNPROVED_CLAIM`] gives way: it is taken away in the same transaction. Where another tenant
+    /// has the name otherwise, what is made is a claim with a proof of its own ([`Store::settle_contest`]).
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the app, [`StoreError::Conflict`] `domain_taken` or
+    /// [`StoreError::NotFound`] for the app, [`StoreError::Conflict`] `domain_taken` (the tenant has it already) or
     /// `domain_quarantined`, [`StoreError::Invalid`] for a name that cannot be a creator's own,
     /// [`StoreError::TooMany`].
     pub async fn add_domain(
@@ -106,12 +117,16 @@ impl Store {
         self.check_new(&host)?;
         let mut write = self.write(actor).await?;
         let app = self.load_app(write.connection(), access, app).await?;
-        free_host(&mut write, &host, &app).await?;
+        if free_host(&mut write, &host, &app).await? == Free::No {
+            let claim = contest::open(&mut write, &app, host).await?;
+            write.commit().await?;
+            return Ok(claim);
+        }
         released::claim(&mut write, &host, app.tenant, ("hostname", "domain_quarantined")).await?;
         let now = write.now();
         let id = DomainId::generate(now);
         let facts = Facts::unknown();
-        let target = self.target(id, host.clone(), format!("stoa-proof={}", random::text()))?;
+        let target = self.target(id, host.clone(), contest::proof())?;
         let (status, _) = derive(&facts, &target, now);
         let domain = DomainRecord {
             id,
@@ -125,6 +140,7 @@ impl Store {
             client_ca: None,
             version: Version::FIRST,
             next_check_at: now,
+            watched_until: None,
             created_at: now,
             timeline: vec![TimelineEntry { at: now, status }],
         };
@@ -136,19 +152,22 @@ impl Store {
         Ok(domain)
     }
 
-    /// One domain.
+    /// One domain, or a claim of a name that another tenant has.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn domain(&self, access: Access, id: DomainId) -> Result<DomainRecord> {
-        let row = sqlx::query(select!("WHERE domains.id = $1"))
-            .bind(id.to_string())
-            .fetch_optional(self.pool())
-            .await?;
-        self.allowed_domain(access, id, row.as_ref())
+        let mut connection = self.pool().acquire().await?;
+        self.load_any(&mut connection, access, id).await
     }
 
-    /// An app's domains, the oldest first.
+    /// One domain that has its name.
+    async fn served_domain(&self, id: DomainId) -> Result<DomainRecord> {
+        let mut connection = self.pool().acquire().await?;
+        self.load_domain(&mut connection, Access::Platform, id).await
+    }
+
+    /// An app's domains and its claims of names that others have, the oldest first.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the app, [`StoreError::Invalid`] for a bad page.
@@ -159,11 +178,13 @@ impl Store {
             "WHERE domains.app_id = $1 AND domains.id > $2 ORDER BY domains.id LIMIT $3"
         ))
         .bind(app.to_string())
-        .bind(after)
+        .bind(&after)
         .bind(limit)
         .fetch_all(self.pool())
         .await?;
-        let domains = rows.iter().map(|row| self.read_domain(row)).collect::<Result<Vec<_>>>()?;
+        let mut domains = rows.iter().map(|row| self.read_domain(row)).collect::<Result<Vec<_>>>()?;
+        domains.extend(self.claims_of(app, (after, limit)).await?);
+        domains.sort_by_key(|domain| domain.id);
         Ok(Paged::cut(domains, page, |domain| domain.id))
     }
 
@@ -201,13 +222,17 @@ impl Store {
     }
 
     /// Takes a domain away, with the certificates that then serve nothing. If it was proved, its name is
-    /// kept for the tenant for [`crate::QUARANTINE`].
+    /// kept for the tenant for [`crate::QUARANTINE`], unless it is to move to another tenant, who then has it at once.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn delete_domain(&self, actor: &Actor, access: Access, id: DomainId) -> Result<()> {
         let mut write = self.write(actor).await?;
-        let domain = self.load_domain(write.connection(), access, id).await?;
+        let domain = self.load_any(write.connection(), access, id).await?;
+        if domain.facts.claim == Claim::Contested {
+            transfer::withdraw(&mut write, &domain).await?;
+            return write.commit().await;
+        }
         remove(&mut write, &domain).await?;
         let app = self.load_app(write.connection(), Access::Platform, domain.app).await?;
         certificate::remove_useless(&mut write, &app, &domain.host).await?;
@@ -271,7 +296,9 @@ impl Store {
         let id = row.parsed("id")?;
         let target = self.target(id, row.parsed("host")?, row.text("proof")?)?;
         let policy = self.policy(&target.host, row.word("standing")?);
-        let facts = Facts { policy, ..row.json("facts")? };
+        let until = row.moment_or_none("challenged_until")?;
+        let contest = until.map(|until| Contest::Challenged { until });
+        let facts = Facts { policy, contest, ..row.json::<Facts>("facts")? };
         let (status, _) = derive(&facts, &target, self.now());
         Ok(DomainRecord {
             id,
@@ -285,6 +312,7 @@ impl Store {
             client_ca: read_client_ca(row)?,
             version: Version(row.integer("version")?),
             next_check_at: row.moment("next_check_at")?,
+            watched_until: row.moment_or_none("watched_until")?,
             created_at: row.moment("created_at")?,
             timeline: row.json("timeline")?,
         })
@@ -303,6 +331,19 @@ impl Store {
         match row.map(|row| self.read_domain(row)).transpose()? {
             Some(domain) if access.allows(Some(domain.tenant)) => Ok(domain),
             _ => Err(StoreError::not_found("domain", id)),
+        }
+    }
+
+    /// A domain, or a claim of a name that another tenant has.
+    async fn load_any(
+        &self,
+        connection: &mut AnyConnection,
+        access: Access,
+        id: DomainId,
+    ) -> Result<DomainRecord> {
+        match self.load_domain(connection, access, id).await {
+            Err(StoreError::NotFound { .. }) => self.claim(connection, access, id).await,
+            found => found,
         }
     }
 
@@ -345,12 +386,16 @@ pub(crate) async fn remove_all_of_app(write: &mut Write, app: AppId) -> Result<(
         let domain = write.store().read_domain(row)?;
         remove(write, &domain).await?;
     }
+    for claim in contest::all_of_app(write, app).await? {
+        transfer::withdraw(write, &claim).await?;
+    }
     Ok(())
 }
 
 async fn remove(write: &mut Write, domain: &DomainRecord) -> Result<()> {
     order::abandon(write, &domain.host).await?;
     connection::remove(write, domain.id).await?;
+    transfer::give_way(write, domain).await?;
     sqlx::query("DELETE FROM domains WHERE id = $1")
         .bind(domain.id.to_string())
         .execute(write.connection())
@@ -365,30 +410,50 @@ fn event(domain: &DomainRecord, action: &'static str, details: serde_json::Value
     Event { tenant: Some(domain.tenant), action, target: domain.id.to_string(), details }
 }
 
-async fn free_host(write: &mut Write, host: &Host, app: &App) -> Result<()> {
-    let taken = sqlx::query(select!("WHERE domains.host = $1"))
+/// Whether a name can be had at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Free {
+    Yes,
+    /// Another tenant has it.
+    No,
+}
+
+/// The domain of a name, within a change.
+async fn by_host(write: &mut Write, host: &Host) -> Result<Option<DomainRecord>> {
+    let row = sqlx::query(select!("WHERE domains.host = $1"))
         .bind(host.as_str())
         .fetch_optional(write.connection())
         .await?;
-    if let Some(row) = taken {
-        let domain = write.store().read_domain(&row)?;
-        if !gives_way(&domain, app.tenant, write.now()) {
+    row.map(|row| write.store().read_domain(&row)).transpose()
+}
+
+async fn free_host(write: &mut Write, host: &Host, app: &App) -> Result<Free> {
+    let mut free = Free::Yes;
+    if let Some(domain) = by_host(write, host).await? {
+        if domain.tenant == app.tenant {
             return Err(StoreError::Conflict {
                 field: "hostname",
                 value: host.to_string(),
                 code: "domain_taken",
             });
         }
-        displace(write, &domain).await?;
+        if gives_way(&domain, app.tenant, write.now()) {
+            displace(write, &domain).await?;
+        } else {
+            free = Free::No;
+        }
     }
-    let row = sqlx::query("SELECT COUNT(*) AS domains FROM domains WHERE app_id = $1")
-        .bind(app.id.to_string())
-        .fetch_one(write.connection())
-        .await?;
+    let row = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM domains WHERE app_id = $1)
+         + (SELECT COUNT(*) FROM contests WHERE app_id = $1 AND state <> 'gone') AS domains",
+    )
+    .bind(app.id.to_string())
+    .fetch_one(write.connection())
+    .await?;
     if usize::try_from(row.integer("domains")?).is_ok_and(|domains| domains >= MAX_DOMAINS_PER_APP) {
         return Err(StoreError::TooMany { what: "domains of this app", limit: MAX_DOMAINS_PER_APP });
     }
-    Ok(())
+    Ok(free)
 }
 
 /// Whether a claim has had its time and was never proved; one's own is there for its owner to take away.
@@ -412,7 +477,7 @@ async fn insert(connection: &mut AnyConnection, domain: &DomainRecord) -> Result
     sqlx::query(
         "INSERT INTO domains (id, app_id, tenant_id, host, proof, facts, proved, was_live, status, timeline,
          version, next_check_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8, $9, $10, $10)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, $11, $12)",
     )
     .bind(domain.id.to_string())
     .bind(domain.app.to_string())
@@ -420,9 +485,11 @@ async fn insert(connection: &mut AnyConnection, domain: &DomainRecord) -> Result
     .bind(domain.host.as_str())
     .bind(&domain.target.proof)
     .bind(to_json(&domain.facts)?)
+    .bind(i64::from(domain.facts.claim == Claim::Proved))
     .bind(domain.status.as_str())
     .bind(to_json(&domain.timeline)?)
     .bind(domain.version.0)
+    .bind(domain.next_check_at.unix_millis())
     .bind(domain.created_at.unix_millis())
     .execute(connection)
     .await?;

@@ -23,6 +23,7 @@ mod engine;
 mod error;
 mod idempotency;
 mod key;
+mod notice;
 mod open;
 mod order;
 mod page;
@@ -58,11 +59,15 @@ pub use changes::MAX_CHANGES;
 pub use circuit::Circuit;
 pub use connection::{Connection, ConnectionPatch, Keep, Wish};
 pub use custody::{HOLDER_LIFE, Holder};
-pub use domain::{DomainRecord, MAX_DOMAINS_PER_APP, TimelineEntry, UNPROVED_CLAIM};
+pub use domain::{
+    Decision, DomainRecord, HOLD, MAX_CONTESTS_OF_NAME, MAX_CONTESTS_OF_TENANT, MAX_DOMAINS_PER_APP,
+    MAX_TRIES, Shown, Sight, TimelineEntry, UNPROVED_CLAIM,
+};
 pub use edge::EdgeRecord;
 pub use error::{Result, StoreError};
 pub use idempotency::{Answer, Idempotency};
 pub use key::{Key, NewKey, Scope};
+pub use notice::{MAX_NOTICES, NoticeRecord};
 pub use open::Options;
 pub use order::{NewOrder, Order, OrderInHand, OrderPatch, OrderState, Urgency};
 pub use page::{Page, Paged};

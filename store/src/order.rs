@@ -192,7 +192,7 @@ impl Store {
         names.sort();
         names.dedup();
         if let Some(held) = seen
-            && is_certified_since(&mut write, &names, held).await?
+            && is_certified_since(&mut write, (&names, new.tenant), held).await?
         {
             return Ok(None);
         }
@@ -391,23 +391,40 @@ pub(crate) async fn abandon(write: &mut Write, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is a certificate of ours for the names that was begun after `held`.
+/// Whether there is a certificate of ours for the tenant's names that was begun after `held`; another tenant's that has
+/// them still is none.
 async fn is_certified_since(
     write: &mut Write,
-    names: &[CertificateName],
+    (names, tenant): (&[CertificateName], Option<TenantId>),
     held: Option<CertificateId>,
 ) -> Result<bool> {
     let now = write.now_millis();
     let newer = sqlx::query(
         "SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND names = $2 AND id > $3
-         AND source = 'acme' LIMIT 1",
+         AND source = 'acme' AND COALESCE(tenant_id, '') = $4 LIMIT 1",
     )
     .bind(now)
     .bind(to_json(&names)?)
     .bind(held.map(|held| held.to_string()).unwrap_or_default())
+    .bind(tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
     .fetch_optional(write.connection())
     .await?;
     Ok(newer.is_some())
+}
+
+/// Ends the open order of a domain, but not another one's for the same name; its holder is fenced.
+pub(crate) async fn abandon_of(write: &mut Write, domain: DomainId, reason: &'static str) -> Result<()> {
+    let now = write.now_millis();
+    sqlx::query(
+        "UPDATE orders SET state = 'failed', error = $3, key_sealed = NULL, lease_until = 0, fence = fence + 1,
+         updated_at = $2 WHERE domain_id = $1 AND state = 'open'",
+    )
+    .bind(domain.to_string())
+    .bind(now)
+    .bind(reason)
+    .execute(write.connection())
+    .await?;
+    Ok(())
 }
 
 fn event(order: &Order, action: &'static str, details: serde_json::Value) -> Event {

@@ -44,6 +44,25 @@ pub(crate) async fn last_owner(store: &Store, host: &Host) -> Result<Option<(Ten
     Ok(if until > store.now() { Some((row.parsed("tenant_id")?, until)) } else { None })
 }
 
+/// Who the name is kept for, within a change.
+pub(crate) async fn keeper(write: &mut Write, host: &Host) -> Result<Option<TenantId>> {
+    let row = sqlx::query("SELECT tenant_id FROM released_hosts WHERE host = $1 AND released_at > $2")
+        .bind(host.as_str())
+        .bind(write.now().minus(QUARANTINE).unix_millis())
+        .fetch_optional(write.connection())
+        .await?;
+    row.map(|row| row.parsed("tenant_id")).transpose()
+}
+
+/// Keeps the name for nobody any more.
+pub(crate) async fn forget(write: &mut Write, host: &Host) -> Result<()> {
+    sqlx::query("DELETE FROM released_hosts WHERE host = $1")
+        .bind(host.as_str())
+        .execute(write.connection())
+        .await?;
+    Ok(())
+}
+
 /// Takes the name out of quarantine for `tenant`.
 pub(crate) async fn claim(
     write: &mut Write,

@@ -93,13 +93,14 @@ macro_rules! column {
 }
 
 /// All of them. A test compares the list with the tables.
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     column!("local_ca", "key_sealed", id "CAST(id AS TEXT)", of "'local_ca'", |_| Ok(LocalCa::KEY_CONTEXT.to_owned())),
     column!("acme_accounts", "key_sealed", id "directory", of "directory", |of| Ok(AccountRecord::key_context(of))),
     column!("acme_accounts", "next_key_sealed", id "directory", of "directory", |of| Ok(AccountRecord::key_context(of))),
     column!("ticket_keys", "key_sealed", id "id", of "id", |of| Ok(TicketKey::key_context(parsed(of)?))),
     column!("orders", "key_sealed", id "id", of "certificate_id", |of| Ok(Certificate::key_context(parsed(of)?))),
     column!("connections", "credential_sealed", id "domain_id", of "domain_id", |of| Ok(credential_context(parsed(of)?))),
+    column!("contests", "key_sealed", id "id", of "certificate_id", |of| Ok(Certificate::key_context(parsed(of)?))),
     column!("certificates", "key_sealed", id "id", of "id", |of| Ok(Certificate::key_context(parsed(of)?))),
 ];
 

@@ -240,6 +240,7 @@ impl Store {
         expect_version(("tenant", id), tenant.version, version)?;
         crate::app::remove_all_of_tenant(&mut write, id).await?;
         crate::certificate::remove_all_of_tenant(&mut write, id).await?;
+        crate::domain::forget_tenant(&mut write, id).await?;
         sqlx::query("DELETE FROM keys WHERE tenant_id = $1")
             .bind(id.to_string())
             .execute(write.connection())

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use model::change::{Object, Revision};
-use model::domain::{DomainStatus, Facts, Policy, Routing};
+use model::domain::{Claim, Contest, DomainStatus, Facts, Policy, Routing};
 use model::id::AppId;
 use model::site::HostOrigin;
 use store::{
-    Access, AuditFilter, NewOrder, OrderState, Page, QUARANTINE, StoreError, UNPROVED_CLAIM, Urgency, Version,
+    Access, AuditFilter, DomainRecord, HOLD, NewOrder, OrderState, Page, QUARANTINE, Shown, StoreError,
+    UNPROVED_CLAIM, Urgency, Version,
 };
 
 use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host, live, proved};
-use crate::on_both_engines;
+use crate::{contests, on_both_engines};
 
 async fn own_hosts(bench: &Bench, app: AppId) -> Vec<(String, HostOrigin)> {
     let batch = bench.store.changes(&NO_LINEAGE, Revision(0), 100).await.unwrap();
@@ -81,7 +82,8 @@ async fn names_that_nobody_registers_or_that_look_like_ours_are_refused(bench: B
     }
 }
 
-/// Two tenants ask for one name at the same moment; who of them got it.
+/// Two tenants ask for one name at the same moment; who of them got it. Who did not may have a claim, which is none
+/// of a domain.
 async fn race(bench: &Bench, name: &str, apps: [AppId; 2]) -> Vec<usize> {
     let (one, two) = (actor(), actor());
     let (first, second) = tokio::join!(
@@ -94,7 +96,76 @@ async fn race(bench: &Bench, name: &str, apps: [AppId; 2]) -> Vec<usize> {
     for error in [&first, &second].into_iter().filter_map(|claimed| claimed.as_ref().err()) {
         assert!(lost(error), "{name}: {error}");
     }
-    [first, second].iter().enumerate().filter(|(_, claimed)| claimed.is_ok()).map(|(at, _)| at).collect()
+    let has = |claimed: &Result<DomainRecord, StoreError>| {
+        claimed.as_ref().is_ok_and(|domain| domain.facts.claim != Claim::Contested)
+    };
+    let winners =
+        [&first, &second].into_iter().enumerate().filter(|(_, claimed)| has(claimed)).map(|(at, _)| at);
+    let winners = winners.collect();
+    for claimed in
+        [first, second].into_iter().flatten().filter(|domain| domain.facts.claim == Claim::Contested)
+    {
+        bench.store.delete_domain(&actor(), Access::Platform, claimed.id).await.unwrap();
+    }
+    winners
+}
+
+/// A live name, claimed by two others who prove it at the same moment: one of them waits; then the end of the wait
+/// races with the holder's proof. Gives whether the name moved.
+async fn contest(bench: &Bench, name: &str, apps: [AppId; 3], proves: bool) -> bool {
+    let own = bench.proved_domain(apps[0], name).await;
+    let own = bench.check(&own, live(bench.now().plus(DAY * 60))).await;
+    let claims = [bench.domain(apps[1], name).await, bench.domain(apps[2], name).await];
+    let proved = |claim: &DomainRecord, holders: Option<&str>| {
+        bench.store.settle_contest(
+            claim.id,
+            claim.version,
+            contests::sight(bench, Shown::Everywhere, holders),
+        )
+    };
+    let (one, two) = tokio::join!(proved(&claims[0], None), proved(&claims[1], None));
+    let is_waiting = |claim: &&DomainRecord| matches!(claim.facts.contest, Some(Contest::Waiting { .. }));
+    let all = [one.unwrap(), two.unwrap()];
+    let waiting: Vec<&DomainRecord> = all.iter().filter(is_waiting).collect();
+    assert_eq!(waiting.len(), 1, "{name}: one at a time");
+    let holder = bench.store.domain(Access::Platform, own.id).await.unwrap();
+    bench.clock.advance(HOLD);
+    let refute = async || match proves {
+        true => bench.store.refute_contest(own.id, &holder.target.proof).await.is_ok(),
+        // What is shown is the record of before.
+        false => bench.store.refute_contest(own.id, &own.target.proof).await.is_ok(),
+    };
+    let shown = proves.then_some(holder.target.proof.as_str());
+    let (moved, _) = tokio::join!(proved(waiting[0], shown), refute());
+    let at = bench.store.domain_by_host(&host(name)).await.unwrap().unwrap();
+    assert!(
+        at.app == apps[0] || (at.id == waiting[0].id && moved.is_ok_and(|domain| domain.id == at.id)),
+        "{name}"
+    );
+    let app = at.app;
+    for claim in [claims[0].id, claims[1].id, own.id] {
+        let _ = bench.store.delete_domain(&actor(), Access::Platform, claim).await;
+    }
+    bench.clock.advance(QUARANTINE);
+    app != apps[0]
+}
+
+/// Two hundred and fifty contests on each engine.
+async fn contests_for_a_name_never_move_it_to_the_wrong_one(bench: Bench) {
+    for batch in 0..5 {
+        // A claim counts for a month: other tenants each time, or they would be refused.
+        let mut apps = Vec::new();
+        for role in ["own", "one", "two"] {
+            let name = format!("{role}-{batch}");
+            apps.push(bench.app(bench.tenant(&name).await.id, &name).await.id);
+        }
+        for number in 0..50 {
+            let name = format!("contested-{batch}-{number}.example.com");
+            let proves = number % 2 == 0;
+            let moved = contest(&bench, &name, [apps[0], apps[1], apps[2]], proves).await;
+            assert_eq!(moved, !proves, "{name}: who shows the name today keeps it, who does not loses it");
+        }
+    }
 }
 
 /// Five hundred races on each engine.
@@ -303,8 +374,9 @@ async fn a_claim_that_was_never_proved_gives_way_to_another_tenant_after_a_week(
     bench.proved_domain(own.id, "proved.example.com").await;
     bench.clock.advance(UNPROVED_CLAIM);
     let taken = |error: &StoreError| matches!(error, StoreError::Conflict { code: "domain_taken", .. });
+    let contested = |claim: DomainRecord| claim.facts.claim == Claim::Contested;
     assert!(claim(own.id, "squatted.example.com").await.is_err_and(|error| taken(&error)), "its own");
-    assert!(claim(other.id, "proved.example.com").await.is_err_and(|error| taken(&error)), "proved");
+    assert!(claim(other.id, "proved.example.com").await.is_ok_and(contested), "proved");
     bench.clock.advance(HOUR);
     let claimed = claim(other.id, "squatted.example.com").await.unwrap();
     assert_eq!(claimed.tenant, other.tenant);
@@ -314,8 +386,8 @@ async fn a_claim_that_was_never_proved_gives_way_to_another_tenant_after_a_week(
     let access = Access::Tenant(own.tenant);
     let events = bench.store.audit_events(access, &filter, &Page::default()).await.unwrap().items;
     assert_eq!(events[0].action, "domain.displace", "its owner can see why");
-    assert!(claim(own.id, "squatted.example.com").await.is_err_and(|error| taken(&error)), "a fresh claim");
-    assert!(claim(other.id, "proved.example.com").await.is_err_and(|error| taken(&error)), "proved");
+    assert!(claim(own.id, "squatted.example.com").await.is_ok_and(contested), "a fresh claim");
+    assert!(claim(other.id, "proved.example.com").await.is_err_and(|error| taken(&error)), "claimed already");
 }
 
 on_both_engines! {
@@ -323,6 +395,7 @@ on_both_engines! {
     a_domain_has_its_own_target_and_waits_for_its_first_check,
     a_name_that_is_no_creators_own_is_refused,
     a_host_is_given_once,
+    contests_for_a_name_never_move_it_to_the_wrong_one,
     a_thousand_races_for_a_name_have_one_rightful_winner_each,
     names_that_nobody_registers_or_that_look_like_ours_are_refused,
     an_app_has_a_hundred_domains_at_most,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use model::domain::{Claim, Health, Routing, Target};
+use store::Shown;
 
 use super::{LookupError, Observation, View};
 
@@ -84,6 +85,21 @@ fn proof(views: &[View], target: &Target) -> Claim {
     let mut answers = views.iter().filter_map(|view| view.texts.as_ref().ok()).peekable();
     let proved = answers.peek().is_some() && answers.all(has);
     if proved { Claim::Proved } else { Claim::Unproved }
+}
+
+/// Whether the zone's own servers show a proof, each one that answers. What only a resolver says tells nothing: a name
+/// may depend on it that somebody else has.
+#[must_use]
+pub fn shown(seen: &Observation, proof: &str) -> Shown {
+    if seen.unsigned || seen.views.iter().any(|view| view.server.is_none()) {
+        return Shown::Untold;
+    }
+    let has = |texts: &Vec<String>| texts.iter().any(|text| unquoted(text) == proof);
+    let mut answers = seen.views.iter().filter_map(|view| view.texts.as_ref().ok()).peekable();
+    if answers.peek().is_none() {
+        return Shown::Untold;
+    }
+    if answers.all(has) { Shown::Everywhere } else { Shown::Missing }
 }
 
 /// Some providers' forms store the quotes that people paste.

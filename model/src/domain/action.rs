@@ -125,8 +125,7 @@ impl Target {
         let mut records = vec![self.cname_record()];
         records.extend(self.address_records());
         if !self.addresses.is_empty() {
-            let name = format!("{PROOF_LABEL}.{}", self.host);
-            records.push(Record::new(RecordKind::Txt, name, &self.proof));
+            records.push(self.text_record());
         }
         records
     }
@@ -145,10 +144,15 @@ impl Target {
         })
     }
 
+    /// The TXT record, which proves whose the name is and leads nobody anywhere.
+    #[must_use]
+    pub fn text_record(&self) -> Record {
+        Record::new(RecordKind::Txt, format!("{PROOF_LABEL}.{}", self.host), &self.proof)
+    }
+
     /// The TXT record, or the alias, which proves as well, where we have no addresses to point at.
     #[must_use]
     pub fn proof_record(&self) -> Record {
-        let proof = self.records().into_iter().find(|record| record.kind == RecordKind::Txt);
-        proof.unwrap_or_else(|| self.cname_record())
+        if self.addresses.is_empty() { self.cname_record() } else { self.text_record() }
     }
 }

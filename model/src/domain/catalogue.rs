@@ -10,10 +10,49 @@ use std::time::Duration;
 
 use ::time::OffsetDateTime;
 
-use super::Actor;
+use super::{Actor, Facts};
 use crate::Timestamp;
 
 pub use connecting::{Notice, offer};
+
+/// How often a domain is looked at for now, as people say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pace {
+    /// Up to half a minute.
+    Seconds,
+    /// Up to ten minutes.
+    Minutes,
+    /// Up to an hour and a bit.
+    Hour,
+    /// Up to half a day.
+    Hours,
+    /// Seldom.
+    Day,
+}
+
+impl Pace {
+    /// As the facts have it.
+    #[must_use]
+    pub const fn of(facts: &Facts) -> Self {
+        match facts.look_every_seconds {
+            None | Some(0..=30) => Self::Seconds,
+            Some(31..=600) => Self::Minutes,
+            Some(601..=4_500) => Self::Hour,
+            Some(4_501..=43_200) => Self::Hours,
+            Some(_) => Self::Day,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Seconds => "every few seconds",
+            Self::Minutes => "every few minutes",
+            Self::Hour => "every hour",
+            Self::Hours => "every few hours",
+            Self::Day => "every 24 hours",
+        }
+    }
+}
 
 /// One sentence with what it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +68,25 @@ pub enum Message<'a> {
     ClaimedElsewhere {
         /// When it is free, if its owner gave it up.
         free_at: Option<Timestamp>,
+    },
+    /// `claimed_elsewhere`: it can be proved to be this account's.
+    ProveElsewhere {
+        /// The provider, if known.
+        provider: Option<&'a str>,
+    },
+    /// `claimed_elsewhere`: proved, and on its way here.
+    Moving {
+        /// When it moves.
+        until: Timestamp,
+    },
+    /// `claimed_elsewhere`: its holder proved it as well.
+    Kept,
+    /// `claimed_elsewhere`: it moved away.
+    Lost,
+    /// `at_risk`, `needs_dns` or `moved`: another account proved that it is theirs.
+    Challenged {
+        /// When it moves.
+        until: Timestamp,
     },
     /// `suspended`
     Suspended,
@@ -161,6 +219,10 @@ impl Message<'_> {
         match self {
             Self::InvalidName
             | Self::ClaimedElsewhere { .. }
+            | Self::ProveElsewhere { .. }
+            | Self::Kept
+            | Self::Lost
+            | Self::Challenged { .. }
             | Self::Suspended
             | Self::Add { .. }
             | Self::Misplaced { .. }
@@ -183,6 +245,7 @@ impl Message<'_> {
             | Self::Moved { .. } => Actor::You,
             Self::OurProblem { .. } => Actor::Us,
             Self::Removed { .. }
+            | Self::Moving { .. }
             | Self::Late { .. }
             | Self::Remembered { .. }
             | Self::Issuing
@@ -191,9 +254,10 @@ impl Message<'_> {
         }
     }
 
-    /// The sentence. `now` decides whether a moment is told as a time of day or as a date.
+    /// The sentence. `now` decides whether a moment is told as a time of day or as a date, `pace` when it is looked
+    /// again.
     #[must_use]
-    pub fn text(&self, now: Timestamp) -> String {
+    pub fn text(&self, now: Timestamp, pace: Pace) -> String {
         match self {
             Self::Add { .. }
             | Self::Misplaced { .. }
@@ -203,80 +267,108 @@ impl Message<'_> {
             | Self::LeftOver { .. }
             | Self::WrongZone { .. }
             | Self::Proxied { .. }
-            | Self::Circle => self.records(),
+            | Self::Circle => self.records(pace),
             Self::Silent { .. }
             | Self::Strangers { .. }
             | Self::BadSignature { .. }
-            | Self::Unregistered { .. } => self.faults(),
+            | Self::Unregistered { .. } => self.faults(pace),
             Self::InvalidName | Self::ClaimedElsewhere { .. } | Self::Removed { .. } | Self::Suspended => {
                 self.standing(now)
             }
-            _ => self.certificate(now),
+            Self::ProveElsewhere { .. }
+            | Self::Moving { .. }
+            | Self::Kept
+            | Self::Lost
+            | Self::Challenged { .. } => self.contest(now, pace),
+            _ => self.certificate(now, pace),
         }
     }
 
     /// What to do with the domain's records.
-    fn records(&self) -> String {
+    fn records(&self, pace: Pace) -> String {
+        let every = pace.words();
         match self {
             Self::Add { provider } => {
-                format!("Add the record below {}. We look for it every few seconds.", place(*provider))
+                format!("Add the record below {}. We look for it {every}.", place(*provider))
             }
             Self::Misplaced { entry } => format!(
                 "The record is there, but its name has your domain twice. Enter \"{entry}\" as its name; we look \
-                 every few seconds."
+                 {every}."
             ),
             Self::Prove { provider } => format!(
-                "Your domain points here. Add the record below {} to prove that it is yours; we look every few \
-                 seconds.",
+                "Your domain points here. Add the record below {} to prove that it is yours; we look {every}.",
                 place(*provider)
             ),
             Self::Conflict { found, provider } => {
                 let place = provider.map_or_else(String::new, |name| format!(" at {name}"));
                 format!(
-                    "An old record is in the way. Replace \"{found}\" with the record below{place}; we look every \
-                     few seconds."
+                    "An old record is in the way. Replace \"{found}\" with the record below{place}; we look {every}."
                 )
             }
-            Self::Ending => "The record's value has your domain added at its end. Write it as below, dot included; \
-                             we look every few seconds."
-                .to_owned(),
+            Self::Ending => format!(
+                "The record's value has your domain added at its end. Write it as below, dot included; we look {every}."
+            ),
             Self::LeftOver { found } => format!(
-                "One record is right, but an old one is left over. Delete \"{found}\"; we look every few seconds."
+                "One record is right, but an old one is left over. Delete \"{found}\"; we look {every}."
             ),
             Self::WrongZone { zone, stale, runs } => format!(
-                "Records made at {stale} have no effect: {zone} is run by {runs}. Add the record below there; it \
-                 counts within minutes."
+                "Records made at {stale} have no effect: {zone} is run by {runs}. Add the record there; we \
+                 look {every}."
             ),
             Self::Proxied { by } => format!(
-                "The proxy of {by} hides your record. Set the record below to \"DNS only\" there; we look every \
-                 few seconds."
+                "The proxy of {by} hides your record. Set the record below to \"DNS only\" there; we look {every}."
             ),
-            _ => "The records of this domain lead in a circle. Replace them with the record below; we look every \
-                  few seconds."
-                .to_owned(),
+            _ => format!(
+                "The records of this domain lead in a circle. Replace them with the record below; we look {every}."
+            ),
         }
     }
 
     /// What is wrong with the domain's own name servers.
-    fn faults(&self) -> String {
+    fn faults(&self, pace: Pace) -> String {
+        let every = pace.words();
         match self {
             Self::Silent { zone, provider } => format!(
-                "The name servers of {zone} do not answer properly. Ask {} to mend them; we look every few minutes.",
+                "The name servers of {zone} do not answer properly. Ask {} to mend them; we look {every}.",
                 provider.unwrap_or(SELLER)
             ),
             Self::Strangers { zone } => format!(
-                "The name servers named for {zone} do not know it. Ask {SELLER} to mend this; we look every few \
-                 minutes."
+                "The name servers named for {zone} do not know it. Ask {SELLER} to mend this; we look {every}."
             ),
             Self::BadSignature { zone } => format!(
                 "The signatures of {zone} are wrong. Switch DNSSEC off and on again where you bought it; we look \
-                 every few minutes."
+                 {every}."
             ),
             Self::Unregistered { zone } => format!(
-                "No name servers are known for {zone}. Check where you bought it that it is paid; we look every \
-                 few minutes."
+                "No name servers are known for {zone}. Check where you bought it that it is paid; we look {every}."
             ),
             _ => String::new(),
+        }
+    }
+
+    /// Two accounts want the name.
+    fn contest(&self, now: Timestamp, pace: Pace) -> String {
+        match self {
+            Self::ProveElsewhere { provider } => format!(
+                "Another account here uses this domain. Add the record below {} to prove it is yours; we look {}.",
+                place(*provider),
+                pace.words()
+            ),
+            Self::Moving { until } => format!(
+                "Found it. The domain moves here by {}, unless its present owner proves it as well. Nothing to do.",
+                moment(*until, now)
+            ),
+            Self::Challenged { until } => format!(
+                "Another account proved that this domain is theirs. Add the record below by {} to keep it, or remove \
+                 it here.",
+                moment(*until, now)
+            ),
+            Self::Lost => "This domain moved to another account, which proved it. Ask us if that is wrong; you can \
+                           remove it here at any time."
+                .to_owned(),
+            _ => "Its present owner has shown that this domain is theirs. Ask them to remove it there; you can remove \
+                  it here at any time."
+                .to_owned(),
         }
     }
 
@@ -284,8 +376,8 @@ impl Message<'_> {
     fn standing(&self, now: Timestamp) -> String {
         match self {
             Self::ClaimedElsewhere { free_at: None } => {
-                "Another account here uses this domain. Ask its owner to remove it there; you can connect it \
-                 30 days later."
+                "Another account here uses this domain. Add it all the same to prove that it is yours; it moves after \
+                 24 hours."
                     .to_owned()
             }
             Self::ClaimedElsewhere { free_at: Some(at) } => format!(
@@ -313,7 +405,8 @@ impl Message<'_> {
     }
 
     /// How far the padlock is.
-    fn certificate(&self, now: Timestamp) -> String {
+    fn certificate(&self, now: Timestamp, pace: Pace) -> String {
+        let every = pace.words();
         let only = |allowed: &Option<&str>| allowed.unwrap_or("nobody").to_owned();
         match self {
             Self::Late { holds } => format!(
@@ -326,8 +419,7 @@ impl Message<'_> {
                 moment(*until, now)
             ),
             Self::OthersOnly { allowed } => format!(
-                "Your domain lets only {} make its padlock. Add the record below next to the old one; we look \
-                 every few minutes.",
+                "Your domain lets only {} make its padlock. Add the record below next to the old one; we look {every}.",
                 only(allowed)
             ),
             Self::OurProblem { retry_at } => format!(
@@ -390,7 +482,7 @@ fn place(provider: Option<&str>) -> String {
 }
 
 /// A time of day within the next 20 hours, else a date; both in UTC.
-fn moment(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp, now: Timestamp) -> String {
     let Ok(time) = OffsetDateTime::from_unix_timestamp(at.unix_seconds()) else { return at.to_string() };
     if at.since(now) < Duration::from_secs(20 * 3600) {
         return format!("{:02}:{:02} UTC", time.hour(), time.minute());

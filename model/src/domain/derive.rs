@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::catalogue::{self, Message};
+use super::catalogue::{self, Message, Pace};
 use super::{
-    Actor, Certification, Claim, DomainStatus, Facts, Forbidden, Health, NextAction, Offer, Policy, Presence,
-    Record, RecordKind, Routing, Target,
+    Actor, Certification, Claim, Contest, DomainStatus, Facts, Forbidden, Health, NextAction, Offer, Policy,
+    Presence, Record, RecordKind, Routing, Target,
 };
 use crate::Timestamp;
 
@@ -34,6 +34,9 @@ fn status(facts: &Facts, now: Timestamp) -> DomainStatus {
     if certified && facts.presence == Presence::Verified {
         return served(facts, now);
     }
+    if challenged_until(facts).is_some() {
+        return DomainStatus::NeedsDns;
+    }
     let prepared = certified && facts.claim == Claim::Proved && facts.away_since.is_none();
     let stale = facts.authority.health == Health::Split;
     match &facts.routing {
@@ -53,7 +56,7 @@ fn status(facts: &Facts, now: Timestamp) -> DomainStatus {
 /// A domain whose certificate was seen from outside.
 fn served(facts: &Facts, now: Timestamp) -> DomainStatus {
     match facts.away_since {
-        None if facts.forbidden.is_some() => DomainStatus::AtRisk,
+        None if facts.forbidden.is_some() || challenged_until(facts).is_some() => DomainStatus::AtRisk,
         None => DomainStatus::Live,
         // Back, but without its proof: served until the certificate ends.
         Some(_) if facts.routing == Routing::Here => DomainStatus::AtRisk,
@@ -82,6 +85,14 @@ fn needs_proof(facts: &Facts) -> bool {
     facts.routing == Routing::Here && !proved
 }
 
+/// When the domain moves to another account, if this one does not show anew that it is its own.
+const fn challenged_until(facts: &Facts) -> Option<Timestamp> {
+    match facts.contest {
+        Some(Contest::Challenged { until }) => Some(until),
+        _ => None,
+    }
+}
+
 fn next_action(status: DomainStatus, facts: &Facts, target: &Target, now: Timestamp) -> NextAction {
     let entry = matches!(facts.routing, Routing::Misplaced { .. }).then(|| entry(facts, target));
     let message = message(status, facts, target, entry.as_deref(), now);
@@ -92,8 +103,8 @@ fn next_action(status: DomainStatus, facts: &Facts, target: &Target, now: Timest
     let hint = trap.filter(|_| is_theirs);
     // What a proxy of the provider's own hides is right already: only the creator can put the proxy away.
     let is_hidden = matches!(message, Message::Proxied { .. });
-    let connect = offer(facts).filter(|_| is_theirs && !is_hidden);
-    NextAction { who, text: message.text(now), record, hint, connect }
+    let connect = offer(facts).filter(|_| is_theirs && !is_hidden && facts.claim != Claim::Contested);
+    NextAction { who, text: message.text(now, Pace::of(facts)), record, hint, connect }
 }
 
 /// That we set the record at the domain's provider, if we know how.
@@ -116,7 +127,12 @@ fn message<'a>(
         DomainStatus::InvalidName => Message::InvalidName,
         DomainStatus::Suspended => Message::Suspended,
         DomainStatus::Removed => Message::Removed { until: facts.kept_until },
-        DomainStatus::ClaimedElsewhere => Message::ClaimedElsewhere { free_at: facts.kept_until },
+        DomainStatus::ClaimedElsewhere => contested(facts),
+        DomainStatus::NeedsDns | DomainStatus::AtRisk | DomainStatus::Moved
+            if let Some(until) = challenged_until(facts) =>
+        {
+            Message::Challenged { until }
+        }
         DomainStatus::NeedsDns | DomainStatus::Conflict => records(facts, target, entry),
         DomainStatus::WrongZone => wrong_zone(facts, target),
         DomainStatus::DnsBroken => broken(facts, target),
@@ -134,6 +150,17 @@ fn message<'a>(
             Some(since) => Message::Changed { until: until.min(since.plus(GRACE)) },
         },
         DomainStatus::Moved => Message::Moved { until },
+    }
+}
+
+/// How a claim of a name stands that another account has.
+fn contested(facts: &Facts) -> Message<'_> {
+    match facts.contest {
+        Some(Contest::Waiting { until }) => Message::Moving { until },
+        Some(Contest::Refused) => Message::Kept,
+        Some(Contest::Lost) => Message::Lost,
+        Some(Contest::Asked) => Message::ProveElsewhere { provider: provider(facts) },
+        Some(Contest::Challenged { .. }) | None => Message::ClaimedElsewhere { free_at: facts.kept_until },
     }
 }
 
@@ -211,6 +238,7 @@ fn retry_at(facts: &Facts, now: Timestamp) -> Timestamp {
 fn record(message: &Message<'_>, facts: &Facts, target: &Target) -> Option<Record> {
     match message {
         Message::Prove { .. } | Message::Unproved { .. } => Some(target.proof_record()),
+        Message::ProveElsewhere { .. } | Message::Challenged { .. } => Some(target.text_record()),
         Message::OthersOnly { .. } | Message::NoRenewal { .. } => facts.forbidden.as_ref().map(caa_record),
         Message::Ending => {
             let record = target.cname_record();

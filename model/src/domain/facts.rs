@@ -142,6 +142,28 @@ pub struct Forbidden {
     pub add: String,
 }
 
+/// Two accounts want the same name: how this one stands. It is not looked up, but known at the time of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "value")]
+pub enum Contest {
+    /// Another one has the name; this one has not shown yet that it is its own.
+    Asked,
+    /// This one has shown it: the name moves here then, unless its holder shows the same.
+    Waiting {
+        /// When it moves.
+        until: Timestamp,
+    },
+    /// The holder has shown that it is theirs, or the operator has said so.
+    Refused,
+    /// This one had the name, which moved to another one that showed that it is theirs.
+    Lost,
+    /// This one has the name, which moves to another one then, unless this one shows anew that it is its own.
+    Challenged {
+        /// When it moves.
+        until: Timestamp,
+    },
+}
+
 /// What the edges show to the outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -196,6 +218,12 @@ pub struct Facts {
     /// Until when a name that was given up is kept for whoever had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<Timestamp>,
+    /// How long it is from one look to the next for now, in seconds; none: a few seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_every_seconds: Option<u32>,
+    /// Who else wants the name.
+    #[serde(skip)]
+    pub contest: Option<Contest>,
 }
 
 impl Facts {
@@ -220,6 +248,8 @@ impl Facts {
             away_since: None,
             old_until: None,
             kept_until: None,
+            look_every_seconds: None,
+            contest: None,
         }
     }
 

@@ -7,7 +7,7 @@ use model::id::{AppId, CertificateId, TenantId};
 
 use crate::app::App;
 use crate::error::Result;
-use crate::row::Columns as _;
+use crate::row::{Columns as _, to_json};
 use crate::write::{Shape, Write};
 
 /// Takes every certificate of an app away.
@@ -57,6 +57,36 @@ pub(crate) async fn remove_useless(write: &mut Write, app: &App, host: &Host) ->
         if !names.iter().any(|name| hosts.iter().any(|host| name.covers(host))) {
             remove(write, row.parsed("id")?).await?;
         }
+    }
+    Ok(())
+}
+
+/// Lets no certificate of the app answer for `host` any more, after [`remove_useless`]: those that name others too
+/// lose the name.
+pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host) -> Result<()> {
+    let name = CertificateName::Exact(host.clone());
+    let rows = sqlx::query(
+        "SELECT id, names FROM certificates WHERE app_id = $1 AND status = 'active' AND id IN
+         (SELECT certificate_id FROM certificate_names WHERE name = $2)",
+    )
+    .bind(app.id.to_string())
+    .bind(host.as_str())
+    .fetch_all(write.connection())
+    .await?;
+    for row in &rows {
+        let (id, mut names): (CertificateId, Vec<CertificateName>) = (row.parsed("id")?, row.json("names")?);
+        names.retain(|other| *other != name);
+        sqlx::query("UPDATE certificates SET names = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(to_json(&names)?)
+            .execute(write.connection())
+            .await?;
+        sqlx::query("DELETE FROM certificate_names WHERE certificate_id = $1 AND name = $2")
+            .bind(id.to_string())
+            .bind(host.as_str())
+            .execute(write.connection())
+            .await?;
+        write.point(&ObjectId::Certificate(id), Shape::Present).await?;
     }
     Ok(())
 }

@@ -30,19 +30,47 @@ impl Store {
         id: DomainId,
     ) -> Result<DomainRecord> {
         let mut write = self.write(actor).await?;
-        let mut domain = self.load_domain(write.connection(), access, id).await?;
+        let mut domain = self.load_any(write.connection(), access, id).await?;
         domain.next_check_at = write.now();
-        sqlx::query("UPDATE domains SET next_check_at = $2 WHERE id = $1")
-            .bind(id.to_string())
-            .bind(write.now_millis())
-            .execute(write.connection())
-            .await?;
+        for sql in [
+            "UPDATE domains SET next_check_at = $2 WHERE id = $1",
+            "UPDATE contests SET next_check_at = $2 WHERE id = $1",
+        ] {
+            sqlx::query(sql)
+                .bind(id.to_string())
+                .bind(write.now_millis())
+                .execute(write.connection())
+                .await?;
+        }
         write.audit(event(&domain, "domain.check", json!({ "hostname": domain.host }))).await?;
         write.commit().await?;
         Ok(domain)
     }
 
-    /// Domains whose check is due at `now`, the longest waiting first.
+    /// Says that somebody looks at a domain until then, and that it is to be looked up by `next` at the latest. Moves
+    /// neither its version nor any log.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn watch_domain(&self, id: DomainId, until: Timestamp, next: Timestamp) -> Result<()> {
+        let mut turn = self.quiet_write().await?;
+        for sql in [
+            "UPDATE domains SET watched_until = $2,
+             next_check_at = CASE WHEN next_check_at > $3 THEN $3 ELSE next_check_at END WHERE id = $1",
+            "UPDATE contests SET watched_until = $2,
+             next_check_at = CASE WHEN next_check_at > $3 THEN $3 ELSE next_check_at END WHERE id = $1",
+        ] {
+            sqlx::query(sql)
+                .bind(id.to_string())
+                .bind(until.unix_millis())
+                .bind(next.unix_millis())
+                .execute(turn.connection())
+                .await?;
+        }
+        turn.commit().await
+    }
+
+    /// Domains, and claims of names that others have, whose check is due at `now`, the longest waiting first.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -52,7 +80,11 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(self.pool())
             .await?;
-        rows.iter().map(|row| self.read_domain(row)).collect()
+        let mut due = rows.iter().map(|row| self.read_domain(row)).collect::<Result<Vec<_>>>()?;
+        due.extend(self.due_claims(now, limit).await?);
+        due.sort_by_key(|domain| domain.next_check_at);
+        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(due)
     }
 
     /// Puts a check that is due off until `at`, unless somebody wrote since the domain was read.
@@ -85,7 +117,7 @@ impl Store {
         facts: Facts,
         next_check_at: Timestamp,
     ) -> Result<DomainRecord> {
-        let found = self.domain(Access::Platform, id).await?;
+        let found = self.served_domain(id).await?;
         expect_version(("domain", id), found.version, Some(version))?;
         let checked = Checked::of(found, facts, next_check_at, self.now());
         if !checked.is_news() {
@@ -120,6 +152,15 @@ impl Store {
     }
 }
 
+/// Adds a status to a timeline, unless it is the last one already.
+pub(super) fn note(timeline: &mut Vec<TimelineEntry>, entry: TimelineEntry) {
+    if timeline.last().map(|last| last.status) != Some(entry.status) {
+        timeline.push(entry);
+        let surplus = timeline.len().saturating_sub(TIMELINE);
+        timeline.drain(..surplus);
+    }
+}
+
 /// A domain with what a check found.
 struct Checked {
     domain: DomainRecord,
@@ -135,16 +176,12 @@ impl Checked {
         let seen = (domain.facts.claim, domain.was_live);
         let before = domain.timeline.last().map(|entry| entry.status);
         let read = domain.version;
-        domain.facts = Facts { policy: domain.facts.policy, ..facts };
+        domain.facts = Facts { policy: domain.facts.policy, contest: domain.facts.contest, ..facts };
         domain.status = derive(&domain.facts, &domain.target, now).0;
         domain.was_live |= domain.status == DomainStatus::Live;
         domain.version = read.next();
         domain.next_check_at = next_check_at;
-        if before != Some(domain.status) {
-            domain.timeline.push(TimelineEntry { at: now, status: domain.status });
-            let surplus = domain.timeline.len().saturating_sub(TIMELINE);
-            domain.timeline.drain(..surplus);
-        }
+        note(&mut domain.timeline, TimelineEntry { at: now, status: domain.status });
         let is_seen_by_edges = seen != (domain.facts.claim, domain.was_live);
         Self { domain, read, before, is_seen_by_edges }
     }

@@ -14,6 +14,8 @@ fn every_sentence() -> Vec<Message<'static>> {
         Message::Issuing,
         Message::Prepared,
         Message::Deploying,
+        Message::Kept,
+        Message::Lost,
     ];
     let (zone, found) =
         ("a-very-long-name-of-a-shop.example.co.uk", "AAAA 2001:db8:1234:5678:9abc:def0:1234:5678");
@@ -21,6 +23,7 @@ fn every_sentence() -> Vec<Message<'static>> {
         all.extend([
             Message::Add { provider },
             Message::Prove { provider },
+            Message::ProveElsewhere { provider },
             Message::Silent { zone, provider },
             Message::Conflict { found, provider },
             Message::Conflict { found: "CNAME old.example.net", provider },
@@ -56,6 +59,8 @@ fn every_sentence() -> Vec<Message<'static>> {
             Message::Changed { until: at },
             Message::Unproved { until: at },
             Message::Moved { until: at },
+            Message::Moving { until: at },
+            Message::Challenged { until: at },
         ]);
     }
     all.extend([Message::Removed { until: None }, Message::ClaimedElsewhere { free_at: None }]);
@@ -65,9 +70,13 @@ fn every_sentence() -> Vec<Message<'static>> {
 #[test]
 fn every_sentence_is_short_and_plain_and_says_who_acts_and_when() {
     let all = every_sentence();
+    let paces = [Pace::Seconds, Pace::Minutes, Pace::Hour, Pace::Hours, Pace::Day];
     let faults: Vec<_> = all
         .iter()
-        .filter_map(|message| plain::check_step(message.who(), &message.text(NOW)).err())
+        .flat_map(|message| {
+            paces.map(|pace| plain::check_step(message.who(), &message.text(NOW, pace)).err())
+        })
+        .flatten()
         .map(|fault| fault.to_string())
         .collect();
     assert!(faults.is_empty(), "{faults:#?}");
@@ -122,9 +131,12 @@ fn what_becomes_of_mail_is_told_plainly() {
 #[test]
 fn every_kind_of_message_is_checked() {
     let kinds: std::collections::HashSet<_> = every_sentence().iter().map(std::mem::discriminant).collect();
-    assert_eq!(kinds.len(), 29, "a new message belongs into `every_sentence`");
-    let texts: std::collections::HashSet<_> =
-        every_sentence().iter().map(|message| message.text(NOW)).map(|text| text[..12].to_owned()).collect();
+    assert_eq!(kinds.len(), 34, "a new message belongs into `every_sentence`");
+    let texts: std::collections::HashSet<_> = every_sentence()
+        .iter()
+        .map(|message| message.text(NOW, Pace::Seconds))
+        .map(|text| text[..12].to_owned())
+        .collect();
     assert!(texts.len() > 20, "sentences are told apart: {texts:?}");
 }
 
@@ -138,4 +150,17 @@ fn a_moment_is_a_time_today_and_a_date_later() {
 fn a_span_is_told_in_its_largest_unit() {
     let told = [5, 300, 3600, 7200, 86_400, 200_000].map(|seconds| span(Duration::from_secs(seconds)));
     assert_eq!(told, ["a minute", "5 minutes", "60 minutes", "2 hours", "24 hours", "3 days"]);
+}
+
+#[test]
+fn how_often_it_is_looked_is_told_as_it_is() {
+    let told = |seconds| {
+        let facts = Facts { look_every_seconds: seconds, ..Facts::unknown() };
+        Message::Add { provider: None }.text(NOW, Pace::of(&facts))
+    };
+    let ends = [(None, "seconds"), (Some(5), "seconds"), (Some(66), "minutes"), (Some(330), "minutes")];
+    let later = [(Some(3_960), "hour"), (Some(23_760), "few hours"), (Some(95_040), "24 hours")];
+    for (seconds, end) in ends.into_iter().chain(later) {
+        assert!(told(seconds).ends_with(&format!("{end}.")), "{seconds:?}: {}", told(seconds));
+    }
 }

@@ -156,6 +156,14 @@ fn each_status() -> Vec<(Facts, DomainStatus)> {
     vec![
         (Facts { policy: Policy::Refused, ..here() }, DomainStatus::InvalidName),
         (Facts { claim: Claim::Contested, ..here() }, DomainStatus::ClaimedElsewhere),
+        (
+            Facts { claim: Claim::Contested, contest: Some(Contest::Asked), ..here() },
+            DomainStatus::ClaimedElsewhere,
+        ),
+        (
+            Facts { contest: Some(Contest::Challenged { until: NOW.plus(GRACE) }), ..here() },
+            DomainStatus::NeedsDns,
+        ),
         (routed(Routing::Unknown), DomainStatus::NeedsDns),
         (
             routed(Routing::Misplaced { name: "shop.example.test.example.test".to_owned() }),
@@ -312,11 +320,22 @@ fn any_facts(dice: &mut Dice, forbidden: &Forbidden) -> Facts {
         away_since: (dice.below(5) < 2).then(|| near(dice).min(NOW)),
         old_until: (dice.below(10) < 3).then(|| near(dice)),
         kept_until: (dice.below(10) < 3).then(|| near(dice)),
+        look_every_seconds: None,
+        contest: (dice.below(5) < 2).then(|| {
+            let until = near(dice);
+            [
+                Contest::Asked,
+                Contest::Waiting { until },
+                Contest::Refused,
+                Contest::Lost,
+                Contest::Challenged { until },
+            ][dice.below(5)]
+        }),
     }
 }
 
 /// Each way to mend one thing and leave the rest; the vectors take turns.
-const MENDS: [fn(&mut Facts); 9] = [
+const MENDS: [fn(&mut Facts); 10] = [
     |facts| facts.policy = Policy::Allowed,
     |facts| facts.claim = Claim::Proved,
     |facts| facts.routing = Routing::Here,
@@ -326,6 +345,7 @@ const MENDS: [fn(&mut Facts); 9] = [
     |facts| facts.presence = Presence::Verified,
     |facts| facts.away_since = None,
     |facts| facts.old_until = None,
+    |facts| facts.contest = None,
 ];
 
 #[test]
@@ -365,4 +385,33 @@ fn live_means_a_valid_certificate_that_was_seen_from_outside() {
             assert!(valid && facts.presence == Presence::Verified && facts.away_since.is_none(), "{facts:?}");
         }
     }
+}
+
+#[test]
+fn a_domain_that_another_account_proved_is_at_risk_and_told_the_one_record_that_keeps_it() {
+    let until = NOW.plus(Duration::from_secs(24 * 3600));
+    let contest = Some(Contest::Challenged { until });
+    let live = Facts { certification: ready(), presence: Presence::Verified, contest, ..here() };
+    let target = target().unwrap();
+    let (status, action) = derive(&live, &target, NOW);
+    assert_eq!((status, action.record), (DomainStatus::AtRisk, Some(target.text_record())));
+    assert!(action.text.contains("by 16 January 2027 to keep it"), "{}", action.text);
+    assert_eq!(derive(&Facts { contest: None, ..live }, &target, NOW).0, DomainStatus::Live);
+}
+
+#[test]
+fn a_claim_of_another_accounts_domain_is_told_each_step() {
+    let target = target().unwrap();
+    let told = |contest| {
+        let facts = Facts { claim: Claim::Contested, contest: Some(contest), ..Facts::unknown() };
+        let (status, action) = derive(&facts, &target, NOW);
+        assert_eq!(status, DomainStatus::ClaimedElsewhere);
+        (action.who, action.record.map(|record| record.kind), action.text)
+    };
+    let asked = told(Contest::Asked);
+    assert_eq!((asked.0, asked.1), (Actor::You, Some(RecordKind::Txt)), "{}", asked.2);
+    let waiting = told(Contest::Waiting { until: NOW.plus(Duration::from_secs(3600)) });
+    assert_eq!((waiting.0, waiting.1), (Actor::Nobody, None));
+    assert!(waiting.2.starts_with("Found it. The domain moves here by 09:00 UTC"), "{}", waiting.2);
+    assert_ne!(told(Contest::Refused).2, told(Contest::Lost).2);
 }
