@@ -9,8 +9,9 @@ use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use http::request::Parts;
 use model::id::{KeyId, RequestId, TenantId};
 use model::secret::Secret;
-use store::{Access, Actor, Key, Scope};
+use store::{Access, Actor, Key, Scope, Store, StoreError};
 
+use crate::keys;
 use crate::problem::{Code, Problem};
 
 /// Whose key was sent.
@@ -52,8 +53,17 @@ pub(crate) struct EdgeCaller {
 }
 
 impl Caller {
-    fn from_parts(parts: &Parts) -> Result<&Self, Problem> {
+    pub(crate) fn from_parts(parts: &Parts) -> Result<&Self, Problem> {
         parts.extensions.get().ok_or_else(|| Problem::internal("a handler was reached without a caller"))
+    }
+
+    /// Whether the key still opens something.
+    pub(crate) async fn is_valid(&self, store: &Store) -> Result<bool, StoreError> {
+        let Some(parsed) = keys::parse(self.secret.reveal()) else { return Ok(false) };
+        let key = store.authenticate(&parsed.lookup, &parsed.hash).await?;
+        Ok(key.is_some_and(|key| {
+            (key.id, key.scope, key.tenant) == (self.key.id, self.key.scope, self.key.tenant)
+        }))
     }
 
     fn actor(&self) -> Actor {
@@ -127,6 +137,7 @@ fn hidden(parts: &Parts) -> Option<Problem> {
         "a" => "app",
         "d" => "domain",
         "c" => "certificate",
+        "n" => "notice",
         _ => "key",
     }))
 }

@@ -21,7 +21,7 @@ use crate::problem::{Fault, MEDIA_TYPE, ProblemBody};
 const KEY: &str = "key";
 
 /// How a route can refuse: status, name of the response, description.
-const PROBLEMS: [(&str, &str, &str); 12] = [
+const PROBLEMS: [(&str, &str, &str); 13] = [
     ("400", "BadRequest", "A header, a query parameter or the form of the body is not understood."),
     ("401", "Unauthorized", "No key, or none that is valid."),
     ("403", "Forbidden", "The key may see this, but not do it."),
@@ -31,6 +31,7 @@ const PROBLEMS: [(&str, &str, &str); 12] = [
     ("413", "ContentTooLarge", "The body is too large."),
     ("415", "UnsupportedMediaType", "The body is not JSON."),
     ("422", "UnprocessableContent", "The values cannot be accepted; `errors` names each."),
+    ("429", "TooManyRequests", "Too many of these are open: close one, or try again later."),
     ("500", "InternalError", "A fault of ours; nothing was changed."),
     ("503", "Unavailable", "Out of reach for now: try again."),
     ("504", "Timeout", "It took too long: try again."),
@@ -131,6 +132,7 @@ fn describe(path: &str, method: &str, operation: &mut Operation) {
             "412" => conditional,
             "413" | "422" => body || method == "post",
             "415" => body,
+            "429" => path.ends_with("/events"),
             "503" => path != "/healthz",
             _ => true,
         };

@@ -11,9 +11,12 @@ pub(crate) mod edge;
 pub(crate) mod inspection;
 pub(crate) mod key;
 pub(crate) mod limits;
+pub(crate) mod notice;
 pub(crate) mod platform;
 pub(crate) mod policy;
+pub(crate) mod progress;
 pub(crate) mod tenant;
+pub(crate) mod transfer;
 pub(crate) mod usage;
 
 use axum::extract::FromRequestParts;

@@ -15,8 +15,8 @@ use crate::layer::idempotency::idempotency;
 use crate::layer::trace::trace;
 use crate::problem::{Code, Problem};
 use crate::resource::{
-    app, audit, authority, certificate, client_ca, connection, domain, edge, inspection, key, limits,
-    platform, tenant, usage,
+    app, audit, authority, certificate, client_ca, connection, domain, edge, inspection, key, limits, notice,
+    platform, progress, tenant, transfer, usage,
 };
 use crate::{MAX_BODY_BYTES, MAX_EDGE_BODY_BYTES, MAX_WAIT, State};
 
@@ -57,12 +57,17 @@ fn table(state: &State) -> OpenApiRouter<State> {
         .routes(guarded(routes!(domain::list_domains, domain::create_domain)))
         .routes(guarded(routes!(inspection::inspect_domain)))
         .routes(guarded(routes!(domain::get_domain, domain::delete_domain)))
+        .routes(guarded(routes!(domain::find_domains)))
         .routes(guarded(routes!(domain::check_domain)))
         .routes(guarded(routes!(
             connection::get_connection,
             connection::connect_domain,
             connection::forget_connection
         )))
+        .routes(guarded(routes!(progress::domain_events)))
+        .routes(guarded(routes!(transfer::decide_transfer)))
+        .routes(guarded(routes!(notice::list_notices)))
+        .routes(guarded(routes!(notice::delete_notice)))
         .routes(guarded(routes!(client_ca::set_client_ca, client_ca::remove_client_ca)))
         .routes(guarded(routes!(certificate::upload_certificate)))
         .routes(guarded(routes!(certificate::list_certificates)))

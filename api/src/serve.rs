@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::serve::ListenerExt as _;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -19,6 +19,22 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long a connection that was made before the stop may take to send its request.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// Tells streams, which would never end by themselves, that the process ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns when the process ends.
+    pub(crate) async fn told(&mut self) {
+        // Without its sender the server is gone.
+        let _ended = self.0.wait_for(|closing| *closing).await;
+    }
+}
+
 /// Serves `router` on `listener` until `shutdown` ends, then lets requests end for at most five seconds.
 ///
 /// # Errors
@@ -29,13 +45,15 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let (stopped, stop) = oneshot::channel::<()>();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let (ending, told) = watch::channel(false);
+    let service = router.layer(Extension(Closing(told))).into_make_service_with_connect_info::<SocketAddr>();
     let (silent, close) = (Arc::new(watch::Sender::new(0)), watch::Sender::new(false));
     let mut said = silent.subscribe();
     let door = Door { listener, silent, closed: close.subscribe() };
     // Without the tap a service cannot be told the address of a listener that is not axum's own.
     let server = axum::serve(door.tap_io(|_| ()), service).with_graceful_shutdown(async move {
         shutdown.await;
+        ending.send_replace(true);
         close.send_replace(true);
         let _silent = timeout(SILENCE, said.wait_for(|silent| *silent == 0)).await;
         // The receiver waits until the server has ended; nobody else is told.

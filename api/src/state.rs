@@ -8,18 +8,22 @@ use model::seal::KeyRing;
 use store::Store;
 
 use crate::inspect::Inspect;
+use crate::resource::progress::Streams;
 
 /// Bounds of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Longest time until an answer begins; waiting for changes has its own bound beside it.
     pub request_timeout: Duration,
+    /// How often a quiet stream says that it lives.
+    pub heartbeat: Duration,
 }
 
-/// 20 seconds: below the half minute that clients commonly wait.
+/// 20 seconds: below the half minute that clients commonly wait. 15 seconds: below the half minute after which some
+/// proxies take a quiet connection for dead.
 impl Default for Settings {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(20) }
+        Self { request_timeout: Duration::from_secs(20), heartbeat: Duration::from_secs(15) }
     }
 }
 
@@ -35,6 +39,7 @@ struct Inner {
     master: KeyRing,
     settings: Settings,
     inspector: Option<Arc<dyn Inspect>>,
+    streams: Streams,
 }
 
 impl State {
@@ -43,19 +48,26 @@ impl State {
     #[must_use]
     pub fn new(store: Store, master: impl Into<KeyRing>, settings: Settings) -> Self {
         let master = master.into();
-        Self { inner: Arc::new(Inner { store, master, settings, inspector: None }) }
+        Self {
+            inner: Arc::new(Inner { store, master, settings, inspector: None, streams: Streams::default() }),
+        }
     }
 
     /// With somebody who looks domains up; without, `GET /v1/domains/inspect` is unavailable.
     #[must_use]
     pub fn with_inspector(self, inspector: Arc<dyn Inspect>) -> Self {
-        let Inner { store, master, settings, .. } = &*self.inner;
-        let (store, master, settings) = (store.clone(), master.clone(), *settings);
-        Self { inner: Arc::new(Inner { store, master, settings, inspector: Some(inspector) }) }
+        let Inner { store, master, settings, streams, .. } = &*self.inner;
+        let (store, master, settings, streams) = (store.clone(), master.clone(), *settings, streams.clone());
+        Self { inner: Arc::new(Inner { store, master, settings, inspector: Some(inspector), streams }) }
     }
 
     pub(crate) fn inspector(&self) -> Option<&dyn Inspect> {
         self.inner.inspector.as_deref()
+    }
+
+    /// The streams that are open.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.inner.streams
     }
 
     pub(crate) fn store(&self) -> &Store {

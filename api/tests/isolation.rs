@@ -13,6 +13,7 @@ struct Owned {
     domain: String,
     certificate: String,
     key: String,
+    notice: String,
 }
 
 async fn own(desk: &Desk) -> Owned {
@@ -24,7 +25,12 @@ async fn own(desk: &Desk) -> Owned {
     let certificate = desk.post(&format!("/v1/apps/{app}/certificates"), &made).send().await.created("id");
     let body = json!({"scope": "tenant", "tenant": tenant});
     let key = desk.post("/v1/keys", &body).send().await.created("id");
-    Owned { tenant, app, domain, certificate, key }
+    let claim = desk.domain(&desk.app(&desk.tenant("bob").await, "bob").await, "shop.example.com").await;
+    crate::contests::show(desk, &claim).await;
+    let notices = desk.get("/v1/notices").send().await.of(200)["data"].clone();
+    let own = notices.as_array().unwrap().iter().find(|notice| notice["tenant_id"] == json!(tenant));
+    let notice = own.unwrap()["id"].as_str().unwrap().to_owned();
+    Owned { tenant, app, domain, certificate, key, notice }
 }
 
 impl Owned {
@@ -35,12 +41,13 @@ impl Owned {
             .replace("{d}", &self.domain)
             .replace("{c}", &self.certificate)
             .replace("{k}", &self.key)
+            .replace("{n}", &self.notice)
     }
 }
 
 /// An id of the right form that nothing has.
 fn missing(template: &str) -> String {
-    let kinds = [("{t}", "t"), ("{a}", "a"), ("{d}", "dom"), ("{c}", "crt"), ("{k}", "key")];
+    let kinds = [("{t}", "t"), ("{a}", "a"), ("{d}", "dom"), ("{c}", "crt"), ("{k}", "key"), ("{n}", "ntc")];
     kinds.iter().fold(template.to_owned(), |path, (parameter, prefix)| {
         path.replace(parameter, &format!("{prefix}_01JD0Z6B3XQ4V8T9M2K7R5W1EP"))
     })
@@ -127,6 +134,8 @@ async fn lists_hold_ones_own_only() {
         format!("/v1/audit-events?tenant={}", owned.tenant),
         format!("/v1/audit-events?target={}", owned.app),
         "/v1/audit-events?action=app.create".to_owned(),
+        "/v1/notices".to_owned(),
+        "/v1/domains?hostname=shop.example.com".to_owned(),
     ] {
         let list = desk.get(&path).send_as(&stranger).await.of(200);
         assert_eq!(list["data"], json!([]), "{path}");

@@ -155,7 +155,7 @@ async fn a_store_that_is_gone_is_our_problem_and_says_to_try_again() {
 
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_ended() {
-    let desk = desk::open_with(Settings { request_timeout: Duration::ZERO }).await;
+    let desk = desk::open_with(Settings { request_timeout: Duration::ZERO, ..Settings::default() }).await;
     let reply = desk.get("/v1/tenants").send().await;
     assert_eq!(reply.refusal(), (504, "timeout"));
 }

@@ -7,13 +7,14 @@ mod connection;
 mod inspection;
 mod output;
 mod request;
+mod watch;
 
 use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::command::{
-    AppVerb, CaVerb, CertVerb, ClientCaVerb, DomainVerb, KeyVerb, Target, TenantVerb, Usage, Verb,
+    AppVerb, CaVerb, CertVerb, ClientCaVerb, DomainVerb, KeyVerb, NoticeVerb, Target, TenantVerb, Usage, Verb,
 };
 use connection::Connection;
 use request::Request;
@@ -25,6 +26,7 @@ use request::Request;
 pub(crate) async fn run(verb: Verb) -> anyhow::Result<()> {
     let verb = match verb {
         Verb::Domain(DomainVerb::Connect(wanted)) => return connecting::run(*wanted).await,
+        Verb::Domain(DomainVerb::Watch { domain, target }) => return watch::run(&domain, &target).await,
         other => other,
     };
     let (target, request) = translate(verb)?;
@@ -62,6 +64,7 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
             ]),
         )),
         Verb::Ca(verb) => Ok(authority(verb)),
+        Verb::Notice(verb) => Ok(notice(verb)),
         Verb::Up { .. }
         | Verb::Run { .. }
         | Verb::Check(_)
@@ -81,6 +84,7 @@ const DOMAIN_COLUMNS: [&str; 3] = ["id", "hostname", "status"];
 const CERTIFICATE_COLUMNS: [&str; 5] = ["id", "names", "source", "status", "not_after"];
 const AUTHORITY_COLUMNS: [&str; 5] =
     ["directory", "state", "failing_since", "waiting_orders", "last_turn_at"];
+const NOTICE_COLUMNS: [&str; 4] = ["id", "created_at", "hostname", "text"];
 const KEY_COLUMNS: [&str; 5] = ["id", "scopes", "tenant", "name", "last_used"];
 
 fn tenant(verb: TenantVerb) -> anyhow::Result<(Target, Request)> {
@@ -193,6 +197,11 @@ fn domain(verb: DomainVerb) -> anyhow::Result<(Target, Request)> {
             (target, Request::new(Method::POST, format!("/v1/domains/{domain}/check")))
         }
         DomainVerb::Connect(_) => anyhow::bail!("this command asks more than once"),
+        DomainVerb::Watch { .. } => anyhow::bail!("this command reads a stream"),
+        DomainVerb::Transfer { domain, decision, target } => {
+            let body = json!({"decision": decision.as_str()});
+            (target, Request::new(Method::POST, format!("/v1/domains/{domain}/transfer")).body(body))
+        }
         DomainVerb::Delete { domain, target } => {
             (target, Request::new(Method::DELETE, format!("/v1/domains/{domain}")))
         }
@@ -244,6 +253,15 @@ fn authority(verb: CaVerb) -> (Target, Request) {
         CaVerb::ChangeKey { directory, target } => {
             let body = json!({ "directory": directory });
             (target, Request::new(Method::POST, "/v1/platform/ca-budget/change-key").body(body))
+        }
+    }
+}
+
+fn notice(verb: NoticeVerb) -> (Target, Request) {
+    match verb {
+        NoticeVerb::List(target) => (target, Request::get("/v1/notices").columns(&NOTICE_COLUMNS)),
+        NoticeVerb::Delete { notice, target } => {
+            (target, Request::new(Method::DELETE, format!("/v1/notices/{notice}")))
         }
     }
 }

@@ -68,6 +68,9 @@ pub(crate) enum Verb {
     /// Creators' own domains.
     #[command(subcommand)]
     Domain(DomainVerb),
+    /// What an account should know, e.g. that another one wants its domain.
+    #[command(subcommand)]
+    Notice(NoticeVerb),
     /// Certificates.
     #[command(subcommand)]
     Cert(CertVerb),
@@ -376,6 +379,22 @@ pub(crate) enum DomainVerb {
     },
     /// Have a domain's records set at its provider: see what would be changed, set it, take it back.
     Connect(Box<Connect>),
+    /// Follow a domain until it is live; meanwhile its records are looked up every few seconds.
+    Watch {
+        /// Its id, dom_…, or its name.
+        domain: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Decide about a domain that another account has proved to be theirs.
+    Transfer {
+        /// Its id, dom_…
+        domain: String,
+        /// What is decided.
+        decision: TransferDecision,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Disconnect a domain.
     Delete {
         /// Its id, dom_…
@@ -431,6 +450,39 @@ pub(crate) struct Connect {
     pub(crate) algorithm: Option<String>,
     #[command(flatten)]
     pub(crate) target: Target,
+}
+
+/// What is decided about a domain that another account has proved.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum TransferDecision {
+    /// It moves there at once.
+    Release,
+    /// It stays; an operator's key only.
+    Keep,
+}
+
+impl TransferDecision {
+    /// The word in the API.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+/// `stoa notice …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NoticeVerb {
+    /// All notices that the key may see.
+    List(Target),
+    /// Take a notice away that was read.
+    Delete {
+        /// Its id, ntc_…
+        notice: String,
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 /// `stoa domain client-ca …`

@@ -200,6 +200,17 @@ impl Store {
         row.map(|row| self.read_domain(&row)).transpose()
     }
 
+    /// The domain with this name and the claims of it, as far as `access` sees them.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn domains_of_name(&self, access: Access, host: &Host) -> Result<Vec<DomainRecord>> {
+        let mut found: Vec<DomainRecord> = self.domain_by_host(host).await?.into_iter().collect();
+        found.extend(self.claims_of_name(host).await?);
+        found.retain(|domain| access.allows(Some(domain.tenant)));
+        Ok(found)
+    }
+
     /// What stands in the way of a claim of `host` by whoever has `access`, or is known of it: nobody's own name, a
     /// claim of another tenant, one's own domain, a name that was given up. None: it is free.
     ///

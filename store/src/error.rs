@@ -24,7 +24,8 @@ pub enum StoreError {
         /// The value that is taken.
         value: String,
         /// `name_taken`, `slug_taken`, `domain_taken`, `name_quarantined`, `domain_quarantined`,
-        /// `certificate_exists`, `key_taken`, `connection_working`, `connection_applied` or `nothing_to_undo`.
+        /// `certificate_exists`, `key_taken`, `connection_working`, `connection_applied` `nothing_to_undo`
+        /// or `not_contested`.
         code: &'static str,
     },
     /// The row changed since the caller read it: read it again.
@@ -116,6 +117,7 @@ fn conflict(code: &str) -> &'static str {
         "connection_working" => "is being worked on at its provider: wait until that has ended",
         "connection_applied" => "has records that we set already: take them back first",
         "nothing_to_undo" => "has no records that we set",
+        "not_contested" => "is not wanted by anybody who has proved it",
         _ => "is taken",
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Code {
     Invalid,
     /// The same idempotency key was used with another body.
     IdempotencyMismatch,
+    /// This key reads as many streams as it may, or all keys together do.
+    TooManyStreams,
     /// A fault of ours.
     Internal,
     /// Out of reach for now.
@@ -68,6 +70,7 @@ impl Code {
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Invalid => "invalid",
             Self::IdempotencyMismatch => "idempotency_mismatch",
+            Self::TooManyStreams => "too_many_streams",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
@@ -87,6 +90,7 @@ impl Code {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid | Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,

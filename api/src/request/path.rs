@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use model::id::{AppId, CertificateId, DomainId, KeyId, TenantId};
+use model::id::{AppId, CertificateId, DomainId, KeyId, NoticeId, TenantId};
 
 use crate::problem::Problem;
 
@@ -36,6 +36,10 @@ impl Kind for CertificateId {
 
 impl Kind for KeyId {
     const WHAT: &'static str = "key";
+}
+
+impl Kind for NoticeId {
+    const WHAT: &'static str = "notice";
 }
 
 impl<T: Kind, S: Send + Sync> FromRequestParts<S> for Id<T> {

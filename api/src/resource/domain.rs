@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use model::domain::connection::Connector;
-use model::domain::{Actor, Claim, DomainStatus, Presence, Record, RecordKind, derive};
+use model::domain::{Actor, Claim, Contest, DomainStatus, Presence, Record, RecordKind, derive};
 use model::id::{AppId, CertificateId, DomainId, TenantId};
 use model::{Host, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use super::client_ca::ClientCaView;
 use super::{Created, Seen};
 use crate::caller::Member;
 use crate::problem::{Answer, Fault, Problem};
+use crate::request::query::refused;
 use crate::request::{Id, Json, List, ListQuery, Query};
 
 /// A creator's own domain.
@@ -156,6 +157,10 @@ pub(crate) struct DetailsView {
     /// When it is looked at next.
     #[schema(value_type = String, format = DateTime)]
     next_check_at: Timestamp,
+    /// How this account stands where another one wants the same name: `asked` (prove that it is yours), `waiting` (it
+    /// moves here at `until`), `refused`, `lost`, or `challenged` (it moves away at `until`); null: nobody else does.
+    #[schema(value_type = Option<Object>)]
+    contest: Option<Contest>,
 }
 
 /// A domain to be connected.
@@ -194,6 +199,7 @@ impl DetailsView {
             policy: facts.policy,
             old_until: facts.old_until,
             next_check_at: domain.next_check_at,
+            contest: facts.contest,
         }
     }
 }
@@ -201,6 +207,7 @@ impl DetailsView {
 impl DomainView {
     fn of(domain: DomainRecord, certificate: Option<CertificateId>, now: Timestamp) -> Self {
         let (status, next) = derive(&domain.facts, &domain.target, now);
+        let records = records(&domain).into_iter().map(RecordView::from).collect();
         let next_action = NextActionView {
             who: next.who,
             text: next.text,
@@ -216,7 +223,7 @@ impl DomainView {
             tenant_id: domain.tenant,
             status,
             next_action,
-            records: domain.target.records().into_iter().map(RecordView::from).collect(),
+            records,
             certificate_id: certificate,
             client_ca: domain
                 .client_ca
@@ -225,6 +232,42 @@ impl DomainView {
             created_at: domain.created_at,
         }
     }
+}
+
+/// The records that connect a domain; of a claim only the proof, since the rest would lead its visitors away.
+fn records(domain: &DomainRecord) -> Vec<Record> {
+    match (domain.facts.claim, domain.facts.contest) {
+        (Claim::Contested, Some(Contest::Asked | Contest::Waiting { .. })) => {
+            vec![domain.target.text_record()]
+        }
+        (Claim::Contested, _) => Vec::new(),
+        _ => domain.target.records(),
+    }
+}
+
+/// Which domains.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NameQuery {
+    /// The name; upper case and letters beyond ASCII are normalised.
+    hostname: String,
+}
+
+/// Finds the domains with a name that the key may see: one, or also the claims of others for an operator.
+#[utoipa::path(get, path = "/v1/domains",
+    params(("hostname" = String, Query, description = "The name, e.g. shop.example.com.")),
+    responses((status = 200, description = "The domains.", body = List<DomainView>)))]
+pub(crate) async fn find_domains(
+    State(state): State<crate::State>,
+    member: Member,
+    Query(query): Query<NameQuery>,
+) -> Answer<Json<List<DomainView>>> {
+    let host = Host::parse(&query.hostname).map_err(|error| refused("hostname", error))?;
+    let mut shown = Vec::new();
+    for domain in state.store().domains_of_name(member.access, &host).await? {
+        shown.push(show(state.store(), domain).await?);
+    }
+    Ok(Json(List::whole(shown)))
 }
 
 /// The domain with the certificate that serves it; a certificate of somebody else is not told.

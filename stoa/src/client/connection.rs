@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use model::secret::Secret;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::request::Request;
@@ -17,6 +17,9 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8090";
 const DEFAULT_KEY_FILE: &str = "stoa-data/platform-key";
 /// No call of the API takes longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest stream of events; the API ends them sooner.
+const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
 /// An API and a key for it.
 #[derive(Debug)]
@@ -53,6 +56,25 @@ impl Connection {
             }
         }
         Ok(answer)
+    }
+
+    /// Opens a stream of events, from the one after `last` on.
+    pub(super) async fn stream(&self, path: &str, last: Option<&str>) -> anyhow::Result<Response> {
+        let mut call = self.http.get(format!("{}{path}", self.base)).bearer_auth(self.key.reveal());
+        if let Some(last) = last {
+            call = call.header("last-event-id", last);
+        }
+        let response = call
+            .timeout(LONGEST)
+            .send()
+            .await
+            .with_context(|| format!("no answer from {}; is `stoa up` running there?", self.base))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.text().await.context("the answer broke off")?;
+        read_answer(status, &text).and_then(|_| bail!("the API answered {status}"))
     }
 
     async fn send_page(&self, request: &Request, cursor: Option<String>) -> anyhow::Result<Value> {

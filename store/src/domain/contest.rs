@@ -285,6 +285,17 @@ impl Store {
         rows.iter().map(|row| read(self, row)).collect()
     }
 
+    /// The claims of a name.
+    pub(super) async fn claims_of_name(&self, host: &Host) -> Result<Vec<DomainRecord>> {
+        let rows = sqlx::query(select!(
+            "WHERE contests.host = $1 AND contests.state <> 'gone' ORDER BY contests.id"
+        ))
+        .bind(host.as_str())
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| read(self, row)).collect()
+    }
+
     /// A claim that `access` sees.
     pub(super) async fn claim(
         &self,
