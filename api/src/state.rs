@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Timestamp;
 use model::seal::KeyRing;
+use model::{Host, Timestamp};
 use store::Store;
 
 use crate::inspect::Inspect;
@@ -33,12 +33,13 @@ pub struct State {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     store: Store,
     master: KeyRing,
     settings: Settings,
     inspector: Option<Arc<dyn Inspect>>,
+    challenge_zone: Option<Host>,
     streams: Streams,
 }
 
@@ -48,17 +49,26 @@ impl State {
     #[must_use]
     pub fn new(store: Store, master: impl Into<KeyRing>, settings: Settings) -> Self {
         let master = master.into();
-        Self {
-            inner: Arc::new(Inner { store, master, settings, inspector: None, streams: Streams::default() }),
-        }
+        let (inspector, challenge_zone, streams) = (None, None, Streams::default());
+        Self { inner: Arc::new(Inner { store, master, settings, inspector, challenge_zone, streams }) }
     }
 
     /// With somebody who looks domains up; without, `GET /v1/domains/inspect` is unavailable.
     #[must_use]
     pub fn with_inspector(self, inspector: Arc<dyn Inspect>) -> Self {
-        let Inner { store, master, settings, streams, .. } = &*self.inner;
-        let (store, master, settings, streams) = (store.clone(), master.clone(), *settings, streams.clone());
-        Self { inner: Arc::new(Inner { store, master, settings, inspector: Some(inspector), streams }) }
+        let inner = Arc::unwrap_or_clone(self.inner);
+        Self { inner: Arc::new(Inner { inspector: Some(inspector), ..inner }) }
+    }
+
+    /// With a zone of ours where names are proved by texts (dns-01): domains show the alias that leads there.
+    #[must_use]
+    pub fn with_challenge_zone(self, zone: Option<Host>) -> Self {
+        let inner = Arc::unwrap_or_clone(self.inner);
+        Self { inner: Arc::new(Inner { challenge_zone: zone, ..inner }) }
+    }
+
+    pub(crate) fn challenge_zone(&self) -> Option<&Host> {
+        self.inner.challenge_zone.as_ref()
     }
 
     pub(crate) fn inspector(&self) -> Option<&dyn Inspect> {

@@ -10,7 +10,7 @@ use crate::desk;
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
 /// The endpoints of the design that this version has.
-const PROMISED: [(&str, &str); 35] = [
+const PROMISED: [(&str, &str); 36] = [
     ("/v1/tenants", "get post"),
     ("/v1/tenants/{t}", "get patch delete"),
     ("/v1/tenants/{t}/suspend", "post"),

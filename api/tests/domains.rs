@@ -63,6 +63,43 @@ async fn a_check_is_asked_for_and_its_findings_are_shown() {
 }
 
 #[tokio::test]
+async fn a_domain_offers_the_other_name_that_visitors_type() {
+    let desk = desk::open().await;
+    let app = desk.app(&desk.tenant("ann").await, "hello").await;
+    let path = format!("/v1/apps/{app}/domains");
+    let offered = async |name: &str| {
+        let body = desk.post(&path, &json!({"hostname": name})).send().await.of(201);
+        body.get("companion").cloned()
+    };
+    assert_eq!(offered("example.com").await, Some(json!("www.example.com")));
+    assert_eq!(offered("www.example.com").await, None, "it is here already");
+    assert_eq!(offered("www.example.co.uk").await, Some(json!("example.co.uk")));
+    assert_eq!(offered("shop.example.org").await, None);
+}
+
+#[tokio::test]
+async fn the_alias_for_proofs_is_offered_where_there_is_a_zone_for_them() {
+    let desk = desk::open().await;
+    let app = desk.app(&desk.tenant("ann").await, "hello").await;
+    let id = desk.domain(&app, "shop.example.com").await;
+    let without = desk.get(&format!("/v1/domains/{id}")).send().await.of(200);
+    assert!(!without.to_string().contains("_acme-challenge"));
+    let state = api::State::new(desk.store.clone(), desk.master.clone(), api::Settings::default());
+    let zone = Host::parse("proofs.example.net").unwrap();
+    let router = api::router(state.with_challenge_zone(Some(zone)));
+    let desk = Desk { router, ..desk };
+    let with = desk.get(&format!("/v1/domains/{id}")).send().await.of(200);
+    let alias = with["records"].as_array().unwrap().last().unwrap().clone();
+    let bare = id.trim_start_matches("dom_").to_lowercase();
+    let wanted = json!({
+        "type": "CNAME", "name": "_acme-challenge.shop.example.com",
+        "value": format!("{bare}.acme.proofs.example.net"), "optional": true,
+    });
+    assert_eq!(alias, wanted);
+    assert_eq!(with["records"][0]["optional"], false);
+}
+
+#[tokio::test]
 async fn a_domain_is_taken_away() {
     let desk = desk::open().await;
     let tenant = desk.tenant("ann").await;

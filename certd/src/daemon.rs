@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Timestamp;
 use model::certificate::CertificateName;
 use model::domain::{Claim, Routing};
 use model::id::{CertificateId, DomainId, OrderId, TenantId};
 use model::seal::KeyRing;
+use model::{Host, Timestamp};
 use store::{CertificateRecord, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
@@ -101,6 +101,12 @@ impl Certd {
     #[must_use]
     pub fn inspector(&self) -> Inspector {
         Inspector::new(Arc::clone(&self.work.lookup), self.work.providers.clone())
+    }
+
+    /// The zone of ours where names are proved by texts, if there is one.
+    #[must_use]
+    pub fn challenge_zone(&self) -> Option<Host> {
+        self.work.settings.dns.as_ref().map(|dns| dns.zone.clone())
     }
 
     /// The root of the local authority, PEM, for whoever is to trust it.

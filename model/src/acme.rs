@@ -6,9 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::host::Host;
+use crate::id::DomainId;
 
 /// Path below which challenges are answered, before any redirect or rule.
 pub const HTTP01_PREFIX: &str = "/.well-known/acme-challenge/";
+
+/// The label before a name that is proved by a text (RFC 8555 §8.4).
+pub const DNS01_LABEL: &str = "_acme-challenge";
+
+/// Where the text for a creator's domain stands in a zone of ours: what `_acme-challenge.<host>` must be an alias of,
+/// so that its certificates can be made before, and whether or not, its visitors come here.
+#[must_use]
+pub fn delegate(domain: DomainId, zone: &Host) -> String {
+    let id = domain.to_string().to_ascii_lowercase();
+    let bare = id.rsplit('_').next().unwrap_or_default();
+    format!("{bare}.acme.{zone}")
+}
 
 /// The token of a challenge: 1 to 128 characters of base64url (RFC 8555 §8.3).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -187,7 +187,8 @@ impl ReadyControl {
         let (stop, stopped) = watch::channel(false);
         let socket = listener.as_fd().try_clone_to_owned()?;
         let state = api::State::new(store.clone(), master.clone(), api::Settings::default())
-            .with_inspector(Arc::new(Inspecting(daemon.inspector())));
+            .with_inspector(Arc::new(Inspecting(daemon.inspector())))
+            .with_challenge_zone(daemon.challenge_zone());
         let router = api::router(state);
         let stopping = stopped.clone();
         let serve = async move {

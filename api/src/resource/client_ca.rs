@@ -56,7 +56,7 @@ pub(crate) async fn set_client_ca(
     let ca = ClientCa::inspect(&body.pem, state.now())
         .map_err(|error| Problem::faulty(vec![Fault::invalid("/pem", error)]))?;
     let domain = state.store().set_client_ca(&member.actor, member.access, domain.id, Some(ca)).await?;
-    Ok(Json(show(state.store(), domain).await?))
+    Ok(Json(show(&state, domain).await?))
 }
 
 /// Asks visitors of the domain for nothing any more.

@@ -2,12 +2,13 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use model::acme::{DNS01_LABEL, delegate};
 use model::domain::connection::Connector;
 use model::domain::{Actor, Claim, Contest, DomainStatus, Presence, Record, RecordKind, derive};
 use model::id::{AppId, CertificateId, DomainId, TenantId};
 use model::{Host, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::{App, DomainRecord, Store, TimelineEntry};
+use store::{App, DomainRecord, TimelineEntry};
 use utoipa::ToSchema;
 
 use super::client_ca::ClientCaView;
@@ -39,13 +40,19 @@ pub(crate) struct DomainView {
     status: DomainStatus,
     /// The one next step.
     next_action: NextActionView,
-    /// Every record that connects the domain: the CNAME, or the addresses with the TXT proof.
+    /// Every record that connects the domain: the CNAME, or the addresses with the TXT proof; of a claim of another
+    /// account's domain the proof only.
     records: Vec<RecordView>,
     /// The certificate that serves it now.
     #[schema(value_type = Option<String>)]
     certificate_id: Option<CertificateId>,
     /// The authorities whose client certificates visitors must show; null: visitors are asked for nothing.
     client_ca: Option<Vec<ClientCaView>>,
+    /// Another name that visitors may type, `www` for the domain itself or the other way round: connect it as well.
+    /// Told when the domain is added and nobody has that name here.
+    #[schema(value_type = Option<String>, example = "www.example.com")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    companion: Option<Host>,
     /// The latest changes of its status, the oldest first.
     timeline: Vec<TimelineView>,
     /// What is known, for who wants to know.
@@ -101,6 +108,9 @@ pub(crate) struct RecordView {
     form_name: Option<String>,
     /// The value.
     value: String,
+    /// Whether the domain is connected without it as well. The alias of `_acme-challenge` is: with it the padlock can be
+    /// made and renewed also while a proxy or a wall stands before the address.
+    optional: bool,
 }
 
 /// One change of a domain's status.
@@ -174,7 +184,13 @@ pub(crate) struct NewDomainBody {
 
 impl From<Record> for RecordView {
     fn from(record: Record) -> Self {
-        Self { kind: record.kind, name: record.name, form_name: record.form_name, value: record.value }
+        Self {
+            kind: record.kind,
+            name: record.name,
+            form_name: record.form_name,
+            value: record.value,
+            optional: false,
+        }
     }
 }
 
@@ -228,6 +244,7 @@ impl DomainView {
             client_ca: domain
                 .client_ca
                 .map(|ca| ca.authorities().into_iter().map(ClientCaView::from).collect()),
+            companion: None,
             timeline: domain.timeline.into_iter().map(TimelineView::from).collect(),
             created_at: domain.created_at,
         }
@@ -243,6 +260,14 @@ fn records(domain: &DomainRecord) -> Vec<Record> {
         (Claim::Contested, _) => Vec::new(),
         _ => domain.target.records(),
     }
+}
+
+/// The alias that lets us make the certificate whether or not visitors come here already, where there is a zone for it.
+fn challenge_alias(state: &crate::State, domain: &DomainRecord) -> Option<RecordView> {
+    let zone = state.challenge_zone().filter(|_| domain.facts.claim != Claim::Contested)?;
+    let name = format!("{DNS01_LABEL}.{}", domain.host);
+    let record = Record::new(RecordKind::Cname, name, delegate(domain.id, zone));
+    Some(RecordView { optional: true, ..record.into() })
 }
 
 /// Which domains.
@@ -265,16 +290,20 @@ pub(crate) async fn find_domains(
     let host = Host::parse(&query.hostname).map_err(|error| refused("hostname", error))?;
     let mut shown = Vec::new();
     for domain in state.store().domains_of_name(member.access, &host).await? {
-        shown.push(show(state.store(), domain).await?);
+        shown.push(show(&state, domain).await?);
     }
     Ok(Json(List::whole(shown)))
 }
 
 /// The domain with the certificate that serves it; a certificate of somebody else is not told.
-pub(crate) async fn show(store: &Store, domain: DomainRecord) -> Answer<DomainView> {
+pub(crate) async fn show(state: &crate::State, domain: DomainRecord) -> Answer<DomainView> {
+    let store = state.store();
     let serving = store.active_certificate_for(&domain.host).await?;
     let own = serving.filter(|certificate| certificate.tenant == Some(domain.tenant));
-    Ok(DomainView::of(domain, own.map(|certificate| certificate.id), store.now()))
+    let alias = challenge_alias(state, &domain);
+    let mut view = DomainView::of(domain, own.map(|certificate| certificate.id), store.now());
+    view.records.extend(alias);
+    Ok(view)
 }
 
 /// Lists an app's own domains, the oldest first.
@@ -290,7 +319,7 @@ pub(crate) async fn list_domains(
     let page = state.store().domains(member.access, app, &query.page()?).await?;
     let mut shown = Vec::with_capacity(page.items.len());
     for domain in page.items {
-        shown.push(show(state.store(), domain).await?);
+        shown.push(show(&state, domain).await?);
     }
     Ok(Json(List::page(shown, page.next)))
 }
@@ -309,7 +338,8 @@ pub(crate) async fn create_domain(
         .map_err(|error| Problem::faulty(vec![Fault::invalid("/hostname", error)]))?;
     let domain = state.store().add_domain(&member.actor, member.access, app.id, host).await?;
     let place = format!("/v1/domains/{}", domain.id);
-    Ok(Created(place, Json(show(state.store(), domain).await?)))
+    let companion = state.store().companion(&domain.host).await?;
+    Ok(Created(place, Json(DomainView { companion, ..show(&state, domain).await? })))
 }
 
 /// Gives one domain.
@@ -321,7 +351,7 @@ pub(crate) async fn get_domain(
     Id(domain): Id<DomainId>,
 ) -> Answer<Json<DomainView>> {
     let domain = state.store().domain(member.access, domain).await?;
-    Ok(Json(show(state.store(), domain).await?))
+    Ok(Json(show(&state, domain).await?))
 }
 
 /// Takes a domain away from its app.
@@ -345,5 +375,5 @@ pub(crate) async fn check_domain(
     Id(domain): Id<DomainId>,
 ) -> Answer<(StatusCode, Json<DomainView>)> {
     let domain = state.store().request_domain_check(&member.actor, member.access, domain).await?;
-    Ok((StatusCode::ACCEPTED, Json(show(state.store(), domain).await?)))
+    Ok((StatusCode::ACCEPTED, Json(show(&state, domain).await?)))
 }

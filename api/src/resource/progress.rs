@@ -168,7 +168,7 @@ impl Progress {
         }
         let domain = self.state.store().domain(self.access, self.domain).await?;
         let version = domain.version.to_string();
-        let view = show(self.state.store(), domain).await;
+        let view = show(&self.state, domain).await;
         let Some(body) = view.ok().and_then(|view| serde_json::to_string(&view).ok()) else {
             return Ok(None);
         };

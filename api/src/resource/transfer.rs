@@ -37,5 +37,5 @@ pub(crate) async fn decide_transfer(
     }
     let store = state.store();
     let decided = store.decide_contest(&member.actor, member.access, domain.id, body.decision).await?;
-    Ok(Json(show(store, decided).await?))
+    Ok(Json(show(&state, decided).await?))
 }

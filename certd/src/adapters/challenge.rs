@@ -13,6 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use model::Host;
+use model::acme::DNS01_LABEL as LABEL;
 use model::id::DomainId;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -20,10 +21,6 @@ use super::record::{NameError, RecordName};
 use super::{AdapterError, Zone};
 use crate::dns::{Kind, Lookup, LookupError, Resolver, Signatures, Value};
 
-/// The label before a name that is proved (RFC 8555 §8.4).
-const LABEL: &str = "_acme-challenge";
-/// The label in our zone below which names elsewhere have their texts.
-const DELEGATED: &str = "acme";
 /// Time to live of a text, in seconds: the shortest that every provider takes.
 const TTL: u32 = 60;
 /// How long the servers of a zone may take to show a text; managed ones take up to a minute.
@@ -119,9 +116,7 @@ impl Proofs {
     /// # Errors
     /// [`NameError`] if the zone's name is too long.
     pub fn delegate(&self, domain: DomainId) -> Result<RecordName, NameError> {
-        let id = domain.to_string();
-        let bare = id.rsplit('_').next().unwrap_or_default();
-        RecordName::parse(&format!("{bare}.{DELEGATED}.{}", self.zone.zone()))
+        RecordName::parse(&model::acme::delegate(domain, self.zone.zone()))
     }
 
     /// Whether the owner of `host` has set the alias.
