@@ -100,7 +100,11 @@ async fn a_record_is_told_in_the_words_of_the_domains_provider() {
     };
     assert_eq!(form("at-cloudflare").await, (Some("shop".to_owned()), true));
     assert_eq!(form("at-cloudflare-itself").await, (Some("@".to_owned()), true));
-    assert_eq!(form("at-route53").await, (Some("shop.at-route53.test".to_owned()), true));
+    // What is said of texts there stands beside texts only.
+    assert_eq!(form("at-route53").await, (Some("shop.at-route53.test".to_owned()), false));
+    let (_, action) =
+        told(&world, cases.iter().find(|case| case.name == "at-route53-unproved").unwrap()).await;
+    assert!(action.hint.unwrap().starts_with("Values of TXT records"));
     assert_eq!(form("nothing").await, (None, false));
     assert!(Providers::built_in().is_ok());
 }

@@ -204,7 +204,8 @@ pub(super) async fn compare(lookup: &dyn Lookup, zone: Zone, deadline: Instant) 
     let is_other = |servers: &[Server]| !servers.iter().any(|server| delegated.contains(&server.name));
     if is_other(&zone.servers) {
         let servers = located(lookup, delegated, deadline).await;
-        return Zone { name: zone.name, servers, stale: zone.servers };
+        let stale = if are_one(&servers, &zone.servers) { Vec::new() } else { zone.servers };
+        return Zone { name: zone.name, servers, stale };
     }
     let own = first_answer(lookup, &zone.servers, (&zone.name, Kind::Ns), deadline).await;
     let values = own.map(|reply| reply.values).unwrap_or_default();
@@ -212,7 +213,15 @@ pub(super) async fn compare(lookup: &dyn Lookup, zone: Zone, deadline: Instant) 
     if names.is_empty() || zone.servers.iter().any(|server| names.contains(&server.name)) {
         return zone;
     }
-    Zone { stale: located(lookup, names, deadline).await, ..zone }
+    let others = located(lookup, names, deadline).await;
+    if are_one(&zone.servers, &others) { zone } else { Zone { stale: others, ..zone } }
+}
+
+/// Whether these are the same servers under other names: providers let their customers give them names of their own,
+/// and what is edited there counts.
+fn are_one(servers: &[Server], others: &[Server]) -> bool {
+    let has = |address: Option<IpAddr>| others.iter().any(|other| other.address == address);
+    servers.iter().any(|server| server.address.is_some() && has(server.address))
 }
 
 /// The servers that the zone above names for `zone`.

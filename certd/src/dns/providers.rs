@@ -2,7 +2,7 @@
 
 use model::Host;
 use model::domain::connection::Connector;
-use model::domain::{Authority, Health, NameForm, Provider, Routing};
+use model::domain::{Authority, Health, NameForm, Provider, RecordKind, Routing};
 use model::net::Networks;
 use serde::Deserialize;
 
@@ -35,6 +35,10 @@ struct ProviderEntry {
     #[serde(default)]
     apex_alias: bool,
     trap: Option<String>,
+    #[serde(default)]
+    trap_kinds: Vec<RecordKind>,
+    #[serde(default)]
+    trap_apex: bool,
     connect: Option<Connector>,
 }
 
@@ -59,8 +63,9 @@ impl Providers {
             |error: &dyn std::fmt::Display| CertdError::Settings(format!("providers.toml: {error}"));
         let document: Document = toml::from_str(text).map_err(|error| damaged(&error))?;
         let provider = |entry: ProviderEntry| {
-            let ProviderEntry { name, servers, form, apex_alias, trap, connect } = entry;
-            (servers, Provider { name, form, apex_alias, trap, connect })
+            let ProviderEntry { name, servers, form, apex_alias, trap, trap_kinds, trap_apex, connect } =
+                entry;
+            (servers, Provider { name, form, apex_alias, trap, trap_kinds, trap_apex, connect })
         };
         let proxy = |entry: ProxyEntry| {
             let networks = entry.networks.iter().map(|text| text.parse()).collect::<Result<_, _>>();

@@ -27,6 +27,10 @@ pub(super) enum Servers {
     Refusing,
     /// One that answers every question with a failure.
     Failing,
+    /// The first, which the registry knows by its provider's name and the zone by one of its own.
+    Vanity,
+    /// The same the other way round.
+    VanityAtRegistry,
     /// The name was never bought.
     None,
 }
@@ -82,6 +86,13 @@ impl Case {
             // Copied with everything, also with the names of the servers that it was copied from.
             text = format!("{HEAD}@ NS ns1.old-host.net.\n{records}\n");
         }
+        match servers {
+            Servers::Vanity => text = format!("{HEAD}@ NS ns1\nns1 A {FIRST}\n{records}\n"),
+            Servers::VanityAtRegistry => {
+                text = format!("{HEAD}@ NS ns-170.awsdns-21.net.\nns1 A {FIRST}\n{records}\n");
+            }
+            _ => {}
+        }
         text
     }
 
@@ -91,7 +102,7 @@ impl Case {
             return self.named.iter().map(|name| format!("{at} NS {name}\n")).collect();
         }
         let addresses: &[&str] = match self.servers {
-            Servers::First => &[FIRST],
+            Servers::First | Servers::Vanity | Servers::VanityAtRegistry => &[FIRST],
             Servers::Both => &[FIRST, SECOND],
             Servers::OneRefusing => &[FIRST, SECOND],
             Servers::Second | Servers::Refusing => &[SECOND],
@@ -430,5 +441,17 @@ fn providers() -> Vec<Case> {
         )
         .by(&["ns51.domaincontrol.com."]),
         at(add("at-route53", "").by(&["ns-170.awsdns-21.net."]), "Add the record below at Route 53."),
+        at(
+            prove("at-route53-unproved", "shop A 203.0.113.7\n").by(&["ns-170.awsdns-21.net."]),
+            "Your domain points here. Add the record below at Route 53",
+        ),
+        issuing("vanity-servers", OURS).on(Servers::Vanity).by(&["ns-170.awsdns-21.net."]),
+        conflict("vanity-servers-old", OLD, "An old record is in the way")
+            .on(Servers::Vanity)
+            .by(&["ns-170.awsdns-21.net."]),
+        add("vanity-servers-nothing", "").on(Servers::Vanity).by(&["ns-170.awsdns-21.net."]),
+        add("vanity-at-the-registry", "").on(Servers::VanityAtRegistry),
+        conflict("vanity-at-the-registry-old", OLD, "An old record is in the way")
+            .on(Servers::VanityAtRegistry),
     ]
 }

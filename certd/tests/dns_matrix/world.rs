@@ -84,7 +84,12 @@ impl World {
         forwards.extend(cases::others().map(|(name, _)| (name, first)));
         for case in cases.iter().filter(|case| case.servers != Servers::None) {
             let to = match case.servers {
-                Servers::First | Servers::Both | Servers::OneSilent | Servers::None => first,
+                Servers::First
+                | Servers::Both
+                | Servers::OneSilent
+                | Servers::Vanity
+                | Servers::VanityAtRegistry
+                | Servers::None => first,
                 Servers::Second | Servers::Refusing | Servers::OneRefusing => {
                     if case.servers == Servers::OneRefusing { first } else { second.address() }
                 }

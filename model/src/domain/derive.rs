@@ -98,12 +98,13 @@ fn next_action(status: DomainStatus, facts: &Facts, target: &Target, now: Timest
     let message = message(status, facts, target, entry.as_deref(), now);
     let who = message.who();
     let record = record(&message, facts, target).map(|record| as_entered(record, facts));
-    let trap = facts.authority.provider.as_ref().and_then(|provider| provider.trap.clone());
     let is_theirs = who == Actor::You && record.is_some();
-    let hint = trap.filter(|_| is_theirs);
+    let asked = record.as_ref().filter(|_| is_theirs).zip(facts.authority.provider.as_ref());
+    let trap = asked.and_then(|(record, provider)| provider.trap_of(record, facts.authority.zone.as_ref()));
+    let hint = trap.map(str::to_owned);
     // What a proxy of the provider's own hides is right already: only the creator can put the proxy away.
     let is_hidden = matches!(message, Message::Proxied { .. });
-    let connect = offer(facts).filter(|_| is_theirs && !is_hidden && facts.claim != Claim::Contested);
+    let connect = offer(facts).filter(|_| is_theirs && !is_hidden && facts.contest.is_none());
     NextAction { who, text: message.text(now, Pace::of(facts)), record, hint, connect }
 }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Record;
 use super::connection::Connector;
+use super::{Record, RecordKind};
 use crate::Host;
 
 /// How a provider's form wants the name of a record.
@@ -33,16 +33,38 @@ pub struct Provider {
     /// What goes wrong there most often: one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trap: Option<String>,
+    /// With which records; none named: with any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trap_kinds: Vec<RecordKind>,
+    /// Whether only with records of the domain itself.
+    #[serde(default)]
+    pub trap_apex: bool,
     /// How we can set records there ourselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect: Option<Connector>,
 }
 
 impl Provider {
+    /// What goes wrong there with this record, whose domain is `zone`.
+    #[must_use]
+    pub fn trap_of(&self, record: &Record, zone: Option<&Host>) -> Option<&str> {
+        let concerns = self.trap_kinds.is_empty() || self.trap_kinds.contains(&record.kind);
+        let is_there = !self.trap_apex || zone.is_some_and(|zone| zone.as_str() == record.name);
+        self.trap.as_deref().filter(|_| concerns && is_there)
+    }
+
     /// One of which nothing but the name is known.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), form: NameForm::default(), apex_alias: false, trap: None, connect: None }
+        Self {
+            name: name.into(),
+            form: NameForm::default(),
+            apex_alias: false,
+            trap: None,
+            trap_kinds: Vec::new(),
+            trap_apex: false,
+            connect: None,
+        }
     }
 }
 
@@ -70,8 +92,26 @@ impl NameForm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::RecordKind;
     use super::*;
+
+    #[test]
+    fn a_trap_is_told_with_the_records_that_it_concerns() {
+        let zone = Host::parse("example.com").unwrap();
+        let provider = Provider {
+            name: "Wix".to_owned(),
+            form: NameForm::Empty,
+            apex_alias: false,
+            trap: Some("Mind it.".to_owned()),
+            trap_kinds: vec![RecordKind::Cname],
+            trap_apex: true,
+            connect: None,
+        };
+        let told = |kind, name: &str| provider.trap_of(&Record::new(kind, name, "x"), Some(&zone)).is_some();
+        assert!(told(RecordKind::Cname, "example.com"));
+        assert!(!told(RecordKind::Txt, "example.com") && !told(RecordKind::Cname, "www.example.com"));
+        let any = Provider { trap_kinds: Vec::new(), trap_apex: false, ..provider };
+        assert!(any.trap_of(&Record::new(RecordKind::Txt, "x.example.com", "x"), None).is_some());
+    }
 
     #[test]
     fn each_form_gets_the_name_as_it_wants_it() {

@@ -99,6 +99,8 @@ fn authority(health: Health, form: NameForm) -> Authority {
             form,
             apex_alias: false,
             trap: Some("Mind the dot.".to_owned()),
+            trap_kinds: vec![RecordKind::Cname],
+            trap_apex: false,
             connect: None,
         }),
         stale: Some("Namecheap".to_owned()),
@@ -113,6 +115,9 @@ fn the_record_is_told_as_the_providers_form_wants_it() {
     assert_eq!((status, record.name.as_str()), (DomainStatus::NeedsDns, "shop.example.test"));
     assert_eq!((record.form_name.as_deref(), action.hint.as_deref()), (Some("shop"), Some("Mind the dot.")));
     assert_eq!(action.text, "Add the record below at Gandi. We look for it every few seconds.");
+    let unproved = Facts { routing: Routing::Here, ..facts };
+    let (_, action) = derive(&unproved, &target().unwrap(), NOW);
+    assert_eq!((action.record.unwrap().kind, action.hint), (RecordKind::Txt, None), "no dot ends a text");
 }
 
 #[test]
