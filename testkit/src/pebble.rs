@@ -31,6 +31,17 @@ pub struct Options {
     pub external: Vec<(String, String)>,
 }
 
+/// What an authority has done.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Work {
+    /// Requests, refused ones among them.
+    pub requests: u64,
+    /// Orders that it took.
+    pub orders: u64,
+    /// Certificates that it made.
+    pub certificates: u64,
+}
+
 /// A running authority, ended when dropped.
 #[derive(Debug)]
 pub struct Pebble {
@@ -42,7 +53,7 @@ pub struct Pebble {
     management: Port,
     http: reqwest::Client,
     _acme: Port,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Pebble {
@@ -64,7 +75,7 @@ impl Pebble {
             management,
             http,
             _acme: acme,
-            _dir: dir,
+            dir,
         };
         pebble.answer().await?;
         Ok(pebble)
@@ -77,6 +88,20 @@ impl Pebble {
     pub async fn roots_pem(&self) -> Result<String> {
         let url = format!("https://localhost:{}/roots/0", self.management.number());
         Ok(self.http.get(&url).send().await?.error_for_status()?.text().await?)
+    }
+
+    /// What it did since its start, as its log has it.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn work(&self) -> Result<Work> {
+        let log = std::fs::read_to_string(self.dir.path().join("log")).context("no log")?;
+        let count = |is_one: fn(&str) -> bool| log.lines().filter(|line| is_one(line)).map(|_| 1).sum();
+        Ok(Work {
+            requests: count(|line| line.ends_with("-> calling handler()")),
+            orders: count(|line| line.contains("There are now ") && line.ends_with(" orders in the db")),
+            certificates: count(|line| line.contains("Issued certificate serial ")),
+        })
     }
 
     /// Ends the authority, as an outage does; its address answers no more.
@@ -159,6 +184,9 @@ mod tests {
     #[tokio::test]
     async fn the_authority_answers_and_has_a_root() {
         let pebble = Pebble::start(Options { http_port: 5002, ..Options::default() }).await.unwrap();
+        pebble.http.get(&pebble.directory_url).send().await.unwrap();
+        let work = pebble.work().unwrap();
+        assert_eq!((work.requests > 0, work.orders, work.certificates), (true, 0, 0));
         assert!(pebble.roots_pem().await.unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
     }
 }

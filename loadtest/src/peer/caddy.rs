@@ -79,3 +79,19 @@ pub(super) async fn for_names(program: &Path, crowd: &Crowd<'_>) -> anyhow::Resu
     command.args(["run", "--config"]).arg(&path);
     Peer::start_on("caddy", &command, port, (crowd.core, crowd.folder)).await
 }
+
+/// Starts it with a configuration of its own, which has it listen on that port.
+///
+/// # Errors
+/// It does not start.
+pub(crate) async fn with(
+    program: &Path,
+    folder: &Path,
+    (port, configuration): (u16, &serde_json::Value),
+) -> anyhow::Result<Peer> {
+    let path = folder.join("caddy.json");
+    std::fs::write(&path, configuration.to_string())?;
+    let mut command = Command::new("env");
+    command.arg(format!("HOME={}", folder.display())).arg(program).args(["run", "--config"]).arg(&path);
+    Peer::start_on("caddy", &command, port, (0, folder)).await
+}
