@@ -47,7 +47,7 @@ impl Reign {
                 () = shutdown::wait(&self.shutdown) => return End::Stopped,
                 changed = self.renewals.changed() => if changed.is_err() { return End::Stopped },
             }
-            let successor = async { self.program.start(gifts()?, self.patience).await };
+            let successor = async { self.program.start(&gifts()?, self.patience).await };
             notify::reloading();
             tracing::info!("starting a process in the place of this one");
             let started = tokio::select! {

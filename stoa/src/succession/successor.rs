@@ -1,7 +1,6 @@
 //! The process that is to take this one's place: started, given everything, and waited for.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -43,8 +42,11 @@ impl Program {
     ///
     /// # Errors
     /// Why it is not ready; it is ended then.
-    pub(super) async fn start(&self, gifts: Vec<Gift>, patience: Duration) -> anyhow::Result<u32> {
+    pub(super) async fn start(&self, gifts: &[Gift], patience: Duration) -> anyhow::Result<u32> {
         let (way, theirs) = UnixStream::pair()?;
+        // Before it is there: whenever this process is killed, either nobody has the lock, or somebody has everything.
+        way.set_nonblocking(true)?;
+        channel::give(&way, gifts).context("the sockets do not fit into one message to the new process")?;
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).env(config::environment::SUCCESSION, "1");
         command.env_remove("LISTEN_FDNAMES").env_remove("WATCHDOG_PID");
@@ -53,8 +55,7 @@ impl Program {
         let mut child = child.with_context(|| format!("cannot start `{}`", self.path.display()))?;
         // It has its own copy now: without this one, its end is the way's end.
         drop(command);
-        way.set_write_timeout(Some(patience))?;
-        let answer = timeout(patience, answer(&way, &gifts, &mut child)).await;
+        let answer = timeout(patience, answer(&way, &mut child)).await;
         let seconds = patience.as_secs();
         match answer.unwrap_or_else(|_| bail!("it was not ready in {seconds} s (`reload_seconds`)")) {
             Ok(()) => {
@@ -72,14 +73,9 @@ impl Program {
     }
 }
 
-/// Gives everything and waits for the answer.
-async fn answer(way: &UnixStream, gifts: &[Gift], child: &mut Child) -> anyhow::Result<()> {
-    match channel::give(way, gifts) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return ended(child).await,
-        given => given.context("it does not take the sockets")?,
-    }
+/// Waits for the answer.
+async fn answer(way: &UnixStream, child: &mut Child) -> anyhow::Result<()> {
     let own = way.try_clone()?;
-    own.set_nonblocking(true)?;
     let mut line = String::new();
     // A process that ends before it has read everything is an error here.
     let read = BufReader::new(tokio::net::UnixStream::from_std(own)?).read_line(&mut line).await;
