@@ -74,9 +74,9 @@ impl Origin for StoreOrigin {
     ) -> Result<Batch, OriginError> {
         let batch = self.follow(lineage, after, wait).await.map_err(refusal)?;
         match &self.keys {
-            Some((keys, edge)) => {
-                reseal::reseal(batch, keys, edge).map_err(|error| OriginError::Unavailable(error.to_string()))
-            }
+            Some((keys, edge)) => reseal::reseal(batch, keys, edge, &self.store)
+                .await
+                .map_err(|error| OriginError::Unavailable(error.to_string())),
             None => Ok(batch),
         }
     }

@@ -86,6 +86,24 @@ async fn a_key_that_does_not_open_stops_nothing_else() {
 }
 
 #[tokio::test]
+async fn nothing_is_passed_over_for_want_of_the_key_that_the_store_names() {
+    let desk = desk::open().await;
+    with_certificate(&desk).await;
+    let by = store::Actor::system("test");
+    desk.store.begin_sealing(&by, &desk.master.fingerprint()).await.unwrap();
+    desk.store.begin_sealing(&by, "00000000").await.unwrap();
+    assert_eq!(
+        desk.store.sealing_key().await.unwrap(),
+        Some(desk.master.fingerprint()),
+        "the first one stays"
+    );
+    let state = api::State::new(desk.store.clone(), SealingKey::generate(), api::Settings::default());
+    let desk = Desk { router: api::router(state), ..desk };
+    let key = desk.edge_key().await;
+    desk.get("/v1/edge/changes").send_as(&key).await.of(503);
+}
+
+#[tokio::test]
 async fn an_edge_waits_for_a_change_and_gets_it() {
     let desk = desk::open().await;
     let key = desk.edge_key().await;

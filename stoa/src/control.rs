@@ -46,6 +46,9 @@ pub(crate) struct Control {
     master: KeyRing,
     sources: Sources,
     listener: TcpListener,
+    stop: watch::Sender<bool>,
+    /// Keeps the keys as they are meant to be, from before anything is sealed.
+    custody: JoinHandle<()>,
 }
 
 /// A control plane whose certificates are there, and whose API does not answer yet.
@@ -83,11 +86,19 @@ pub(crate) async fn open(
         Some(key) => key,
         None => first_master_key(&store, data).await?,
     };
-    custody::agree(&store, &master).await?;
-    let authority = LocalAuthority::open(&store, &master).await?;
+    let sources = Sources::of(data);
+    let mut authority = None;
+    let opens = async || {
+        authority = Some(LocalAuthority::open(&store, &master).await?);
+        Ok(())
+    };
+    custody::join(&store, &master, &sources, opens).await?;
+    let authority = authority.context("the local authority was not opened")?;
+    let (stop, stopped) = watch::channel(false);
+    let custody = tokio::spawn(custody::run(store.clone(), master.clone(), sources.clone(), stopped));
     keep_authority(&data.file("ca.pem"), authority.pem())?;
     keep_platform_key(&data.file("platform-key"), &store).await?;
-    Ok(Control { store, master, sources: Sources::of(data), listener })
+    Ok(Control { store, master, sources, listener, stop, custody })
 }
 
 /// An empty store behind an installation that was in use: edges would be told that nothing is there, and drop what they
@@ -183,8 +194,8 @@ impl ReadyControl {
     /// # Errors
     /// If there are no file descriptors left.
     pub(crate) fn start(self) -> anyhow::Result<RunningControl> {
-        let Self { control: Control { store, master, sources, listener }, daemon } = self;
-        let (stop, stopped) = watch::channel(false);
+        let Self { control: Control { store, master, listener, stop, custody, .. }, daemon } = self;
+        let stopped = stop.subscribe();
         let socket = listener.as_fd().try_clone_to_owned()?;
         let state = api::State::new(store.clone(), master.clone(), api::Settings::default())
             .with_inspector(Arc::new(Inspecting(daemon.inspector())))
@@ -197,14 +208,9 @@ impl ReadyControl {
                 tracing::error!(%error, "the API stopped");
             }
         };
-        let upkeep = crate::upkeep::run(store.clone(), master.clone(), stopped.clone());
-        let custody = custody::run(store.clone(), master, sources, stopped.clone());
-        let tasks = vec![
-            tokio::spawn(daemon.run(stopped)),
-            tokio::spawn(serve),
-            tokio::spawn(upkeep),
-            tokio::spawn(custody),
-        ];
+        let upkeep = crate::upkeep::run(store.clone(), master, stopped.clone());
+        let tasks =
+            vec![tokio::spawn(daemon.run(stopped)), tokio::spawn(serve), tokio::spawn(upkeep), custody];
         Ok(RunningControl { store, socket, stop, tasks })
     }
 }

@@ -30,24 +30,25 @@ pub(crate) struct Sources {
     pub(crate) file: Option<PathBuf>,
     /// The key of the edge in this process, sealed.
     pub(crate) edge_key: PathBuf,
+    /// What this process is called among all of an installation.
+    process: String,
 }
 
 impl Sources {
     /// Those of a data directory.
     pub(crate) fn of(data: &DataDirectory) -> Self {
         let is_elsewhere = config::environment::master_key().is_some();
-        Self { file: (!is_elsewhere).then(|| data.master_key_path()), edge_key: data.file("edge.key") }
+        let file = (!is_elsewhere).then(|| data.master_key_path());
+        Self { file, edge_key: data.file("edge.key"), process: name() }
     }
 }
 
-/// Seals with the key that the store names from now on. The first process of an installation names its first key.
+/// Seals with the key that the store names, if it names one.
 ///
 /// # Errors
 /// That key is not at hand, or the store is away.
 pub(crate) async fn agree(store: &Store, keys: &KeyRing) -> anyhow::Result<()> {
-    let Some(wanted) = store.sealing_key().await? else {
-        return Ok(store.use_sealing_key(&Actor::system("stoa"), &keys.seals()).await?);
-    };
+    let Some(wanted) = store.sealing_key().await? else { return Ok(()) };
     if !keys.seal_with(&wanted) {
         bail!(
             "the store is sealed with key {wanted}, and only {} is at hand: add the missing key to `master-key` or to \
@@ -56,6 +57,25 @@ pub(crate) async fn agree(store: &Store, keys: &KeyRing) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Has a process that is about to seal known to the others, with the key that the store names. The first process of an
+/// installation names its first key; `opens` looks whether it opens what is there.
+///
+/// # Errors
+/// The keys open nothing here, or the store is away.
+pub(crate) async fn join(
+    store: &Store,
+    keys: &KeyRing,
+    sources: &Sources,
+    opens: impl AsyncFnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    agree(store, keys).await?;
+    opens().await?;
+    store.begin_sealing(&Actor::system("stoa"), &keys.seals()).await?;
+    store.note_holder(&sources.process, &keys.fingerprints(), &keys.seals()).await?;
+    // The store may have been given another key before this process was known.
+    agree(store, keys).await
 }
 
 /// The key of the edge in this process; made and kept if there is none.
@@ -109,7 +129,6 @@ fn read_sealed(path: &Path) -> anyhow::Result<Option<Sealed>> {
 
 /// Keeps the keys as they are meant to be until `shutdown` says true or its sender is gone.
 pub(crate) async fn run(store: Store, keys: KeyRing, sources: Sources, shutdown: watch::Receiver<bool>) {
-    let process = name();
     let mut told = None;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,11 +138,11 @@ pub(crate) async fn run(store: Store, keys: KeyRing, sources: Sources, shutdown:
             () = crate::shutdown::wait(&shutdown) => break,
             _ = looks.tick() => {}
         }
-        if let Err(error) = follow(&store, &keys, &sources, &process, &mut told).await {
+        if let Err(error) = follow(&store, &keys, &sources, &mut told).await {
             tracing::warn!(error = %format!("{error:#}"), "the sealing keys could not be looked at; it is tried again");
         }
     }
-    if let Err(error) = store.drop_holder(&process).await {
+    if let Err(error) = store.drop_holder(&sources.process).await {
         tracing::debug!(%error, "no farewell was written down");
     }
 }
@@ -131,13 +150,28 @@ pub(crate) async fn run(store: Store, keys: KeyRing, sources: Sources, shutdown:
 /// What was told last, and when.
 type Told = Option<(Vec<String>, String, Instant)>;
 
-async fn follow(
-    store: &Store,
-    keys: &KeyRing,
-    sources: &Sources,
-    process: &str,
-    told: &mut Told,
-) -> anyhow::Result<()> {
+/// Changes over to what file and store say, and tells the others how far it came, whether it came there or not: who is
+/// not told of waits for nobody.
+async fn follow(store: &Store, keys: &KeyRing, sources: &Sources, told: &mut Told) -> anyhow::Result<()> {
+    let changed = change_over(store, keys, sources).await;
+    // Before it is told: who is told may take the old key away.
+    let own = reseal_edge_key(&sources.edge_key, keys);
+    let seals = match &own {
+        Ok(()) => keys.seals(),
+        Err(_) => edge_key_seal(&sources.edge_key).ok().flatten().unwrap_or_else(|| keys.seals()),
+    };
+    let opens = keys.fingerprints();
+    let is_news = told.as_ref().is_none_or(|(before_opens, before_seals, at)| {
+        (before_opens, before_seals) != (&opens, &seals) || at.elapsed() >= HOLDER_LIFE / 3
+    });
+    if is_news {
+        store.note_holder(&sources.process, &opens, &seals).await?;
+        *told = Some((opens, seals, Instant::now()));
+    }
+    changed.and(own)
+}
+
+async fn change_over(store: &Store, keys: &KeyRing, sources: &Sources) -> anyhow::Result<()> {
     if let Some(path) = &sources.file {
         let text = std::fs::read_to_string(path).map(Secret::new);
         let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -154,23 +188,13 @@ async fn follow(
         }
         tracing::info!(key = wanted, "another key seals from now on");
     }
-    // Before it is told: who is told may take the old key away.
-    reseal_edge_key(&sources.edge_key, keys)?;
-    let (opens, seals) = (keys.fingerprints(), keys.seals());
-    let is_news = told.as_ref().is_none_or(|(before_opens, before_seals, at)| {
-        (before_opens, before_seals) != (&opens, &seals) || at.elapsed() >= HOLDER_LIFE / 3
-    });
-    if is_news {
-        store.note_holder(process, &opens, &seals).await?;
-        *told = Some((opens, seals, Instant::now()));
-    }
     Ok(())
 }
 
-/// Names this process among all of an installation, for people.
+/// Names this process among all of an installation, for people; containers may share a host's name and process ids.
 fn name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}/{}", host.trim(), std::process::id())
+    format!("{}/{}/{}", host.trim(), std::process::id(), SealingKey::generate().fingerprint())
 }
 
 #[cfg(test)]

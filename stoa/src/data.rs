@@ -174,7 +174,11 @@ fn write_whole(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode)).with_context(shown)?;
     file.write_all(text.as_bytes()).with_context(shown)?;
     file.sync_all().with_context(shown)?;
-    fs::rename(&draft, path).with_context(shown)
+    fs::rename(&draft, path).with_context(shown)?;
+    // A new master key must outlive a power cut before anything is sealed with it.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    folder.with_context(shown)
 }
 
 #[cfg(test)]

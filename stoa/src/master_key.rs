@@ -16,6 +16,7 @@ use store::{Actor, HOLDER_LIFE, Holder, Store};
 use tokio::time::{Instant, sleep};
 
 use crate::command::{MasterKeyVerb, Place};
+use crate::running::Running;
 use crate::{custody, data};
 
 /// Time between two looks at what the processes say.
@@ -41,8 +42,10 @@ pub(crate) async fn run(verb: MasterKeyVerb) -> anyhow::Result<()> {
     match verb {
         MasterKeyVerb::List(place) => Desk::open(&place).await?.list().await,
         MasterKeyVerb::Add { from, place } => Desk::open(&place).await?.add(from.as_deref()),
-        MasterKeyVerb::Rotate(place) => Desk::open(&place).await?.rotate().await,
-        MasterKeyVerb::Retire { fingerprint, place } => Desk::open(&place).await?.retire(&fingerprint).await,
+        MasterKeyVerb::Rotate(place) => Desk::open(&place).await?.agreed().await?.rotate().await,
+        MasterKeyVerb::Retire { fingerprint, place } => {
+            Desk::open(&place).await?.agreed().await?.retire(&fingerprint).await
+        }
     }
 }
 
@@ -62,10 +65,24 @@ impl Desk {
                 data.display()
             )
         })?;
+        Running::check_store(&settings)?;
         let store = Store::open(crate::settings::store(&settings), Arc::new(SystemClock)).await?;
         let desk = Self { store, keys, data, is_elsewhere };
-        custody::agree(&desk.store, &desk.keys).await?;
+        // Also the key that a restored backup needs can be added only by somebody who is let in without it.
+        if let Some(wanted) = desk.store.sealing_key().await? {
+            let _is_at_hand = desk.keys.seal_with(&wanted);
+        }
         Ok(desk)
+    }
+
+    /// The same, where the store's own key is at hand: for what must know what the store needs.
+    async fn agreed(self) -> anyhow::Result<Self> {
+        ensure!(
+            self.store.local_ca().await?.is_some(),
+            "nothing was ever sealed in this store: name the configuration that stoa runs with (--config)"
+        );
+        custody::agree(&self.store, &self.keys).await?;
+        Ok(self)
     }
 
     async fn list(&self) -> anyhow::Result<()> {

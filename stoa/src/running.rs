@@ -125,6 +125,25 @@ impl Running {
         }
     }
 
+    /// Whether `settings` name the store of the process in charge of their data directory, if there is one: a command
+    /// must not work on another.
+    ///
+    /// # Errors
+    /// They name another.
+    pub(crate) fn check_store(settings: &Settings) -> anyhow::Result<()> {
+        let running = if data::is_held(&settings.data) { Self::read(&settings.data)? } else { None };
+        let Some(running) = running else { return Ok(()) };
+        let differs = running.differences(&Self::of(settings)?).iter().any(|found| found.key == "store.url");
+        if differs {
+            bail!(
+                "the stoa that runs on `{}` has another store: give its configuration{}",
+                settings.data.display(),
+                running.file.map(|file| format!(" (--config {})", file.display())).unwrap_or_default()
+            );
+        }
+        Ok(())
+    }
+
     fn differences(&self, new: &Self) -> Vec<Difference> {
         let defaults = config::defaults();
         let shown = |keys: &BTreeMap<String, String>, key: &str| match (keys.get(key), defaults.get(key)) {

@@ -39,6 +39,28 @@ impl Store {
         row.map(|row| row.text("fingerprint")).transpose()
     }
 
+    /// Has an installation in which nobody has said so yet seal with the key of that fingerprint.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn begin_sealing(&self, actor: &Actor, fingerprint: &str) -> Result<()> {
+        let mut write = self.write(actor).await?;
+        let now = write.now_millis();
+        let begun = sqlx::query(
+            "INSERT INTO sealing (id, fingerprint, since) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(fingerprint)
+        .bind(now)
+        .execute(write.connection())
+        .await?;
+        if begun.rows_affected() == 0 {
+            return Ok(());
+        }
+        let (action, target) = ("sealing_key.use", fingerprint.to_owned());
+        write.audit(Event { tenant: None, action, target, details: json!({}) }).await?;
+        write.commit().await
+    }
+
     /// Has all processes seal with the key of that fingerprint, which they must hold.
     ///
     /// # Errors

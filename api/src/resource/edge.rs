@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::MAX_WAIT;
 use crate::caller::EdgeCaller;
 use crate::origin::StoreOrigin;
-use crate::origin::reseal::reseal;
+use crate::origin::reseal::{ResealError, reseal};
 use crate::problem::{Answer, Problem};
 use crate::request::query::refused;
 use crate::request::{Json, Query};
@@ -100,7 +100,12 @@ pub(crate) async fn edge_changes(
     let lineage = Lineage(query.lineage.unwrap_or_default());
     let batch = StoreOrigin::new(state.store().clone()).follow(&lineage, after, wait).await?;
     let key = SealingKey::derive(edge.secret.reveal().as_bytes(), EDGE_FEED_PURPOSE);
-    key.and_then(|key| reseal(batch, state.master(), &key)).map(Json).map_err(Problem::internal)
+    let key = key.map_err(Problem::internal)?;
+    match reseal(batch, state.master(), &key, state.store()).await {
+        Ok(batch) => Ok(Json(batch)),
+        Err(error @ ResealError::Behind(_)) => Err(Problem::unavailable(error)),
+        Err(error) => Err(Problem::internal(error)),
+    }
 }
 
 /// Takes usage; a batch that was taken before changes nothing. The first use of an edge's id binds it to the key:
