@@ -208,6 +208,10 @@ impl Rounds {
         self.ask_authorities(now).await?;
         if is_due(self.sweep_at, now, SWEEP) {
             self.work.store.expire_certificates().await?;
+            for (held, days) in self.work.store.warn_of_ending_uploads().await? {
+                let (names, not_after) = (&held.names, held.not_after);
+                tracing::warn!(certificate = %held.id, ?names, %not_after, days, "an uploaded certificate ends soon");
+            }
             self.work.store.purge_budget().await?;
             self.work.store.forget_credentials().await?;
             self.sweep_at = now.plus(SWEEP);

@@ -170,9 +170,11 @@ impl Work {
     async fn record(
         &self,
         domain: &DomainRecord,
-        mut found: Facts,
+        found: Facts,
         held: Option<&CertificateRecord>,
     ) -> Result<DomainRecord, StoreError> {
+        let uploaded = held.filter(|held| held.source == CertificateSource::Upload);
+        let mut found = Facts { uploaded_until: uploaded.map(|held| held.not_after), ..found };
         let next = self.next_check_at(domain, &found, held);
         found.look_every_seconds = Some(seconds_until(next, self.store.now()));
         let recorded = self.store.record_domain_check(domain.id, domain.version, found, next).await?;

@@ -95,6 +95,7 @@ pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) 
         kept_until: before.kept_until,
         look_every_seconds: before.look_every_seconds,
         contest: before.contest,
+        uploaded_until: before.uploaded_until,
     }
 }
 

@@ -159,6 +159,9 @@ impl WaitEnd {
     }
 }
 
+/// Days before their end at which owners of uploaded certificates are warned.
+pub(crate) const UPLOADS_ENDING: [u32; 3] = [1, 7, 21];
+
 /// What is read at the moment of a scrape.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Readings {
@@ -168,6 +171,8 @@ pub(crate) struct Readings {
     pub(crate) certificates: usize,
     /// Of these, past their end.
     pub(crate) certificates_expired: usize,
+    /// Uploaded ones that end within [`UPLOADS_ENDING`] days.
+    pub(crate) uploads_ending: [usize; 3],
     /// Backends that are fit, and those that are not.
     pub(crate) backends: (usize, usize),
     /// How often breakers of backends opened, let a trial through, and closed.
@@ -185,6 +190,7 @@ struct Gauges {
     sites: IntGauge,
     certificates: IntGauge,
     expired: IntGauge,
+    uploads_ending: IntGaugeVec,
     backends: IntGaugeVec,
     breaker_turns: IntCounterVec,
     revision: IntGauge,
@@ -377,10 +383,16 @@ impl Gauges {
     fn new(registry: &Registry) -> Self {
         let backends =
             IntGaugeVec::new(Opts::new("stoa_backends", "Backends with a weight, by fitness."), &["state"]);
+        let uploads = Opts::new(
+            "stoa_uploaded_certificates_ending",
+            "Uploaded certificates, which nobody renews, that end within so many days.",
+        );
+        let uploads = IntGaugeVec::new(uploads, &["within_days"]);
         Self {
             sites: gauge(registry, "stoa_sites", "Sites in memory."),
             certificates: gauge(registry, "stoa_certificates", "Certificates in memory."),
             expired: gauge(registry, "stoa_certificates_expired", "Certificates that are past their end."),
+            uploads_ending: register(registry, uploads),
             backends: register(registry, backends),
             breaker_turns: counters(
                 registry,
@@ -407,6 +419,9 @@ impl Gauges {
         self.sites.set(size(readings.sites));
         self.certificates.set(size(readings.certificates));
         self.expired.set(size(readings.certificates_expired));
+        for (days, count) in UPLOADS_ENDING.iter().zip(readings.uploads_ending) {
+            self.uploads_ending.with_label_values(&[days.to_string().as_str()]).set(size(count));
+        }
         self.backends.with_label_values(&["up"]).set(size(readings.backends.0));
         self.backends.with_label_values(&["down"]).set(size(readings.backends.1));
         for (word, turns) in ["open", "half_open", "closed"].into_iter().zip(readings.breaker_turns) {

@@ -15,6 +15,7 @@ mod served;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -30,6 +31,8 @@ use issuers::Interned;
 use prepared::{MOST_PREPARED, Prepared};
 pub(crate) use served::CertificateError;
 use served::Served;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Those of one name, greatest id first. Nearly every name has one, which then stands in the map itself: each
 /// place in memory that a look-up has to visit costs as much as all that it computes.
@@ -143,6 +146,19 @@ impl Certificates {
             }
         }
         expired
+    }
+
+    /// How many uploaded ones end within so many days, each count with those before it.
+    pub(crate) fn uploads_ending(&self, days: [u32; 3]) -> [usize; 3] {
+        let now = self.clock.now();
+        let ends = days.map(|days| now.plus(DAY * days));
+        let mut counts = [0; 3];
+        for served in self.by_id.iter().filter(|served| served.is_upload) {
+            for (count, _) in counts.iter_mut().zip(ends).filter(|(_, end)| served.not_after <= *end) {
+                *count += 1;
+            }
+        }
+        counts
     }
 
     fn place<'c, 'n>(&'c self, name: &'n CertificateName) -> (&'c ByName, &'n Host) {

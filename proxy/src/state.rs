@@ -30,7 +30,7 @@ use crate::client_auth::ClientAuth;
 use crate::drain::{Course, Phase};
 use crate::edge::EdgeError;
 use crate::headers::{Hsts, PreparedPolicy};
-use crate::metrics::{Metrics, Readings, Series};
+use crate::metrics::{Metrics, Readings, Series, UPLOADS_ENDING};
 use crate::settings::Settings;
 use crate::sni::Certificates;
 use crate::tickets::Tickets;
@@ -184,6 +184,7 @@ impl State {
             sites: self.sites(),
             certificates: self.certificates(),
             certificates_expired: self.certificates.note_expired(),
+            uploads_ending: self.certificates.uploads_ending(UPLOADS_ENDING),
             backends: self.pools.counts(),
             breaker_turns: self.pools.tally().turns(),
             feed_revision: self.revision.load(Relaxed),

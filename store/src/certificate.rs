@@ -1,5 +1,6 @@
 //! Certificates with their sealed keys: made, superseded, ended, taken away.
 
+mod ending;
 mod lifetime;
 mod owner;
 mod removal;

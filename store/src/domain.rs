@@ -93,8 +93,11 @@ pub struct DomainRecord {
 pub struct TimelineEntry {
     /// When.
     pub at: Timestamp,
-    /// What it became.
+    /// What it became, or was.
     pub status: DomainStatus,
+    /// That its uploaded certificate ends in so many days: a warning, no change of the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_in_days: Option<u16>,
 }
 
 impl Store {
@@ -142,7 +145,7 @@ impl Store {
             next_check_at: now,
             watched_until: None,
             created_at: now,
-            timeline: vec![TimelineEntry { at: now, status }],
+            timeline: vec![TimelineEntry { at: now, status, ends_in_days: None }],
         };
         insert(write.connection(), &domain).await?;
         write.point(&ObjectId::Site(app.id), Shape::Present).await?;

@@ -186,7 +186,7 @@ async fn take_domain(
     .bind(to_json(&facts)?)
     .bind(i64::from(live))
     .bind(status.as_str())
-    .bind(to_json(&[TimelineEntry { at: now, status }])?)
+    .bind(to_json(&[TimelineEntry { at: now, status, ends_in_days: None }])?)
     .bind(Version::FIRST.0)
     .bind(look_at)
     .bind(now.unix_millis())

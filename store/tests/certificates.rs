@@ -102,6 +102,46 @@ async fn what_its_authority_called_back_is_told_from_what_was_due(bench: Bench) 
     }
 }
 
+async fn owners_of_uploads_are_warned_at_21_7_and_1_days_once_each(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let domain = bench.proved_domain(app.id, "a.example.com").await;
+    let ours = bench.certificate(&app, &["b.example.com"]).await;
+    let upload = NewCertificate {
+        source: CertificateSource::Upload,
+        ..bench.new_certificate(&app, &["a.example.com"])
+    };
+    let upload = bench.store.insert_certificate(&actor(), upload).await.unwrap();
+    let given = async || {
+        let given = bench.store.warn_of_ending_uploads().await.unwrap();
+        given.into_iter().map(|(held, days)| (held.id, days)).collect::<Vec<_>>()
+    };
+    assert_eq!(given().await, []);
+    for (day, days) in [(69, 21), (83, 7), (89, 1)] {
+        let until = upload.not_before.plus(DAY * day + HOUR);
+        bench.clock.advance(until.since(bench.now()));
+        assert_eq!(given().await, [(upload.id, days)]);
+        assert_eq!(given().await, [], "once");
+    }
+    let timeline = bench.store.domain(Access::Platform, domain.id).await.unwrap().timeline;
+    let noted: Vec<_> = timeline.iter().filter_map(|entry| entry.ends_in_days).collect();
+    assert_eq!(noted, [21, 7, 1]);
+    assert_eq!(status(&bench, upload.id).await, CertificateStatus::Active, "never replaced by a warning");
+    let events = bench.count("SELECT COUNT(*) FROM audit WHERE action LIKE 'certificate.ends_in_%'").await;
+    assert_eq!(events, 3, "none for {}, which is renewed", ours.id);
+}
+
+async fn a_late_upload_is_warned_of_by_the_most_urgent_warning_only(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let upload = NewCertificate {
+        source: CertificateSource::Upload,
+        not_after: bench.now().plus(DAY * 3),
+        ..bench.new_certificate(&app, &["shop.apps.test"])
+    };
+    bench.store.insert_certificate(&actor(), upload).await.unwrap();
+    let given = bench.store.warn_of_ending_uploads().await.unwrap();
+    assert_eq!(given.into_iter().map(|(_, days)| days).collect::<Vec<_>>(), [7]);
+}
+
 async fn of_several_the_exact_and_then_the_last_made_serves(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let found = async || {
@@ -298,6 +338,8 @@ async fn an_app_of_a_public_zone_wants_an_order_until_it_is_covered(bench: Bench
 }
 
 on_both_engines! {
+    owners_of_uploads_are_warned_at_21_7_and_1_days_once_each,
+    a_late_upload_is_warned_of_by_the_most_urgent_warning_only,
     after_a_roll_back_renewal_waits_for_half_of_what_is_left,
     what_its_authority_called_back_is_told_from_what_was_due,
     a_certificate_that_was_overtaken_on_its_way_is_not_served,

@@ -120,9 +120,12 @@ pub(crate) struct TimelineView {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// What it became.
+    /// What it became, or was.
     #[schema(value_type = String)]
     status: DomainStatus,
+    /// A warning and no change: the certificate that was uploaded for it ends in so many days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_in_days: Option<u16>,
 }
 
 /// What is known of a domain.
@@ -196,7 +199,7 @@ impl From<Record> for RecordView {
 
 impl From<TimelineEntry> for TimelineView {
     fn from(entry: TimelineEntry) -> Self {
-        Self { at: entry.at, status: entry.status }
+        Self { at: entry.at, status: entry.status, ends_in_days: entry.ends_in_days }
     }
 }
 

@@ -188,6 +188,13 @@ pub enum Message<'a> {
         /// End of the certificate.
         until: Timestamp,
     },
+    /// `live` with a certificate of its owner's.
+    Uploaded,
+    /// `live` with a certificate of its owner's that ends soon.
+    UploadEnds {
+        /// Its end.
+        until: Timestamp,
+    },
     /// `at_risk`: the record changed.
     Changed {
         /// The end of the grace or of the certificate.
@@ -242,6 +249,7 @@ impl Message<'_> {
             | Self::Changed { .. }
             | Self::Unproved { .. }
             | Self::NoRenewal { .. }
+            | Self::UploadEnds { .. }
             | Self::Moved { .. } => Actor::You,
             Self::OurProblem { .. } => Actor::Us,
             Self::Removed { .. }
@@ -250,6 +258,7 @@ impl Message<'_> {
             | Self::Remembered { .. }
             | Self::Issuing
             | Self::Deploying
+            | Self::Uploaded
             | Self::Live { .. } => Actor::Nobody,
         }
     }
@@ -437,6 +446,15 @@ impl Message<'_> {
             }
             Self::Live { until } => format!(
                 "Live and secure. Nothing to do; the padlock renews by itself before {}.",
+                moment(*until, now)
+            ),
+            Self::Uploaded => {
+                "Live and secure with the padlock that you uploaded. Nothing to do; we tell you 21 days before it ends."
+                    .to_owned()
+            }
+            Self::UploadEnds { until } => format!(
+                "Live, but the padlock that you uploaded ends by {}. Upload a new one before then, or we make one for \
+                 you.",
                 moment(*until, now)
             ),
             Self::Changed { until } => format!(

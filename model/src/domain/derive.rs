@@ -11,6 +11,8 @@ use crate::Timestamp;
 
 /// How long a domain that points elsewhere is still served and told to be at risk.
 pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long before the end of an uploaded certificate its owner is asked for the next.
+const UPLOAD_NOTICE: Duration = Duration::from_secs(21 * 24 * 3600);
 
 /// The one status and the one next action that the facts mean at `now`.
 ///
@@ -144,7 +146,11 @@ fn message<'a>(
         DomainStatus::OurProblem => Message::OurProblem { retry_at: retry_at(facts, now) },
         DomainStatus::Prepared => Message::Prepared,
         DomainStatus::Deploying => Message::Deploying,
-        DomainStatus::Live => Message::Live { until },
+        DomainStatus::Live => match facts.uploaded_until {
+            Some(until) if until.since(now) <= UPLOAD_NOTICE => Message::UploadEnds { until },
+            Some(_) => Message::Uploaded,
+            None => Message::Live { until },
+        },
         DomainStatus::AtRisk if needs_proof(facts) => Message::Unproved { until },
         DomainStatus::AtRisk => match facts.away_since {
             None => Message::NoRenewal { allowed, until },

@@ -224,6 +224,9 @@ pub struct Facts {
     /// Who else wants the name.
     #[serde(skip)]
     pub contest: Option<Contest>,
+    /// End of the certificate that serves it, if its owner uploaded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_until: Option<Timestamp>,
 }
 
 impl Facts {
@@ -250,6 +253,7 @@ impl Facts {
             kept_until: None,
             look_every_seconds: None,
             contest: None,
+            uploaded_until: None,
         }
     }
 

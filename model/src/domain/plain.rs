@@ -61,8 +61,9 @@ const WHEN: [&str; 14] = [
 ];
 
 /// How a sentence tells a creator to act.
-const ORDERS: [&str; 12] = [
-    "Add", "Ask", "Change", "Check", "Contact", "Delete", "Enter", "Put", "Replace", "Set", "Switch", "Write",
+const ORDERS: [&str; 13] = [
+    "Add", "Ask", "Change", "Check", "Contact", "Delete", "Enter", "Put", "Replace", "Set", "Switch",
+    "Write", "Upload",
 ];
 
 /// Why a sentence is not plain.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::ArcSwapOption;
 use model::Timestamp;
-use model::certificate::{Certificate, CertificateName};
+use model::certificate::{Certificate, CertificateName, CertificateSource};
 use model::id::CertificateId;
 use model::seal::{SealError, Sealed, SealingKey};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
@@ -34,6 +34,8 @@ pub(crate) struct Served {
     is_spoilt: AtomicBool,
     /// Whether its end was logged.
     pub(super) was_noted: AtomicBool,
+    /// Whether its owner uploaded it, so that nobody renews it.
+    pub(super) is_upload: bool,
     pub(super) id: CertificateId,
     pub(super) names: Box<[CertificateName]>,
     leaf: CertificateDer<'static>,
@@ -90,6 +92,7 @@ impl Served {
             was_used: AtomicBool::new(false),
             is_spoilt: AtomicBool::new(false),
             was_noted: AtomicBool::new(false),
+            is_upload: certificate.source == Some(CertificateSource::Upload),
         })
     }
 

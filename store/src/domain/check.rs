@@ -181,7 +181,7 @@ impl Checked {
         domain.was_live |= domain.status == DomainStatus::Live;
         domain.version = read.next();
         domain.next_check_at = next_check_at;
-        note(&mut domain.timeline, TimelineEntry { at: now, status: domain.status });
+        note(&mut domain.timeline, TimelineEntry { at: now, status: domain.status, ends_in_days: None });
         let is_seen_by_edges = seen != (domain.facts.claim, domain.was_live);
         Self { domain, read, before, is_seen_by_edges }
     }

@@ -121,7 +121,7 @@ pub(super) async fn open(write: &mut Write, app: &App, host: Host) -> Result<Dom
         next_check_at: now,
         watched_until: None,
         created_at: now,
-        timeline: vec![TimelineEntry { at: now, status }],
+        timeline: vec![TimelineEntry { at: now, status, ends_in_days: None }],
     };
     insert(write, &claim, State::Open).await?;
     let details = json!({ "hostname": claim.host, "app": claim.app });

@@ -378,7 +378,7 @@ async fn tell_holder(
     let facts = Facts { contest, ..holder.facts.clone() };
     let (status, _) = derive(&facts, &holder.target, now);
     let mut timeline = holder.timeline.clone();
-    check::note(&mut timeline, TimelineEntry { at: now, status });
+    check::note(&mut timeline, TimelineEntry { at: now, status, ends_in_days: None });
     sqlx::query(
         "UPDATE domains SET proof = $2, status = $3, timeline = $4, version = version + 1, next_check_at = $5
          WHERE id = $1",
@@ -435,7 +435,7 @@ async fn become_domain(write: &mut Write, claim: &DomainRecord, facts: Facts) ->
     };
     let (status, _) = derive(&facts, &claim.target, now);
     let mut timeline = claim.timeline.clone();
-    check::note(&mut timeline, TimelineEntry { at: now, status });
+    check::note(&mut timeline, TimelineEntry { at: now, status, ends_in_days: None });
     let domain = DomainRecord {
         facts,
         status,
@@ -488,7 +488,7 @@ async fn lose(write: &mut Write, old: &DomainRecord) -> Result<()> {
     let facts = Facts { claim: Claim::Contested, contest: Some(Contest::Lost), ..Facts::unknown() };
     let (status, _) = derive(&facts, &old.target, now);
     let mut timeline = old.timeline.clone();
-    check::note(&mut timeline, TimelineEntry { at: now, status });
+    check::note(&mut timeline, TimelineEntry { at: now, status, ends_in_days: None });
     let lost = DomainRecord { facts, status, timeline, version: old.version.next(), ..old.clone() };
     contest::insert(write, &lost, State::Lost).await
 }

@@ -16,6 +16,7 @@ fn every_sentence() -> Vec<Message<'static>> {
         Message::Deploying,
         Message::Kept,
         Message::Lost,
+        Message::Uploaded,
     ];
     let (zone, found) =
         ("a-very-long-name-of-a-shop.example.co.uk", "AAAA 2001:db8:1234:5678:9abc:def0:1234:5678");
@@ -56,6 +57,7 @@ fn every_sentence() -> Vec<Message<'static>> {
             Message::Remembered { until: at },
             Message::OurProblem { retry_at: at },
             Message::Live { until: at },
+            Message::UploadEnds { until: at },
             Message::Changed { until: at },
             Message::Unproved { until: at },
             Message::Moved { until: at },
@@ -131,7 +133,7 @@ fn what_becomes_of_mail_is_told_plainly() {
 #[test]
 fn every_kind_of_message_is_checked() {
     let kinds: std::collections::HashSet<_> = every_sentence().iter().map(std::mem::discriminant).collect();
-    assert_eq!(kinds.len(), 34, "a new message belongs into `every_sentence`");
+    assert_eq!(kinds.len(), 36, "a new message belongs into `every_sentence`");
     let texts: std::collections::HashSet<_> = every_sentence()
         .iter()
         .map(|message| message.text(NOW, Pace::Seconds))

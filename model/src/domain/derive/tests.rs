@@ -336,11 +336,12 @@ fn any_facts(dice: &mut Dice, forbidden: &Forbidden) -> Facts {
                 Contest::Challenged { until },
             ][dice.below(5)]
         }),
+        uploaded_until: (dice.below(10) < 3).then(|| near(dice)),
     }
 }
 
 /// Each way to mend one thing and leave the rest; the vectors take turns.
-const MENDS: [fn(&mut Facts); 10] = [
+const MENDS: [fn(&mut Facts); 11] = [
     |facts| facts.policy = Policy::Allowed,
     |facts| facts.claim = Claim::Proved,
     |facts| facts.routing = Routing::Here,
@@ -351,7 +352,26 @@ const MENDS: [fn(&mut Facts); 10] = [
     |facts| facts.away_since = None,
     |facts| facts.old_until = None,
     |facts| facts.contest = None,
+    |facts| facts.uploaded_until = None,
 ];
+
+#[test]
+fn who_uploaded_a_certificate_is_asked_for_the_next_21_days_before_its_end() {
+    let day = Duration::from_secs(86_400);
+    let live = |end| Facts {
+        certification: Certification::Ready { not_after: NOW.plus(end) },
+        presence: Presence::Verified,
+        uploaded_until: Some(NOW.plus(end)),
+        ..here()
+    };
+    let target = target().unwrap();
+    for (end, who, part) in [(day * 22, Actor::Nobody, "21 days"), (day * 20, Actor::You, "Upload a new one")]
+    {
+        let (status, action) = derive(&live(end), &target, NOW);
+        assert_eq!((status, action.who), (DomainStatus::Live, who));
+        assert!(action.text.contains(part) && !action.text.contains("renews by itself"), "{}", action.text);
+    }
+}
 
 #[test]
 fn a_million_vectors_have_one_status_and_no_mending_worsens_any() {
