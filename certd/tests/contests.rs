@@ -27,10 +27,13 @@ const SERVER: &str = "ns1.example.net";
 
 /// A zone with one server, whose records tests change.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Zone(Arc<Mutex<HashMap<(String, Kind), Vec<Value>>>>);
+struct Zone(Arc<Mutex<Records>>);
+
+/// What stands at a name, by kind.
+type Records = HashMap<(String, Kind), Vec<Value>>;
 
 impl Zone {
-    pub(crate) fn set(&self, name: &str, kind: Kind, values: Vec<Value>) {
+    fn set(&self, name: &str, kind: Kind, values: Vec<Value>) {
         self.0.lock().unwrap().insert((name.to_owned(), kind), values);
     }
 

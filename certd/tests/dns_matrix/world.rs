@@ -84,17 +84,10 @@ impl World {
         forwards.extend(cases::others().map(|(name, _)| (name, first)));
         for case in cases.iter().filter(|case| case.servers != Servers::None) {
             let to = match case.servers {
-                Servers::First
-                | Servers::Both
-                | Servers::OneSilent
-                | Servers::Vanity
-                | Servers::VanityAtRegistry
-                | Servers::None => first,
-                Servers::Second | Servers::Refusing | Servers::OneRefusing => {
-                    if case.servers == Servers::OneRefusing { first } else { second.address() }
-                }
+                Servers::Second | Servers::Refusing => second.address(),
                 Servers::Silent => silent.0,
                 Servers::Failing => failing.0,
+                _ => first,
             };
             forwards.push((case.zone(), to));
         }

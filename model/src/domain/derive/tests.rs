@@ -165,10 +165,6 @@ fn each_status() -> Vec<(Facts, DomainStatus)> {
             Facts { claim: Claim::Contested, contest: Some(Contest::Asked), ..here() },
             DomainStatus::ClaimedElsewhere,
         ),
-        (
-            Facts { contest: Some(Contest::Challenged { until: NOW.plus(GRACE) }), ..here() },
-            DomainStatus::NeedsDns,
-        ),
         (routed(Routing::Unknown), DomainStatus::NeedsDns),
         (
             routed(Routing::Misplaced { name: "shop.example.test.example.test".to_owned() }),
@@ -421,7 +417,9 @@ fn a_domain_that_another_account_proved_is_at_risk_and_told_the_one_record_that_
     let (status, action) = derive(&live, &target, NOW);
     assert_eq!((status, action.record), (DomainStatus::AtRisk, Some(target.text_record())));
     assert!(action.text.contains("by 16 January 2027 to keep it"), "{}", action.text);
-    assert_eq!(derive(&Facts { contest: None, ..live }, &target, NOW).0, DomainStatus::Live);
+    assert_eq!(derive(&Facts { contest: None, ..live.clone() }, &target, NOW).0, DomainStatus::Live);
+    let young = Facts { presence: Presence::Absent, ..live };
+    assert_eq!(derive(&young, &target, NOW).0, DomainStatus::NeedsDns);
 }
 
 #[test]
