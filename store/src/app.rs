@@ -16,7 +16,7 @@ use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_json};
 use crate::tenant::expect_version;
 use crate::write::{Event, Shape, Write};
-use crate::{Store, certificate, domain, released, tenant};
+use crate::{Store, certificate, connection, domain, released, tenant};
 
 /// Most apps of one tenant.
 pub const MAX_APPS_PER_TENANT: usize = 1_000;
@@ -171,7 +171,8 @@ impl Store {
     /// [`crate::QUARANTINE`].
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Stale`] if `version` is not the row's.
+    /// [`StoreError::NotFound`], [`StoreError::Stale`] if `version` is not the row's; [`StoreError::Conflict`]
+    /// `connection_working` while records of one of its domains are being set or taken back.
     pub async fn delete_app(
         &self,
         actor: &Actor,
@@ -182,6 +183,7 @@ impl Store {
         let mut write = self.write(actor).await?;
         let app = self.load_app(write.connection(), access, id).await?;
         expect_version(("app", id), app.version, version)?;
+        connection::refuse_working(write.connection(), &id).await?;
         remove(&mut write, &app).await?;
         let details = json!({ "name": app.name });
         let event = Event { tenant: Some(app.tenant), action: "app.delete", target: id.to_string(), details };

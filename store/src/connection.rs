@@ -73,7 +73,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] for the domain; [`StoreError::Conflict`] `connection_working`, `connection_applied`
     /// (take it back first) or `nothing_to_undo`; [`StoreError::Invalid`] for a credential that is missing or opens
-    /// another provider than the one whose records are to be taken back.
+    /// another provider or server than the one whose records are to be taken back.
     pub async fn wish_connection(
         &self,
         actor: &Actor,
@@ -90,8 +90,8 @@ impl Store {
             return Err(conflict(&domain, "nothing_to_undo"));
         }
         let now = write.now();
-        let connection = next(before, wish, &domain, now)?;
-        save(write.connection(), &connection, now).await?;
+        let mut connection = next(before, wish, &domain, now)?;
+        connection.fence = save(write.connection(), &connection, now).await?;
         let details = json!({
             "hostname": domain.host, "step": connection.step, "provider": connection.door.provider,
             "zone": connection.door.zone, "keep": connection.kept,
@@ -138,17 +138,62 @@ fn refuse(before: &Connection, wish: &Wish, domain: &DomainRecord) -> Result<()>
     }
     match wish.step {
         Step::Apply if before.applied.is_some() => return Err(conflict(domain, "connection_applied")),
+        // That records are left behind is told until they are taken back.
+        Step::Preview if before.status == ConnectionStatus::Incomplete => {
+            return Err(conflict(domain, "connection_applied"));
+        }
         Step::Undo if before.applied.is_none() => return Err(conflict(domain, "nothing_to_undo")),
         _ => {}
     }
     match &wish.opening {
-        Some((door, _)) if before.applied.is_some() && door.provider != before.door.provider => {
-            let (given, set) = (door.provider.as_str(), before.door.provider.as_str());
-            let reason = format!("`{given}` is another provider than `{set}`, where the records were set");
-            Err(StoreError::invalid("provider", reason))
-        }
+        Some((door, _)) if before.applied.is_some() => leads_back(door, &before.door),
         _ => Ok(()),
     }
+}
+
+/// Records are taken back where they were set; only the key may be another one.
+fn leads_back(given: &Door, set: &Door) -> Result<()> {
+    if given.provider != set.provider {
+        let (given, set) = (given.provider.as_str(), set.provider.as_str());
+        let reason = format!("`{given}` is another provider than `{set}`, where the records were set");
+        return Err(StoreError::invalid("provider", reason));
+    }
+    let place = |text: &Option<String>| text.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
+    let places = [("url", &given.url, &set.url), ("server", &given.server, &set.server)];
+    match places
+        .map(|(field, given, set)| (field, place(given), place(set)))
+        .iter()
+        .find(|(_, given, set)| given != set)
+    {
+        // What was given is not repeated: people paste addresses with passwords in them.
+        Some((field, _, set)) => {
+            let reason =
+                format!("the records were set at `{set}` and are taken back there: give that address");
+            Err(StoreError::invalid(field, reason))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses while a provider is asked to change records of `what`, a domain or an app: what takes them back must not go
+/// in the middle of that.
+pub(crate) async fn refuse_working(connection: &mut AnyConnection, what: &impl ToString) -> Result<()> {
+    let row = sqlx::query(
+        "SELECT domains.host FROM connections JOIN domains ON domains.id = connections.domain_id
+         WHERE (domains.id = $1 OR domains.app_id = $1)
+         AND connections.status = 'working' AND connections.step <> 'preview' LIMIT 1",
+    )
+    .bind(what.to_string())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    Err(StoreError::Conflict { field: "hostname", value: row.text("host")?, code: "connection_working" })
+}
+
+/// The provider at which records of ours stay when the domain goes now.
+pub(crate) async fn left_at(connection: &mut AnyConnection, id: DomainId) -> Result<Option<&'static str>> {
+    let held = load(connection, id).await?.filter(|held| held.applied.is_some());
+    Ok(held.map(|held| held.door.provider.as_str()))
 }
 
 fn next(before: Option<Connection>, wish: Wish, domain: &DomainRecord, now: Timestamp) -> Result<Connection> {
@@ -164,6 +209,7 @@ fn next(before: Option<Connection>, wish: Wish, domain: &DomainRecord, now: Time
         (None, _) => return Err(missing()),
     };
     let kept_until = before.as_ref().filter(|_| !new).map_or(now, |before| before.forget_at);
+    let partial = before.as_ref().is_some_and(|before| before.status == ConnectionStatus::Incomplete);
     let (plan, applied, fence) =
         before.map_or((None, None, now.unix_millis()), |before| (before.plan, before.applied, before.fence));
     Ok(Connection {
@@ -172,7 +218,7 @@ fn next(before: Option<Connection>, wish: Wish, domain: &DomainRecord, now: Time
         door: opening.0,
         step: wish.step,
         status: ConnectionStatus::Working,
-        findings: Findings::default(),
+        findings: Findings { partial, ..Findings::default() },
         // What was shown is what is done, unless somebody begins anew.
         plan: plan.filter(|_| !new && wish.step == Step::Apply),
         applied,
@@ -210,16 +256,17 @@ async fn load(connection: &mut AnyConnection, id: DomainId) -> Result<Option<Con
     row.as_ref().map(read).transpose()
 }
 
-async fn save(connection: &mut AnyConnection, wished: &Connection, now: Timestamp) -> Result<()> {
-    sqlx::query(
+/// Gives the fence: on Postgres a lease may have been taken since the row was read, and no number is given twice.
+async fn save(connection: &mut AnyConnection, wished: &Connection, now: Timestamp) -> Result<i64> {
+    let row = sqlx::query(
         "INSERT INTO connections (domain_id, tenant_id, door, step, status, findings, plan, applied,
          credential_sealed, kept, forget_at, attempts, next_at, lease_until, fence, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, 0, $13, $12, $12)
          ON CONFLICT (domain_id) DO UPDATE SET door = excluded.door, step = excluded.step,
          status = excluded.status, findings = excluded.findings, plan = excluded.plan,
          credential_sealed = excluded.credential_sealed, kept = excluded.kept, forget_at = excluded.forget_at,
-         attempts = 0, next_at = excluded.next_at, lease_until = 0, fence = excluded.fence,
-         updated_at = excluded.updated_at",
+         attempts = 0, next_at = excluded.next_at, lease_until = 0, fence = connections.fence + 1,
+         updated_at = excluded.updated_at RETURNING fence",
     )
     .bind(wished.domain.to_string())
     .bind(wished.tenant.to_string())
@@ -234,9 +281,9 @@ async fn save(connection: &mut AnyConnection, wished: &Connection, now: Timestam
     .bind(wished.forget_at.unix_millis())
     .bind(now.unix_millis())
     .bind(wished.fence)
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(())
+    row.integer("fence")
 }
 
 fn read(row: &AnyRow) -> Result<Connection> {

@@ -253,9 +253,12 @@ impl Store {
 
     /// Takes a domain away, with the certificates that then serve nothing. If it was proved, its name is
     /// kept for the tenant for [`crate::QUARANTINE`], unless it is to move to another tenant, who then has it at once.
+    /// Records that were set at its provider stay, and what takes them back is forgotten: the audit log names the
+    /// provider.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] `connection_working` while such records are being set or taken
+    /// back.
     pub async fn delete_domain(&self, actor: &Actor, access: Access, id: DomainId) -> Result<()> {
         let mut write = self.write(actor).await?;
         let domain = self.load_any(write.connection(), access, id).await?;
@@ -263,11 +266,16 @@ impl Store {
             transfer::withdraw(&mut write, &domain).await?;
             return write.commit().await;
         }
+        connection::refuse_working(write.connection(), &id).await?;
+        let left = connection::left_at(write.connection(), id).await?;
         remove(&mut write, &domain).await?;
         let app = self.load_app(write.connection(), Access::Platform, domain.app).await?;
         certificate::remove_useless(&mut write, &app, &domain.host).await?;
         write.point(&ObjectId::Site(domain.app), Shape::Present).await?;
-        let details = json!({ "hostname": domain.host, "app": domain.app });
+        let mut details = json!({ "hostname": domain.host, "app": domain.app });
+        if let (Some(provider), Some(details)) = (left, details.as_object_mut()) {
+            details.insert("records_stay_at".to_owned(), provider.into());
+        }
         write.audit(event(&domain, "domain.delete", details)).await?;
         write.commit().await
     }

@@ -161,6 +161,68 @@ async fn a_credential_is_forgotten_when_its_time_is_over(bench: Bench) {
     assert_eq!(bench.count("SELECT COUNT(*) FROM connections WHERE credential_sealed IS NOT NULL").await, 0);
 }
 
+async fn records_are_taken_back_where_they_were_set(bench: Bench) {
+    let id = domain(&bench).await;
+    let opened = |step, door: &Door| Wish { opening: Some((door.clone(), sealed())), ..wish(step) };
+    let power = Door { url: Some("https://dns.example.net".to_owned()), ..Door::to(Connector::PowerDns) };
+    let updates = Door {
+        server: Some("192.0.2.53:53".to_owned()),
+        key_name: Some("one".to_owned()),
+        ..Door::to(Connector::Rfc2136)
+    };
+    let elsewhere = "https://canary.example.net".to_owned();
+    let cases = [
+        ("url", &power, Door { url: Some(elsewhere), ..power.clone() }, power.clone()),
+        (
+            "server",
+            &updates,
+            Door { server: Some("198.51.100.53:53".to_owned()), ..updates.clone() },
+            Door { key_name: Some("two".to_owned()), ..updates.clone() },
+        ),
+    ];
+    for (field, set, other, fitting) in cases {
+        wished(&bench, id, opened(Step::Apply, set)).await.unwrap();
+        done(&bench, id, applied(Keep::AsItIs)).await;
+        let refused = wished(&bench, id, opened(Step::Undo, &other)).await.unwrap_err();
+        assert_eq!(code(&refused), field, "{refused}");
+        wished(&bench, id, opened(Step::Undo, &fitting)).await.unwrap();
+        let undone = ConnectionPatch {
+            status: Some(ConnectionStatus::Undone),
+            applied: Some(None),
+            ..ConnectionPatch::default()
+        };
+        done(&bench, id, undone).await;
+    }
+}
+
+async fn what_is_left_behind_is_told_until_it_is_taken_back(bench: Bench) {
+    let id = domain(&bench).await;
+    wished(&bench, id, wish(Step::Apply)).await.unwrap();
+    let half = ConnectionPatch { status: Some(ConnectionStatus::Incomplete), ..applied(Keep::AsItIs) };
+    done(&bench, id, half).await;
+    for step in [Step::Preview, Step::Apply] {
+        assert_eq!(code(&wished(&bench, id, wish(step)).await.unwrap_err()), "connection_applied");
+    }
+    let undoing = wished(&bench, id, again(Step::Undo)).await.unwrap();
+    assert!(undoing.findings.partial);
+    let held = bench.store.lease_connection(id, "one", TTL).await.unwrap();
+    assert!(held.findings.partial && held.fence > undoing.fence);
+}
+
+async fn no_domain_goes_while_its_records_are_being_set(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await.id;
+    let id = bench.domain(app, "www.example.com").await.id;
+    wished(&bench, id, wish(Step::Apply)).await.unwrap();
+    let refused = bench.store.delete_domain(&actor(), Access::Platform, id).await.unwrap_err();
+    assert_eq!(code(&refused), "connection_working");
+    let refused = bench.store.delete_app(&actor(), Access::Platform, app, None).await.unwrap_err();
+    assert_eq!(code(&refused), "connection_working");
+    done(&bench, id, applied(Keep::AsItIs)).await;
+    bench.store.delete_domain(&actor(), Access::Platform, id).await.unwrap();
+    let audit = bench.text("SELECT details FROM audit WHERE action = 'domain.delete'").await;
+    assert!(audit.contains(r#""records_stay_at":"cloudflare""#), "{audit}");
+}
+
 async fn a_connection_goes_with_its_domain_and_is_nobody_elses(bench: Bench) {
     let id = domain(&bench).await;
     let stranger = Access::Tenant(bench.tenant("two").await.id);
@@ -181,5 +243,8 @@ on_both_engines!(
     who_slept_through_a_lease_writes_nothing,
     a_tenant_with_many_wishes_leaves_room_for_another,
     a_credential_is_forgotten_when_its_time_is_over,
+    records_are_taken_back_where_they_were_set,
+    what_is_left_behind_is_told_until_it_is_taken_back,
+    no_domain_goes_while_its_records_are_being_set,
     a_connection_goes_with_its_domain_and_is_nobody_elses,
 );

@@ -253,7 +253,8 @@ pub(crate) async fn update_app(
 
 /// Deletes an app with its domains and certificates.
 #[utoipa::path(delete, path = "/v1/apps/{a}", params(("a" = String, Path, description = "Id of the app.")),
-    responses((status = 204, description = "It is gone.")))]
+    responses((status = 204, description = "It is gone; records that were set at providers of its domains stay."),
+        (status = 409, description = "`connection_working`: records of one of its domains are being set or taken back.")))]
 pub(crate) async fn delete_app(
     State(state): State<crate::State>,
     (member, if_match): (Member, IfMatch),

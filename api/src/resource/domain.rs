@@ -357,9 +357,11 @@ pub(crate) async fn get_domain(
     Ok(Json(show(&state, domain).await?))
 }
 
-/// Takes a domain away from its app.
+/// Takes a domain away from its app. Records that were set for it at its provider stay there, and nobody can take them
+/// back afterwards: undo them first (`POST /v1/domains/{d}/connect` with the action `undo`) if they are to go.
 #[utoipa::path(delete, path = "/v1/domains/{d}", params(("d" = String, Path, description = "Id of the domain.")),
-    responses((status = 204, description = "It is gone.")))]
+    responses((status = 204, description = "It is gone; records that were set at its provider stay."),
+        (status = 409, description = "`connection_working`: records are being set or taken back at its provider.")))]
 pub(crate) async fn delete_domain(
     State(state): State<crate::State>,
     member: Member,

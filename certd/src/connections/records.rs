@@ -116,7 +116,7 @@ pub(super) async fn findings(zone: &dyn Zone, plan: &Plan) -> Result<Findings, A
     }
     changes.truncate(MAX_TOLD.0);
     let zone = Some(plan.zone.clone());
-    Ok(Findings { zone, changes, mail: !mail.is_empty(), trouble: None, details: Vec::new() })
+    Ok(Findings { zone, changes, mail: !mail.is_empty(), ..Findings::default() })
 }
 
 /// Who takes mail, who may send it, how it is signed, and what becomes of what is forged.

@@ -151,6 +151,9 @@ pub struct Findings {
     pub trouble: Option<Trouble>,
     /// The same in the words of the trade: the provider's answer, what is in the way, who changed what.
     pub details: Vec<String>,
+    /// Whether taking records back was begun and is not known to be done: what is missing may be missing because of us.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl Findings {
