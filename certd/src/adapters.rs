@@ -111,13 +111,20 @@ pub trait Zone: Send + Sync + std::fmt::Debug + 'static {
         }
     }
 
-    /// What an undo would leave alone because others have changed it since. Changes nothing.
+    /// What an undo should leave alone because others have changed it since. Changes nothing. Where the whole of the
+    /// change was set, what is missing of it was taken away by somebody on purpose.
     ///
     /// # Errors
     /// [`AdapterError`] if the zone cannot be read.
-    async fn left_by_undo(&self, applied: &Applied) -> Result<Vec<Left>, AdapterError> {
+    async fn left_by_undo(&self, applied: &Applied, was_set: Extent) -> Result<Vec<Left>, AdapterError> {
         let found = self.records(&plan::names(&applied.changes)).await?;
-        Ok(undo::reverse(applied, self.apex(), &found).1)
+        let mut left = undo::reverse(applied, self.apex(), &found).1;
+        if was_set == Extent::Whole {
+            let new = undo::given_up(applied, &found).into_iter();
+            let new: Vec<Left> = new.filter(|new| !left.iter().any(|old| old.change == new.change)).collect();
+            left.extend(new);
+        }
+        Ok(left)
     }
 
     /// How much of what was to be applied is in the zone.

@@ -16,19 +16,22 @@ use model::domain::connection::{
     ConnectionStatus, Connector, Findings, Step, Trouble, UNDO_WINDOW, credential_context,
 };
 use model::id::DomainId;
+use model::seal::SealError;
 use model::secret::Secret;
 use store::{Access, Actor, Connection, ConnectionPatch, DomainRecord, Keep, StoreError};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::Guard;
-use crate::adapters::{self, Account, Algorithm, Applied, Extent, Plan, Zone};
+use crate::adapters::{self, Account, Algorithm, Applied, Extent, Fault, Interrupted, Plan, Zone};
 use crate::guard::Forbidden;
 use crate::work::Work;
 use outcome::{Stop, ended, failed};
 
 /// How long one attempt may take in all.
 const ATTEMPT: Duration = Duration::from_secs(120);
+/// The same where nothing is changed and somebody looks on.
+const LOOK: Duration = Duration::from_secs(60);
 /// Longest plan that is kept, in bytes: some hundred records at one name.
 const MAX_KEPT: usize = 256 * 1024;
 
@@ -40,11 +43,17 @@ impl Work {
             // Somebody else was quicker, or the store is away: it stays due.
             Err(error) => return tracing::debug!(domain = %id, %error, "connection is not ours"),
         };
-        let attempt = timeout(ATTEMPT, self.attempt_connection(&held));
-        let patch = tokio::select! {
-            patch = attempt => patch.unwrap_or_else(|_| Ok(failed(&held, Stop::slow(ATTEMPT), self.store.now()))),
-            _ = shutdown.wait_for(|stop| *stop) => Ok(release(self)),
+        let bound = if held.step == Step::Preview { LOOK } else { ATTEMPT };
+        let ended = tokio::select! {
+            ended = timeout(bound, self.attempt_connection(&held)) => Some(ended.ok()),
+            _ = shutdown.wait_for(|stop| *stop) => None,
             () = self.keep_connection(&held) => return,
+        };
+        let now = self.store.now();
+        let patch = match ended {
+            Some(Some(patch)) => patch,
+            Some(None) => self.stored(&held).await.map(|row| failed(&row, Stop::slow(bound), now)),
+            None => self.stored(&held).await.map(|row| outcome::cut_off(&row, now)),
         };
         let written = match patch {
             Ok(patch) => self.store.update_connection(id, held.fence, patch).await,
@@ -55,6 +64,13 @@ impl Work {
             Err(StoreError::Fenced { .. } | StoreError::NotFound { .. }) => {}
             Err(error) => tracing::warn!(domain = %id, %error, "a connection could not be written down"),
         }
+    }
+
+    /// What an attempt that was cut off has written down: perhaps that it sets records.
+    async fn stored(&self, held: &Connection) -> Result<Connection, StoreError> {
+        let stored = self.store.connection(Access::Platform, held.domain).await?;
+        let ours = stored.filter(|stored| stored.fence == held.fence);
+        ours.ok_or_else(|| StoreError::Fenced { what: "connection", id: held.domain.to_string() })
     }
 
     /// Gives signs of life for as long as it is polled; ends when somebody else has taken over.
@@ -94,13 +110,9 @@ impl Work {
     }
 }
 
-fn release(work: &Work) -> ConnectionPatch {
-    ConnectionPatch { next_at: Some(work.store.now()), ..ConnectionPatch::default() }
-}
-
 /// Why an attempt goes no further.
 enum Halt {
-    /// What the creator is told. Nothing of ours is in the zone that was not there before.
+    /// What the creator is told. This attempt changed nothing.
     Stopped(Stop),
     Store(StoreError),
 }
@@ -154,11 +166,15 @@ impl Attempt<'_> {
             Some(shown) => read::<Plan>(shown)?,
             None => records::plan(zone, self.domain).await.map_err(Stop::from)?,
         };
-        let findings = records::findings(zone, &plan).await.map_err(Stop::from)?;
+        self.carry_out(zone, &plan).await
+    }
+
+    async fn carry_out(&self, zone: &dyn Zone, plan: &Plan) -> Result<ConnectionPatch, Halt> {
+        let findings = records::findings(zone, plan).await.map_err(Stop::from)?;
         if !plan.obstacles.is_empty() {
-            return Err(Stop::in_the_way(&plan, findings).into());
+            return Err(Stop::in_the_way(plan, findings).into());
         }
-        records::check(&plan)?;
+        records::check(plan)?;
         let applied = plan.applied();
         let before = ConnectionPatch {
             applied: Some(Some(write(&applied)?)),
@@ -166,14 +182,41 @@ impl Attempt<'_> {
             ..ConnectionPatch::default()
         };
         self.work.store.update_connection(self.held.domain, self.held.fence, before).await?;
-        match zone.apply(&plan).await {
+        match zone.apply(plan).await {
             Ok(_) => Ok(self.applied(findings)),
-            Err(stopped) if stopped.remains.is_empty() => {
-                let patch = failed(self.held, Stop::from(stopped.error), self.work.store.now());
-                Ok(ConnectionPatch { applied: Some(None), ..patch })
-            }
-            Err(stopped) => Ok(self.take_back(zone, &applied, Stop::from(stopped.error)).await),
+            Err(stopped) => Ok(self.interrupted(zone, &applied, stopped).await),
         }
+    }
+
+    /// What takes the records back is forgotten only where the provider has said no: what it did not answer to, it may
+    /// still do, also after a look that shows nothing. Then another look decides.
+    async fn interrupted(&self, zone: &dyn Zone, applied: &Applied, stopped: Interrupted) -> ConnectionPatch {
+        let now = self.work.store.now();
+        let fault = &stopped.error.fault;
+        // After an attempt of which nobody knows the end, the change may have been our own.
+        let is_ours = matches!(fault, Fault::Changed { .. }) && self.held.applied.is_some();
+        let is_settled = fault.is_refusal() && !is_ours;
+        let stop = Stop::from(stopped.error);
+        if is_settled && stopped.remains.is_empty() {
+            return ConnectionPatch { applied: Some(None), ..outcome::unchanged(self.held, stop, now) };
+        }
+        if is_settled {
+            return self.take_back(zone, applied, stop).await;
+        }
+        let stop = stop.unsettled();
+        match outcome::again(self.held, &stop, now) {
+            Some(again) => again,
+            None => self.give_up(zone, applied, stop).await,
+        }
+    }
+
+    /// What is there is taken back; what may come yet can still be.
+    async fn give_up(&self, zone: &dyn Zone, applied: &Applied, stop: Stop) -> ConnectionPatch {
+        let stop = match zone.undo(applied).await {
+            Ok(left) => stop.with(&left),
+            Err(stopped) => stop.with(&stopped.remains),
+        };
+        outcome::incomplete(self.held, stop)
     }
 
     fn applied(&self, findings: Findings) -> ConnectionPatch {
@@ -188,7 +231,7 @@ impl Attempt<'_> {
         let now = self.work.store.now();
         match zone.undo(applied).await {
             Ok(left) if left.is_empty() => {
-                ConnectionPatch { applied: Some(None), ..failed(self.held, stop, now) }
+                ConnectionPatch { applied: Some(None), ..outcome::unchanged(self.held, stop, now) }
             }
             Ok(left) => outcome::incomplete(self.held, stop.with(left.iter())),
             Err(stopped) => outcome::half_way(self.held, stop.with(&stopped.remains), now),
@@ -199,7 +242,8 @@ impl Attempt<'_> {
     async fn resume(&self, zone: &dyn Zone, applied: Applied) -> Result<ConnectionPatch, Halt> {
         match zone.extent(&applied).await.map_err(Stop::from)? {
             Extent::Whole => Ok(self.applied(self.held.findings.clone())),
-            Extent::Nothing => self.apply(zone).await,
+            // The same once more, so that what was written down still takes all of it back.
+            Extent::Nothing => self.carry_out(zone, &Plan::of(applied)).await,
             Extent::Part => match zone.undo(&applied).await {
                 Ok(left) if left.is_empty() => self.apply(zone).await,
                 Ok(left) => Ok(outcome::incomplete(self.held, Stop::others(&left))),
@@ -213,10 +257,15 @@ impl Attempt<'_> {
 
     /// All or nothing: what others have changed since is theirs, and told.
     async fn undo(&self, zone: &dyn Zone, applied: &Applied) -> Result<ConnectionPatch, Halt> {
-        let left = zone.left_by_undo(applied).await.map_err(Stop::from)?;
+        let was_set = if self.held.findings.partial { Extent::Part } else { Extent::Whole };
+        let left = zone.left_by_undo(applied, was_set).await.map_err(Stop::from)?;
         if !left.is_empty() {
             return Err(Stop::others(&left).into());
         }
+        // From here on what is missing may be missing because of us.
+        let begun = Findings { partial: true, ..self.held.findings.clone() };
+        let begun = ConnectionPatch { findings: Some(begun), ..ConnectionPatch::default() };
+        self.work.store.update_connection(self.held.domain, self.held.fence, begun).await?;
         match zone.undo(applied).await {
             Ok(left) if left.is_empty() => {
                 let findings = Findings { zone: Some(applied.zone.clone()), ..Findings::default() };
@@ -224,12 +273,14 @@ impl Attempt<'_> {
                 Ok(ConnectionPatch { plan: Some(None), applied: Some(None), ..patch })
             }
             Ok(left) => Ok(outcome::incomplete(self.held, Stop::others(&left))),
-            Err(stopped) if stopped.remains.len() == applied.changes.len() => {
-                Err(Stop::from(stopped.error).into())
-            }
             Err(stopped) => {
+                let now = self.work.store.now();
+                let is_refused = was_set == Extent::Whole && stopped.error.fault.is_refusal();
+                if is_refused && matches!(zone.extent(applied).await, Ok(Extent::Whole)) {
+                    return Ok(outcome::unchanged(self.held, Stop::from(stopped.error), now));
+                }
                 let stop = Stop::from(stopped.error).with(&stopped.remains);
-                Ok(outcome::half_way(self.held, stop, self.work.store.now()))
+                Ok(outcome::half_way(self.held, stop, now))
             }
         }
     }
@@ -300,9 +351,23 @@ impl Attempt<'_> {
         let sealed = self.held.credential.as_ref();
         let sealed = sealed.ok_or_else(|| unusable("the key was forgotten: give it again".to_owned()))?;
         let opened = self.work.sealing.open(&credential_context(self.held.domain), sealed);
-        let opened = opened.map_err(|error| unusable(error.to_string()))?;
+        let opened = opened.map_err(|error| self.sealed_away(&error))?;
         let text = std::str::from_utf8(&opened).map_err(|error| unusable(error.to_string()))?;
         Ok(Secret::new(text.to_owned()))
+    }
+
+    /// A credential that does not open is no fault of the creator's: what is wrong with our keys is for the log.
+    fn sealed_away(&self, error: &SealError) -> Stop {
+        tracing::error!(domain = %self.held.domain, %error, "a creator's credential does not open");
+        match error {
+            SealError::Damaged(_) | SealError::Form => Stop::new(
+                Trouble::Key,
+                "what was kept of the key cannot be read any more: give it again".to_owned(),
+            ),
+            _ => Stop::away(
+                "the key cannot be read at the moment, which is our fault: ask again later".to_owned(),
+            ),
+        }
     }
 }
 

@@ -85,6 +85,11 @@ impl DigitalOcean {
         self.server.ask_to_wait(seconds);
     }
 
+    /// Whether a gateway answers 502 to whatever would change something, so that nobody knows what becomes of it.
+    pub fn lose_changes(&self, lose: bool) {
+        self.server.lose_changes(lose);
+    }
+
     /// Calls so far.
     #[must_use]
     pub fn calls(&self) -> usize {

@@ -51,6 +51,8 @@ struct Gate {
     left: Option<usize>,
     /// Seconds that everybody is asked to wait.
     wait: Option<u64>,
+    /// Whether what would change something gets no answer but a gateway's.
+    loses_changes: bool,
     calls: usize,
 }
 
@@ -85,7 +87,8 @@ impl JsonServer {
     ) -> Result<Self> {
         let port = Port::lease()?;
         let listener = TcpListener::bind(port.address()).await?;
-        let gate = Gate { token: format!("Bearer {token}"), left: None, wait: None, calls: 0 };
+        let gate =
+            Gate { token: format!("Bearer {token}"), left: None, wait: None, loses_changes: false, calls: 0 };
         let gate = Arc::new(Mutex::new(gate));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&gate), refusals, Arc::new(route)));
         Ok(Self { gate, accepting, port })
@@ -104,6 +107,11 @@ impl JsonServer {
     /// Asks everybody to wait so many seconds; none: no more.
     pub(crate) fn ask_to_wait(&self, seconds: Option<u64>) {
         self.gate().wait = seconds;
+    }
+
+    /// Whether a gateway answers 502 to whatever would change something, so that nobody knows what becomes of it.
+    pub(crate) fn lose_changes(&self, lose: bool) {
+        self.gate().loses_changes = lose;
     }
 
     /// Calls so far, those that were refused included.
@@ -143,7 +151,7 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let (mut wait, mut refused) = (None, false);
+    let (mut wait, mut refused, mut lost) = (None, false, false);
     {
         let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
         gate.calls += 1;
@@ -154,6 +162,7 @@ async fn answer(
             wait = gate.wait;
         } else {
             gate.left = gate.left.map(|left| left - 1);
+            lost = gate.loses_changes && parts.method != Method::GET;
         }
     }
     let pairs = parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
@@ -166,6 +175,7 @@ async fn answer(
     let (status, body) = match (refused, wait) {
         (true, _) => refusals.token.clone(),
         (false, Some(_)) => refusals.limit.clone(),
+        (false, None) if lost => (StatusCode::BAD_GATEWAY, Value::Null),
         (false, None) => route(&call),
     };
     let text = if body.is_null() { String::new() } else { body.to_string() };

@@ -105,6 +105,21 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// Whether what was asked for is certainly not done: otherwise it may be done although nobody said so, also later.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Credential { .. }
+            | Self::ZoneMissing
+            | Self::Limited { .. }
+            | Self::Refused { .. }
+            | Self::Changed { .. }
+            | Self::Blocked(_) => true,
+            Self::Away { .. } | Self::Nonsense { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for AdapterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (provider, zone) = (self.provider, &self.zone);

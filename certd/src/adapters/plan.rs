@@ -141,6 +141,12 @@ impl Plan {
         Applied { zone, changes, untouched }
     }
 
+    /// The plan that was carried out, or was about to be.
+    pub(crate) fn of(applied: Applied) -> Self {
+        let Applied { zone, changes, untouched } = applied;
+        Self { zone, changes, untouched, obstacles: Vec::new() }
+    }
+
     /// The names that are read and written.
     pub(super) fn names(&self) -> Vec<RecordName> {
         names(&self.changes)

@@ -76,6 +76,26 @@ impl fmt::Display for Left {
     }
 }
 
+/// Names at which everything that we had set is gone without what stood before being back, of a change of which all was
+/// set: somebody took it away on purpose, and what stood before is not put there again.
+pub(super) fn given_up(applied: &Applied, found: &[Record]) -> Vec<Left> {
+    let mut left = Vec::new();
+    for name in names(&applied.changes) {
+        let is_route = |change: &&Change| change.name == name && !change.is_shared();
+        let routes: Vec<&Change> = applied.changes.iter().filter(is_route).collect();
+        let is_there = |record: &Record| found.iter().any(|there| there.says(record));
+        let mut ours = routes.iter().flat_map(|change| change.added()).peekable();
+        let are_gone = ours.peek().is_some() && !ours.any(is_there);
+        let are_back = routes.iter().flat_map(|change| &change.before).all(is_there);
+        if are_gone && !are_back {
+            left.extend(
+                routes.into_iter().map(|change| Left { change: change.clone(), found: change.now(found) }),
+            );
+        }
+    }
+    left
+}
+
 /// What takes `changes` back out of a zone in which `found` was read, and what must be left. Knows a change that
 /// was applied in part only, or taken back already.
 pub(super) fn reverse(applied: &Applied, apex: Apex, found: &[Record]) -> (Vec<Change>, Vec<Left>) {

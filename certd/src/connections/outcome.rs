@@ -8,11 +8,14 @@ use model::domain::connection::{ConnectionStatus, Findings, Step, Trouble};
 use store::{Connection, ConnectionPatch, Keep};
 
 use crate::adapters::{AdapterError, Fault, Left, Plan};
+use crate::https::TOTAL;
 
 /// Waits before another attempt when nobody answers: somebody looks at a page meanwhile.
 const PAUSES: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(20)];
 /// Longest wait that a provider may ask for without being told as one that does not answer.
 const SHORT: Duration = Duration::from_secs(2);
+/// How long nobody goes on with what was cut off: a change that was sent may land for as long as one exchange takes.
+pub(super) const SETTLED: Duration = TOTAL.saturating_add(Duration::from_secs(5));
 /// Most lines of details, and most characters of each: a stranger's server wrote some of them.
 const MAX_DETAILS: (usize, usize) = (20, 300);
 
@@ -36,6 +39,11 @@ impl Stop {
     /// Nobody answers.
     pub(super) fn away(detail: String) -> Self {
         Self { passes: true, ..Self::new(Trouble::Away, detail) }
+    }
+
+    /// Of which nobody knows what became: another look tells.
+    pub(super) fn unsettled(self) -> Self {
+        Self { passes: true, ..self }
     }
 
     pub(super) fn slow(bound: Duration) -> Self {
@@ -95,8 +103,18 @@ pub(super) fn ended(status: ConnectionStatus, findings: Findings, keep: Keep) ->
     ConnectionPatch { status: Some(status), findings: Some(findings), keep, ..ConnectionPatch::default() }
 }
 
-/// A step that changed nothing: it is tried again, or told.
+/// A step that stopped: it is tried again, or told. Says that nothing was changed only if nothing can have been, as far as
+/// `held` knows.
 pub(super) fn failed(held: &Connection, stop: Stop, now: Timestamp) -> ConnectionPatch {
+    let is_setting = held.step == Step::Apply && held.applied.is_some();
+    if is_setting || held.findings.partial {
+        return half_way(held, stop, now);
+    }
+    unchanged(held, stop, now)
+}
+
+/// A step that changed nothing: it is tried again, or told.
+pub(super) fn unchanged(held: &Connection, stop: Stop, now: Timestamp) -> ConnectionPatch {
     if let Some(again) = again(held, &stop, now) {
         return again;
     }
@@ -109,9 +127,16 @@ pub(super) fn failed(held: &Connection, stop: Stop, now: Timestamp) -> Connectio
     ended(status, stop.into_findings(), keep)
 }
 
-/// A step that left something behind: taking it back is tried again, or it is told.
+/// A step that left something behind, or may have: it is tried again, or told.
 pub(super) fn half_way(held: &Connection, stop: Stop, now: Timestamp) -> ConnectionPatch {
     again(held, &stop, now).unwrap_or_else(|| incomplete(held, stop))
+}
+
+/// What is left of a step that was cut off. Whoever goes on waits until what was sent has landed or never will.
+pub(super) fn cut_off(held: &Connection, now: Timestamp) -> ConnectionPatch {
+    let is_changing = held.step != Step::Preview && held.applied.is_some();
+    let pause = if is_changing { SETTLED } else { Duration::ZERO };
+    ConnectionPatch { next_at: Some(now.plus(pause)), ..ConnectionPatch::default() }
 }
 
 /// A step that left something behind, which is told.
@@ -125,7 +150,8 @@ fn keep(held: &Connection, stop: &Stop) -> Keep {
     if !held.kept || matches!(stop.trouble, Trouble::Key | Trouble::Zone) { Keep::Not } else { Keep::AsItIs }
 }
 
-fn again(held: &Connection, stop: &Stop, now: Timestamp) -> Option<ConnectionPatch> {
+/// Another attempt, if there is sense in it.
+pub(super) fn again(held: &Connection, stop: &Stop, now: Timestamp) -> Option<ConnectionPatch> {
     let attempt = usize::try_from(held.attempts).unwrap_or(usize::MAX);
     let pause = PAUSES.get(attempt).filter(|_| stop.passes)?;
     Some(ConnectionPatch {
@@ -137,7 +163,54 @@ fn again(held: &Connection, stop: &Stop, now: Timestamp) -> Option<ConnectionPat
 
 #[cfg(test)]
 mod tests {
+    use model::domain::connection::{Connector, Door};
+    use model::id::{DomainId, TenantId};
+
     use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_millis(1_795_370_400_000);
+
+    fn held(step: Step, applied: Option<&str>, partial: bool) -> Connection {
+        Connection {
+            domain: DomainId::generate(NOW),
+            tenant: TenantId::generate(NOW),
+            door: Door::to(Connector::Cloudflare),
+            step,
+            status: ConnectionStatus::Working,
+            findings: Findings { partial, ..Findings::default() },
+            plan: None,
+            applied: applied.map(str::to_owned),
+            credential: None,
+            kept: true,
+            forget_at: NOW,
+            attempts: 3,
+            fence: 1,
+            updated_at: NOW,
+        }
+    }
+
+    #[test]
+    fn nothing_was_changed_is_said_only_where_that_is_known() {
+        for (held, told) in [
+            (held(Step::Preview, None, false), ConnectionStatus::Failed),
+            (held(Step::Apply, None, false), ConnectionStatus::Failed),
+            (held(Step::Apply, Some("{}"), false), ConnectionStatus::Incomplete),
+            (held(Step::Undo, Some("{}"), false), ConnectionStatus::Applied),
+            (held(Step::Undo, Some("{}"), true), ConnectionStatus::Incomplete),
+        ] {
+            let patch = failed(&held, Stop::slow(Duration::from_secs(120)), NOW);
+            assert_eq!((patch.status, patch.applied), (Some(told), None), "{held:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_goes_on_with_a_change_that_may_still_be_on_its_way() {
+        let pause = |held: &Connection| cut_off(held, NOW).next_at.unwrap().since(NOW);
+        assert!(pause(&held(Step::Apply, Some("{}"), false)) > TOTAL);
+        assert!(pause(&held(Step::Undo, Some("{}"), false)) > TOTAL);
+        assert_eq!(pause(&held(Step::Apply, None, false)), Duration::ZERO);
+        assert_eq!(pause(&held(Step::Preview, None, false)), Duration::ZERO);
+    }
 
     #[test]
     fn what_a_server_says_cannot_write_on_a_terminal() {

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::undo::reverse;
+use super::super::undo::{given_up, reverse};
 use super::*;
 
 fn zone() -> Host {
@@ -146,6 +146,20 @@ fn what_others_have_changed_since_is_left_alone() {
         left[1].to_string(),
         "`www.example.com` was changed by others since and is left alone: it has CNAME other.test"
     );
+}
+
+#[test]
+fn what_somebody_took_away_after_us_is_not_filled_with_what_stood_before() {
+    let found = [address("www.example.com", 7), address("www.example.com", 8)];
+    let plan = make(&zone(), Apex::Plain, &[alias("www.example.com", "edge.test")], &found);
+    let applied = plan.applied();
+    let told = |now: &[Record]| given_up(&applied, now).iter().map(ToString::to_string).collect::<Vec<_>>();
+    let said = "`www.example.com` was changed by others since and is left alone: it has nothing";
+    assert_eq!(told(&[]), [said, said]);
+    assert_eq!(told(&exchanged(&found, &plan.changes)), [""; 0], "ours is there");
+    assert_eq!(told(&found), [""; 0], "theirs is back");
+    let new = make(&zone(), Apex::Plain, &[alias("new.example.com", "edge.test")], &[]).applied();
+    assert_eq!(given_up(&new, &[]), [], "nothing stood there before");
 }
 
 const PLACES: [&str; 4] = ["example.com", "www.example.com", "_stoa.www.example.com", "a.sub.example.com"];
