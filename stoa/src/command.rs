@@ -127,6 +127,9 @@ pub(crate) enum StoreVerb {
         /// File with the API key of an edge that ran apart: it opens the edge's replica, and is valid again; repeatable.
         #[arg(long, value_name = "FILE")]
         edge_key_file: Vec<PathBuf>,
+        /// Go on though certificates that are still valid cannot be taken in: edges drop those.
+        #[arg(long)]
+        leave_out: bool,
         #[command(flatten)]
         place: Place,
     },

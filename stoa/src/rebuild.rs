@@ -29,16 +29,24 @@ use crate::data::DataDirectory;
 /// What the local authority calls itself; see `certd`.
 const LOCAL_ISSUER: &str = "Stoa local authority";
 
+/// Most reasons of one kind that are told.
+const TOLD: usize = 20;
+
 /// Carries out a command.
 ///
 /// # Errors
 /// What stands in the way, and what to do about it.
 pub(crate) async fn run(verb: StoreVerb) -> anyhow::Result<()> {
-    let StoreVerb::Rebuild { from, edge_key_file, place } = verb;
-    rebuild(&from, &edge_key_file, &place).await
+    let StoreVerb::Rebuild { from, edge_key_file, leave_out, place } = verb;
+    rebuild(&from, &edge_key_file, leave_out, &place).await
 }
 
-async fn rebuild(from: &[PathBuf], edge_key_files: &[PathBuf], place: &Place) -> anyhow::Result<()> {
+async fn rebuild(
+    from: &[PathBuf],
+    edge_key_files: &[PathBuf],
+    leave_out: bool,
+    place: &Place,
+) -> anyhow::Result<()> {
     let settings = crate::settings::checked(place)?;
     ensure!(settings.control.is_none(), "this is the configuration of an edge: name the control plane's");
     let data = DataDirectory::hold(&settings.data, None)?;
@@ -53,6 +61,13 @@ async fn rebuild(from: &[PathBuf], edge_key_files: &[PathBuf], place: &Place) ->
     let (found, revision) = (loaded.objects.len(), loaded.revision);
     let (salvage, left_out) = sort(loaded, &seal, &keys, &store);
     println!("{found} objects up to revision {revision}");
+    left_out.tell();
+    ensure!(
+        leave_out || left_out.valid.is_empty(),
+        "{} certificates that are still valid cannot be taken in, and edges would drop them: nothing was written; \
+         mend what is named above, or go on without them with --leave-out",
+        left_out.valid.len()
+    );
     let summary = format!(
         "{} tenants, {} apps, {} certificates, {} ticket keys",
         salvage.tenants.len(),
@@ -62,9 +77,6 @@ async fn rebuild(from: &[PathBuf], edge_key_files: &[PathBuf], place: &Place) ->
     );
     store.rebuild(&operator(), salvage).await?;
     println!("taken in: {summary}");
-    for reason in left_out {
-        println!("left out: {reason}");
-    }
     let platform_key = data.file("platform-key");
     if platform_key.exists() {
         keep_key(&store, Scope::Platform, &read_key(&platform_key)?).await?;
@@ -127,9 +139,31 @@ fn open(path: &Path, keys: &KeyRing, edge_keys: &[Secret]) -> anyhow::Result<(Lo
     )
 }
 
+/// Why some objects are left out.
+#[derive(Debug, Default)]
+struct LeftOut {
+    /// Certificates that edges serve and that are not over.
+    valid: Vec<String>,
+    /// What nobody will miss.
+    other: Vec<String>,
+}
+
+impl LeftOut {
+    fn tell(&self) {
+        for (what, reasons) in [("valid, left out", &self.valid), ("left out", &self.other)] {
+            for reason in reasons.iter().take(TOLD) {
+                println!("{what}: {reason}");
+            }
+            if let Some(more) = reasons.len().checked_sub(TOLD).filter(|more| *more > 0) {
+                println!("{what}: {more} more");
+            }
+        }
+    }
+}
+
 /// Sorts objects into what a store keeps, and reasons why some are left out.
-fn sort(loaded: Loaded, seal: &SealingKey, keys: &KeyRing, store: &Store) -> (Salvage, Vec<String>) {
-    let (mut salvage, mut certificates, mut left_out) = (Salvage::default(), Vec::new(), Vec::new());
+fn sort(loaded: Loaded, seal: &SealingKey, keys: &KeyRing, store: &Store) -> (Salvage, LeftOut) {
+    let (mut salvage, mut certificates, mut left_out) = (Salvage::default(), Vec::new(), LeftOut::default());
     for object in loaded.objects.into_iter().filter_map(|change| change.object) {
         match object {
             Object::Tenant(tenant) => salvage.tenants.push(tenant),
@@ -137,7 +171,7 @@ fn sort(loaded: Loaded, seal: &SealingKey, keys: &KeyRing, store: &Store) -> (Sa
             Object::Certificate(certificate) => certificates.push(certificate),
             Object::TicketKey(key) => match anew(&TicketKey::key_context(key.id), &key.key, seal, keys) {
                 Ok(sealed) => salvage.ticket_keys.push(TicketKey { key: sealed, ..key }),
-                Err(error) => left_out.push(format!("ticket key {}: {error:#}", key.id)),
+                Err(error) => left_out.other.push(format!("ticket key {}: {error:#}", key.id)),
             },
             // Good for minutes: an order that goes on gives a new one.
             Object::Challenge(_) => {}
@@ -152,9 +186,13 @@ fn sort(loaded: Loaded, seal: &SealingKey, keys: &KeyRing, store: &Store) -> (Sa
     let mut kept = Vec::with_capacity(certificates.len());
     for certificate in certificates {
         let (id, names) = (certificate.id, names(&certificate));
+        let is_over = certificate.not_after <= store.now();
         match take(certificate, &owners, (seal, keys), store) {
             Ok(new) => kept.push(new),
-            Err(error) => left_out.push(format!("certificate {id} for {names}: {error:#}")),
+            Err(error) => {
+                let list = if is_over { &mut left_out.other } else { &mut left_out.valid };
+                list.push(format!("certificate {id} for {names}: {error:#}"));
+            }
         }
     }
     salvage.certificates = kept;
