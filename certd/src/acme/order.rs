@@ -25,7 +25,7 @@ use super::journal::Journal;
 use super::{AcmeError, window};
 
 /// First and longest wait between two looks at an order.
-const POLL_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+const POLL_WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long an answer to a challenge is kept if nobody takes it away.
 const CHALLENGE_LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -60,7 +60,10 @@ async fn go_on(session: &Session, journal: &mut dyn Journal) -> Result<Inspected
                 answer(session, journal, &mut order).await?;
                 answered = true;
             }
-            OrderStatus::Ready => finalize(session, journal, &mut order).await?,
+            OrderStatus::Ready => {
+                finalize(session, journal, &mut order).await?;
+                wait = POLL_WAITS.0;
+            }
             OrderStatus::Valid => return fetch(session, journal, &mut order).await,
             OrderStatus::Invalid => {
                 journal.forget().await?;
@@ -77,7 +80,7 @@ async fn go_on(session: &Session, journal: &mut dyn Journal) -> Result<Inspected
         if !matches!(order.state().status, OrderStatus::Valid | OrderStatus::Invalid) {
             sleep(wait).await;
             journal.alive().await?;
-            wait = (wait * 3 / 2).min(POLL_WAITS.1);
+            wait = (wait * 2).min(POLL_WAITS.1);
             step!(session, order.refresh())?;
         }
     }
