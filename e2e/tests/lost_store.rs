@@ -8,6 +8,7 @@ use serde_json::Value;
 use testkit::authority::Authority;
 use testkit::command::{Said, binary, run_command};
 use testkit::edge::Edge;
+use testkit::marketplace::Tenant;
 use testkit::origin::Origin;
 use testkit::stoa::Stoa;
 use testkit::wait;
@@ -63,6 +64,23 @@ async fn serial(edge: &Edge, host: &str) -> Result<String> {
     edge.tls()?.handshake(edge.https, host).await?.serial()
 }
 
+/// Apps with certificates of their own: host, and the serial that the edge shows.
+async fn uploads(
+    tenant: &Tenant,
+    origin: &Origin,
+    (authority, edge): (&Authority, &Edge),
+) -> Result<Vec<(String, String)>> {
+    let mut served = Vec::new();
+    for number in 0..APPS {
+        let app = tenant.app(&format!("shop-{number}"), &[origin]).await?;
+        let issued = authority.issue(&[app.hostname.as_str()])?;
+        app.upload(&issued.chain_pem, &issued.key_pem).await?.ok()?;
+        let look = async || serial(edge, &app.hostname).await;
+        served.push((app.hostname.clone(), wait::until("the upload at the edge", wait::LONG, look).await?));
+    }
+    Ok(served)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_serves_through_the_loss_and_drops_nothing_when_the_store_is_back() -> Result<()> {
     let mut apart = Apart::start("", "").await?;
@@ -78,14 +96,7 @@ async fn an_edge_serves_through_the_loss_and_drops_nothing_when_the_store_is_bac
     let uploaded = tempfile::NamedTempFile::new()?;
     std::fs::write(uploaded.path(), authority.pem())?;
     let edge = apart.visited.trusting(uploaded.path().to_owned());
-    let mut served = Vec::new();
-    for number in 0..APPS {
-        let app = tenant.app(&format!("shop-{number}"), &[&origin]).await?;
-        let issued = authority.issue(&[app.hostname.as_str()])?;
-        app.upload(&issued.chain_pem, &issued.key_pem).await?.ok()?;
-        let look = async || serial(&edge, &app.hostname).await;
-        served.push((app.hostname.clone(), wait::until("the upload at the edge", wait::LONG, look).await?));
-    }
+    let served = uploads(&tenant, &origin, (&authority, &edge)).await?;
     let all_serve = async |edge: &Edge| {
         for (host, known) in &served {
             ensure!(serial(edge, host).await? == *known, "{host} has another certificate");

@@ -457,6 +457,14 @@ impl Message<'_> {
                  you.",
                 moment(*until, now)
             ),
+            _ => self.ending(now),
+        }
+    }
+
+    /// What a padlock that is there may be lost by; else that one is being made.
+    fn ending(&self, now: Timestamp) -> String {
+        let only = |allowed: &Option<&str>| allowed.unwrap_or("nobody").to_owned();
+        match self {
             Self::Changed { until } => format!(
                 "Still live, but its record changed. Put the record below back by {}, or visitors will lose this \
                  address.",

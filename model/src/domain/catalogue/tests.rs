@@ -51,22 +51,26 @@ fn every_sentence() -> Vec<Message<'static>> {
         all.extend([NOW, NOW.plus(DAY * 30)].map(|until| Message::NoRenewal { allowed, until }));
     }
     for at in [Timestamp::default(), NOW, NOW.plus(DAY / 2), NOW.plus(DAY * 300)] {
-        all.extend([
-            Message::Removed { until: Some(at) },
-            Message::ClaimedElsewhere { free_at: Some(at) },
-            Message::Remembered { until: at },
-            Message::OurProblem { retry_at: at },
-            Message::Live { until: at },
-            Message::UploadEnds { until: at },
-            Message::Changed { until: at },
-            Message::Unproved { until: at },
-            Message::Moved { until: at },
-            Message::Moving { until: at },
-            Message::Challenged { until: at },
-        ]);
+        all.extend(every_sentence_with(at));
     }
     all.extend([Message::Removed { until: None }, Message::ClaimedElsewhere { free_at: None }]);
     all
+}
+
+fn every_sentence_with(at: Timestamp) -> [Message<'static>; 11] {
+    [
+        Message::Removed { until: Some(at) },
+        Message::ClaimedElsewhere { free_at: Some(at) },
+        Message::Remembered { until: at },
+        Message::OurProblem { retry_at: at },
+        Message::Live { until: at },
+        Message::UploadEnds { until: at },
+        Message::Changed { until: at },
+        Message::Unproved { until: at },
+        Message::Moved { until: at },
+        Message::Moving { until: at },
+        Message::Challenged { until: at },
+    ]
 }
 
 #[test]
