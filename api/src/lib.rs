@@ -6,6 +6,7 @@
 //! `layer`. Deliberately absent: TLS (it listens on loopback or behind the edge), limits per key, SQL.
 
 mod caller;
+mod consent;
 mod document;
 mod door;
 mod inspect;
@@ -21,6 +22,7 @@ mod state;
 
 use std::time::Duration;
 
+pub use consent::{Consent, Link};
 pub use inspect::Inspect;
 pub use origin::StoreOrigin;
 pub use router::{document, router};

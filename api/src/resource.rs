@@ -11,6 +11,7 @@ pub(crate) mod edge;
 pub(crate) mod inspection;
 pub(crate) mod key;
 pub(crate) mod limits;
+pub(crate) mod link;
 pub(crate) mod notice;
 pub(crate) mod platform;
 pub(crate) mod policy;

@@ -15,8 +15,8 @@ use crate::layer::idempotency::idempotency;
 use crate::layer::trace::trace;
 use crate::problem::{Code, Problem};
 use crate::resource::{
-    app, audit, authority, certificate, client_ca, connection, domain, edge, inspection, key, limits, notice,
-    platform, progress, tenant, transfer, usage,
+    app, audit, authority, certificate, client_ca, connection, domain, edge, inspection, key, limits, link,
+    notice, platform, progress, tenant, transfer, usage,
 };
 use crate::{MAX_BODY_BYTES, MAX_EDGE_BODY_BYTES, MAX_WAIT, State};
 
@@ -59,6 +59,8 @@ fn table(state: &State) -> OpenApiRouter<State> {
         .routes(guarded(routes!(domain::get_domain, domain::delete_domain)))
         .routes(guarded(routes!(domain::find_domains)))
         .routes(guarded(routes!(domain::check_domain)))
+        .routes(guarded(routes!(link::link_domain)))
+        .routes(public(routes!(link::return_from_link)))
         .routes(guarded(routes!(
             connection::get_connection,
             connection::connect_domain,

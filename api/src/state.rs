@@ -7,6 +7,7 @@ use model::seal::KeyRing;
 use model::{Host, Timestamp};
 use store::Store;
 
+use crate::consent::Consent;
 use crate::inspect::Inspect;
 use crate::resource::progress::Streams;
 
@@ -41,6 +42,7 @@ struct Inner {
     inspector: Option<Arc<dyn Inspect>>,
     challenge_zone: Option<Host>,
     streams: Streams,
+    consent: Option<Arc<dyn Consent>>,
 }
 
 impl State {
@@ -49,8 +51,10 @@ impl State {
     #[must_use]
     pub fn new(store: Store, master: impl Into<KeyRing>, settings: Settings) -> Self {
         let master = master.into();
-        let (inspector, challenge_zone, streams) = (None, None, Streams::default());
-        Self { inner: Arc::new(Inner { store, master, settings, inspector, challenge_zone, streams }) }
+        let (inspector, challenge_zone, consent, streams) = (None, None, None, Streams::default());
+        Self {
+            inner: Arc::new(Inner { store, master, settings, inspector, challenge_zone, consent, streams }),
+        }
     }
 
     /// With somebody who looks domains up; without, `GET /v1/domains/inspect` is unavailable.
@@ -69,6 +73,16 @@ impl State {
 
     pub(crate) fn challenge_zone(&self) -> Option<&Host> {
         self.inner.challenge_zone.as_ref()
+    }
+
+    /// With somebody who makes links to creators' own providers; without, there are none.
+    #[must_use]
+    pub fn with_consent(self, consent: Arc<dyn Consent>) -> Self {
+        Self { inner: Arc::new(Inner { consent: Some(consent), ..Arc::unwrap_or_clone(self.inner) }) }
+    }
+
+    pub(crate) fn consent(&self) -> Option<&dyn Consent> {
+        self.inner.consent.as_deref()
     }
 
     pub(crate) fn inspector(&self) -> Option<&dyn Inspect> {

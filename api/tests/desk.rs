@@ -200,7 +200,14 @@ impl Call<'_> {
         let response = self.desk.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        // One answer is for people: it is text.
+        let is_text =
+            headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/plain; charset=utf-8");
+        let body = match (bytes.is_empty(), is_text) {
+            (true, _) => Value::Null,
+            (false, true) => Value::String(String::from_utf8(bytes.to_vec()).unwrap()),
+            (false, false) => serde_json::from_slice(&bytes).unwrap(),
+        };
         let reply = Reply { status, headers, body };
         reply.check_form(&self.path);
         if let Some(operation) = self.desk.operation(&self.method, &self.path) {

@@ -10,7 +10,7 @@ use crate::desk;
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
 /// The endpoints of the design that this version has.
-const PROMISED: [(&str, &str); 36] = [
+const PROMISED: [(&str, &str); 38] = [
     ("/v1/tenants", "get post"),
     ("/v1/tenants/{t}", "get patch delete"),
     ("/v1/tenants/{t}/suspend", "post"),
@@ -30,6 +30,8 @@ const PROMISED: [(&str, &str); 36] = [
     ("/v1/domains/{d}/transfer", "post"),
     ("/v1/notices", "get"),
     ("/v1/notices/{n}", "delete"),
+    ("/v1/domains/{d}/connect/link", "post"),
+    ("/v1/connect/return", "get"),
     ("/v1/domains/{d}/client-ca", "put delete"),
     ("/v1/certificates", "get"),
     ("/v1/certificates/{c}", "get"),

@@ -21,6 +21,7 @@ mod idempotency;
 mod inspection;
 mod isolation;
 mod keys;
+mod links;
 mod problems;
 mod progress;
 mod serving;

@@ -16,10 +16,11 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::acme::{WIDEST, registered_domain};
+use crate::consent::Consents;
 use crate::dns::{Inspector, Lookup, Resolver};
 use crate::domains::Renewal;
 use crate::work::Work;
-use crate::{CertdError, Settings};
+use crate::{CertdError, Guard, Settings};
 
 /// Most domains that are looked at at a time.
 const CHECKS: usize = 32;
@@ -107,6 +108,17 @@ impl Certd {
     #[must_use]
     pub fn challenge_zone(&self) -> Option<Host> {
         self.work.settings.dns.as_ref().map(|dns| dns.zone.clone())
+    }
+
+    /// Makes links to creators' own providers, if we are known to any.
+    ///
+    /// # Errors
+    /// [`CertdError::Settings`] names what cannot be used.
+    pub fn consents(&self) -> Result<Option<Consents>, CertdError> {
+        let (connect, lookup) = (&self.work.settings.connect, &self.work.lookup);
+        let guard = Guard::new(Arc::clone(lookup), connect.networks.clone());
+        let service = connect.service.clone();
+        service.map(|service| Consents::new(service, guard, Arc::clone(lookup))).transpose()
     }
 
     /// The root of the local authority, PEM, for whoever is to trust it.

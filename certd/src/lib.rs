@@ -8,6 +8,7 @@
 
 pub mod acme;
 pub mod adapters;
+pub mod consent;
 pub mod dns;
 pub mod local_ca;
 pub mod renewal;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::CertdError;
 use crate::acme::Limits;
 use crate::adapters::{self, Account};
+use crate::consent::Service;
 use crate::local_ca::LEAF_LIFETIME;
 
 /// How certd works.
@@ -75,6 +76,8 @@ impl Default for Settings {
 pub struct Connect {
     /// Networks of the operator's own that creators' servers may be in; else they must be on the internet.
     pub networks: Networks,
+    /// Who we are to providers that set records on pages of their own; none: nobody.
+    pub service: Option<Service>,
     /// Another address of Cloudflare's API than the provider's.
     pub cloudflare: Option<String>,
     /// Another address of DigitalOcean's API than the provider's.

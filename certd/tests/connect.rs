@@ -1,5 +1,6 @@
 //! Records that are set for creators: the wish in the store, certd at work, real servers at the other end.
 
+mod consent;
 mod halfway;
 mod kept;
 mod reach;

@@ -31,7 +31,7 @@ mod store;
 pub use access_log::AccessLog;
 pub use acme::{Acme, AcmeDns, DnsProvider, External, TsigAlgorithm};
 pub use api::Api;
-pub use connect::Connect;
+pub use connect::{Connect, ConnectService};
 pub use control::Control;
 pub use dns::Dns;
 pub use edge::Edge;

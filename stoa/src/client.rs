@@ -70,6 +70,7 @@ fn translate(verb: Verb) -> anyhow::Result<(Target, Request)> {
         | Verb::Check(_)
         | Verb::Diff { .. }
         | Verb::Trust(_)
+        | Verb::DomainConnect(_)
         | Verb::MasterKey(_)
         | Verb::Store(_)
         | Verb::Doctor(_) => {
@@ -195,6 +196,9 @@ fn domain(verb: DomainVerb) -> anyhow::Result<(Target, Request)> {
         }
         DomainVerb::Check { domain, target } => {
             (target, Request::new(Method::POST, format!("/v1/domains/{domain}/check")))
+        }
+        DomainVerb::Link { domain, target } => {
+            (target, Request::new(Method::POST, format!("/v1/domains/{domain}/connect/link")))
         }
         DomainVerb::Connect(_) => anyhow::bail!("this command asks more than once"),
         DomainVerb::Watch { .. } => anyhow::bail!("this command reads a stream"),

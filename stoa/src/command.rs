@@ -57,6 +57,9 @@ pub(crate) enum Verb {
     MasterKey(MasterKeyVerb),
     /// Make this machine trust the local certificate authority, for curl and Chromium.
     Trust(Place),
+    /// Domain Connect: who we are to creators' providers.
+    #[command(subcommand)]
+    DomainConnect(DomainConnectVerb),
     /// Look for what is wrong: configuration, data, keys, listeners, API, name servers.
     Doctor(Place),
     /// Tenants: who owns apps, is limited and is billed.
@@ -99,6 +102,13 @@ impl Verb {
     pub(crate) const fn is_service(&self) -> bool {
         matches!(self, Self::Up { .. } | Self::Run { .. })
     }
+}
+
+/// `stoa domain-connect …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainConnectVerb {
+    /// Print the templates to submit to providers, and the TXT records of the key that signs links.
+    Template(Place),
 }
 
 /// What is done about the certificate authorities.
@@ -375,6 +385,13 @@ pub(crate) enum DomainVerb {
     },
     /// Look at the domain's records now.
     Check {
+        /// Its id, dom_…
+        domain: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// A link with which a creator confirms the records on the pages of their own provider, if it has such pages.
+    Link {
         /// Its id, dom_…
         domain: String,
         #[command(flatten)]

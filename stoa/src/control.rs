@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use certd::Certd;
+use certd::consent::Consents;
 use certd::dns::Inspector;
 use certd::local_ca::LocalAuthority;
 use config::Settings;
 use model::domain::{Inspection, Witness};
 use model::seal::{KeyRing, SealingKey};
 use model::{Clock, Host};
-use store::{Access, Actor, Scope, Store};
+use store::{Access, Actor, DomainRecord, Scope, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -36,6 +37,23 @@ struct Inspecting(Inspector);
 impl api::Inspect for Inspecting {
     async fn inspect(&self, host: &Host, witness: Witness) -> Inspection {
         self.0.inspect(host, witness).await
+    }
+}
+
+/// certd's links to providers, as the API asks for them.
+#[derive(Debug)]
+struct Consenting(Consents);
+
+#[async_trait]
+impl api::Consent for Consenting {
+    async fn link(&self, domain: &DomainRecord, state: &str) -> Option<api::Link> {
+        match self.0.link(domain, state).await {
+            Ok(link) => Some(api::Link { url: link.url, provider: link.provider }),
+            Err(reason) => {
+                tracing::info!(host = %domain.host, %reason, "no provider's pages: the records are set by hand");
+                None
+            }
+        }
     }
 }
 
@@ -200,6 +218,10 @@ impl ReadyControl {
         let state = api::State::new(store.clone(), master.clone(), api::Settings::default())
             .with_inspector(Arc::new(Inspecting(daemon.inspector())))
             .with_challenge_zone(daemon.challenge_zone());
+        let state = match daemon.consents()? {
+            Some(consents) => state.with_consent(Arc::new(Consenting(consents))),
+            None => state,
+        };
         let router = api::router(state);
         let stopping = stopped.clone();
         let serve = async move {

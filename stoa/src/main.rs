@@ -83,6 +83,7 @@ async fn perform(verb: Verb, heritage: Heritage) -> anyhow::Result<()> {
         Verb::Check(place) => settings::check(&place),
         Verb::Trust(place) => settings::trust(&place),
         Verb::Store(verb) => rebuild::run(verb).await,
+        Verb::DomainConnect(command::DomainConnectVerb::Template(place)) => settings::template(&place),
         Verb::MasterKey(verb) => master_key::run(verb).await,
         Verb::Doctor(place) => doctor::run(&place).await,
         verb => client::run(verb).await,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use certd::adapters::{Account, Algorithm};
 use config::{Overrides, Role, Settings};
 use model::acme::ChallengeKind;
@@ -103,6 +104,33 @@ fn signed_by(algorithm: config::TsigAlgorithm) -> Algorithm {
     }
 }
 
+fn service(service: &config::ConnectService) -> certd::consent::Service {
+    certd::consent::Service {
+        provider_id: service.provider_id.clone(),
+        key_host: service.key_host.clone(),
+        signing_key: service.signing_key.clone(),
+        return_url: service.return_url.clone(),
+        ca_file: None,
+    }
+}
+
+/// `stoa domain-connect template`: what an operator submits and publishes, as JSON.
+///
+/// # Errors
+/// The configuration is not valid, or does not say who we are to providers.
+pub(crate) fn template(place: &Place) -> anyhow::Result<()> {
+    let settings = checked(place)?;
+    let configured = settings.connect.service.as_ref().context(
+        "[connect] has no `provider_id`: write provider_id, signing_key and return_url (see stoa.example.toml)",
+    )?;
+    let zone = settings.edge.zones.first().context("there is no zone: write edge.zones")?;
+    let made = certd::consent::Templates::of(&service(configured), zone, &settings.edge.public)?;
+    let templates: Vec<_> = std::iter::once(made.site).chain(made.apex).collect();
+    let key = serde_json::json!({ "name": made.key_name, "type": "TXT", "values": made.key_records });
+    println!("{:#}", serde_json::json!({ "templates": templates, "public_key": key }));
+    Ok(())
+}
+
 /// certd's; `probe` is where an edge can be asked which certificate it shows.
 pub(crate) fn certd(settings: &Settings, probe: Option<SocketAddr>) -> certd::Settings {
     certd::Settings {
@@ -113,6 +141,7 @@ pub(crate) fn certd(settings: &Settings, probe: Option<SocketAddr>) -> certd::Se
         probe,
         connect: certd::Connect {
             networks: settings.connect.networks.iter().copied().collect(),
+            service: settings.connect.service.as_ref().map(service),
             ..certd::Connect::default()
         },
         local_lifetime: settings.local_ca.lifetime,

@@ -26,7 +26,7 @@ use crate::error::{Result, StoreError};
 use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_json};
 use crate::write::{Event, Shape, Write};
-use crate::{Store, certificate, connection, order, released};
+use crate::{Store, certificate, connection, consent, order, released};
 
 pub(crate) use contest::forget_tenant;
 pub use contest::{MAX_CONTESTS_OF_NAME, MAX_CONTESTS_OF_TENANT, MAX_TRIES};
@@ -434,6 +434,7 @@ async fn remove(write: &mut Write, domain: &DomainRecord) -> Result<()> {
     order::abandon(write, &domain.host).await?;
     connection::remove(write, domain.id).await?;
     transfer::give_way(write, domain).await?;
+    consent::remove(write, domain.id).await?;
     sqlx::query("DELETE FROM domains WHERE id = $1")
         .bind(domain.id.to_string())
         .execute(write.connection())

@@ -16,6 +16,7 @@ mod challenge;
 mod changes;
 mod circuit;
 mod connection;
+mod consent;
 mod custody;
 mod domain;
 mod edge;
@@ -58,6 +59,7 @@ pub use certificate::{CertificateFilter, CertificateRecord, NewCertificate};
 pub use changes::MAX_CHANGES;
 pub use circuit::Circuit;
 pub use connection::{Connection, ConnectionPatch, Keep, Wish};
+pub use consent::{CONSENT_LIFE, Return};
 pub use custody::{HOLDER_LIFE, Holder};
 pub use domain::{
     Decision, DomainRecord, HOLD, MAX_CONTESTS_OF_NAME, MAX_CONTESTS_OF_TENANT, MAX_DOMAINS_PER_APP,

@@ -16,6 +16,7 @@ mod certificates;
 mod changes;
 mod client_ca;
 mod connections;
+mod consents;
 mod contests;
 mod domains;
 mod edges;

@@ -249,6 +249,14 @@ const FAULTS: &[(&str, &str)] = &[
         "[dns]\nresolvers = []",
         "2:13: `dns.resolvers` is empty: write at least one, e.g. 127.0.0.1:53, or remove it for the default",
     ),
+    (
+        "[connect]\nnetworks = [\"10.0.0.1/8\"]",
+        "2:13: `connect.networks`: `10.0.0.1/8` has bits behind its prefix: write 10.0.0.0/8 for the network, or the address alone",
+    ),
+    (
+        "[connect]\nkey_host = \"a.b\"\nprovider_id = \"example.com\"\nsigning_key = { env = \"PATH\" }\nreturn_url = \"https://a.test/x\"",
+        "2:12: `connect.key_host` is `a.b`: write one label, e.g. _dck1",
+    ),
     ("[dns]\nresolver = []", "2:1: unknown key `dns.resolver`: did you mean `resolvers`?"),
     ("[api]\nport = 1", "2:1: unknown key `api.port`: there are listen"),
     (

@@ -61,6 +61,21 @@ pub enum Notice<'a> {
     },
     /// An address of a private network.
     NotOnTheInternet,
+    /// A link to the provider's own pages.
+    Follow {
+        /// Whose.
+        provider: &'a str,
+        /// Until when it is good.
+        until: Timestamp,
+    },
+    /// There is no such link.
+    ByHand,
+    /// Somebody came back from one.
+    Returned,
+    /// Somebody came back and did not want it.
+    NotWanted,
+    /// It was used, or is too old.
+    LinkIsUsed,
     /// A part is done.
     HalfWay {
         /// Where.
@@ -73,7 +88,9 @@ impl Notice<'_> {
     #[must_use]
     pub const fn who(&self) -> Actor {
         match self {
-            Self::Working { .. } | Self::Complete | Self::Set { .. } | Self::TakenBack => Actor::Nobody,
+            Self::Working { .. } | Self::Complete | Self::Set { .. } | Self::TakenBack | Self::Returned => {
+                Actor::Nobody
+            }
             _ => Actor::You,
         }
     }
@@ -100,7 +117,32 @@ impl Notice<'_> {
                 "The records are set at {provider}. Nothing to do; with your key we take them back at any time."
             ),
             Self::TakenBack => "All records are as they were before we came. Nothing to do.".to_owned(),
+            Self::Follow { .. } | Self::ByHand | Self::Returned | Self::NotWanted | Self::LinkIsUsed => {
+                self.link(now)
+            }
             _ => self.trouble(),
+        }
+    }
+
+    fn link(&self, now: Timestamp) -> String {
+        match self {
+            Self::Follow { provider, until } => format!(
+                "Check and confirm the records on the pages of {provider}: the link is good until {}, once.",
+                moment(*until, now)
+            ),
+            Self::Returned => {
+                "Thank you. We look at your domain now, which takes some seconds. Nothing to do.".to_owned()
+            }
+            Self::NotWanted => {
+                "Nothing was changed. Set the records by hand, or ask for another link at any time."
+                    .to_owned()
+            }
+            Self::LinkIsUsed => {
+                "This link is not good any more. Ask for another one at any time; your domain is as it was."
+                    .to_owned()
+            }
+            _ => "Your provider has no pages for this. Set the records by hand; we look every few seconds."
+                .to_owned(),
         }
     }
 

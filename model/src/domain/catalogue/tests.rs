@@ -119,7 +119,7 @@ fn every_notice_is_short_and_plain_and_says_who_acts_and_when() {
         .collect();
     assert!(faults.is_empty(), "{faults:#?}");
     let kinds: std::collections::HashSet<_> = all.iter().map(std::mem::discriminant).collect();
-    assert_eq!(kinds.len(), 14, "a new notice belongs into `every_notice`");
+    assert_eq!(kinds.len(), 19, "a new notice belongs into `every_notice`");
 }
 
 #[test]
