@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use model::{Host, Timestamp};
-use store::{CertificateRecord, Circuit, Draw, Order, Urgency};
+use store::{CertificateRecord, Circuit, Draw, Order, RenewalAdvice, StoreError, Urgency};
 
 use crate::acme::{AcmeError, Advice, Authority, Limits, Purpose};
 use crate::caa::Candidate;
@@ -278,12 +278,17 @@ impl Work {
         })
     }
 
-    /// Asks when a certificate should be renewed, and writes it down.
+    /// Asks when certificates should be renewed, each of the authority that made it, and writes down what was said.
     pub(crate) async fn ask_for_advice(
         &self,
-        held: &CertificateRecord,
-        made_by: &str,
-    ) -> Result<(), AcmeError> {
+        questions: &[(CertificateRecord, String)],
+    ) -> Result<(), StoreError> {
+        let asked = questions.iter().map(|(held, made_by)| self.advice(held, made_by));
+        let told = futures_util::future::join_all(asked).await;
+        self.store.put_renewal_windows(&told).await
+    }
+
+    async fn advice(&self, held: &CertificateRecord, made_by: &str) -> RenewalAdvice {
         let authority = self.authorities.iter().find(|known| known.name() == made_by);
         let advice = match authority {
             None => Advice::none(UNKNOWN),
@@ -299,8 +304,8 @@ impl Work {
         if advice.window != held.renewal_window {
             tracing::debug!(certificate = %held.id, ?advice.window, %renew_at, "renewal window");
         }
-        self.store.put_renewal_window(held, advice.window, renew_at, advice.ask_in).await?;
-        Ok(())
+        let is_news = advice.window != held.renewal_window || held.renewal_window.is_none();
+        RenewalAdvice { id: held.id, window: advice.window, renew_at, ask_in: advice.ask_in, is_news }
     }
 
     /// Notes what an attempt said of the authority itself.

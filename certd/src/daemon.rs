@@ -49,8 +49,10 @@ const DUE: u32 = 1_000;
 const CONNECTIONS: usize = 8;
 /// Most of one tenant's: a server that is slow on purpose holds up nobody else.
 const CONNECTIONS_OF_ONE: usize = 2;
-/// Most authorities' advice that is asked for at a time.
-const QUESTIONS: usize = 16;
+/// Questions to authorities about renewals that go out together, and whose answers are written down together.
+const QUESTIONS: u32 = 16;
+/// Most such bundles at a time: one question that is not answered holds up its bundle only.
+const BUNDLES: usize = 4;
 /// How long a question is this process's: longer than an authority may take to answer.
 const QUESTION: Duration = Duration::from_secs(120);
 /// How often it is looked for authorities that failed, and for accounts that are to get another key.
@@ -166,8 +168,8 @@ enum Job {
     Order(OrderId),
     /// Sets a creator's records, or takes them back.
     Connect(DomainId, TenantId),
-    /// Asks when a certificate should be renewed.
-    Ask(CertificateId),
+    /// Asks when some certificates should be renewed; with the number of the bundle.
+    Ask(u64),
     /// Tries authorities that failed, and changes keys of accounts.
     Try,
     /// Walks over zones and apps.
@@ -180,6 +182,8 @@ struct Rounds {
     shutdown: watch::Receiver<bool>,
     tasks: JoinSet<()>,
     jobs: HashMap<Id, Job>,
+    /// Number of the last bundle of questions.
+    bundle: u64,
     zones_at: Timestamp,
     walk_at: Timestamp,
     sweep_at: Timestamp,
@@ -197,6 +201,7 @@ impl Rounds {
             shutdown,
             tasks: JoinSet::new(),
             jobs: HashMap::new(),
+            bundle: 0,
             zones_at: at_once,
             walk_at: at_once,
             sweep_at: at_once,
@@ -326,16 +331,16 @@ impl Rounds {
         if !self.work.is_public() {
             return Ok(());
         }
-        let free = QUESTIONS.saturating_sub(self.count(|job| matches!(job, Job::Ask(_))));
-        let taken = match free {
-            0 => Vec::new(),
-            _ => self.work.store.take_questions(limit(free), QUESTION).await?,
-        };
-        for (held, authority) in taken {
+        while self.count(|job| matches!(job, Job::Ask(_))) < BUNDLES {
+            let taken = self.work.store.take_questions(QUESTIONS, QUESTION).await?;
+            if taken.is_empty() {
+                break;
+            }
+            self.bundle = self.bundle.wrapping_add(1);
             let work = Arc::clone(&self.work);
-            self.begin(Job::Ask(held.id), async move {
-                if let Err(error) = work.ask_for_advice(&held, &authority).await {
-                    tracing::warn!(certificate = %held.id, %error, "a renewal window was not written down");
+            self.begin(Job::Ask(self.bundle), async move {
+                if let Err(error) = work.ask_for_advice(&taken).await {
+                    tracing::warn!(%error, "renewal windows were not written down");
                 }
             });
         }

@@ -66,7 +66,8 @@ impl Default for Settings {
             connect: Connect::default(),
             orders_per_second: 10,
             order_wait: Duration::from_secs(90),
-            lease: Duration::from_secs(15),
+            // What a process that was killed held is gone on with within five seconds.
+            lease: Duration::from_secs(4),
         }
     }
 }

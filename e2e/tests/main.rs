@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "an answer of another form should stop the story")]
 
 mod bad_input;
+mod certificate_kills;
 mod command_line;
 mod connect_for_me;
 mod control_plane_down;

@@ -10,6 +10,7 @@ mod floods;
 mod get;
 mod half_load;
 mod handshake;
+mod kills;
 mod market;
 mod mixed;
 mod noisy_neighbour;
@@ -78,6 +79,8 @@ pub(crate) enum Scenario {
     Http2Floods,
     /// What testssl.sh and sslyze find.
     TlsGrade,
+    /// Kills in the middle of orders for certificates.
+    Kills,
 }
 
 impl Scenario {
@@ -105,6 +108,7 @@ impl Scenario {
         Self::SlowAttacks,
         Self::Http2Floods,
         Self::TlsGrade,
+        Self::Kills,
     ];
 
     /// Those that go beside peers and are compared by CPU a request.
@@ -146,6 +150,7 @@ impl Scenario {
             Self::SlowAttacks => "slow-attacks",
             Self::Http2Floods => "http2-floods",
             Self::TlsGrade => "tls-grade",
+            Self::Kills => "kills",
             Self::Certs100k => "certs-100k",
             Self::Certificates => "certificates",
             Self::WebsocketEcho => "websocket-echo",
@@ -199,6 +204,9 @@ impl Scenario {
                 "floods over HTTP/2: requests that reach the backend, answer of the edge, good traffic beside"
             }
             Self::TlsGrade => "findings of testssl.sh and sslyze, hybrid key exchange",
+            Self::Kills => {
+                "certificates lost and ordered twice in 200 kills -9 at any moment of an order, time until live"
+            }
         }
     }
 
@@ -225,6 +233,7 @@ impl Scenario {
             Self::Upgrade | Self::NoisyNeighbour => "Debian: nginx-light",
             Self::SlowAttacks => "Debian: nginx-light, nghttp2-client, slowhttptest",
             Self::TlsGrade => "Debian: testssl.sh; PyPI: sslyze",
+            Self::Kills => "Debian: pebble",
         }
     }
 
@@ -256,6 +265,7 @@ impl Scenario {
             Self::SlowAttacks => slow_attacks::run(effort, report).await,
             Self::Http2Floods => floods::run(effort, report).await,
             Self::TlsGrade => tls_grade::run(effort, report).await,
+            Self::Kills => kills::run(effort, report).await,
         }
     }
 }

@@ -55,7 +55,7 @@ pub use audit::{AuditEvent, AuditFilter, AuditVerdict};
 pub use authority::LocalCa;
 pub use budget::{Bucket, BudgetLine, Draw, Limit};
 pub use caller::{Access, Actor, Version};
-pub use certificate::{CertificateFilter, CertificateRecord, NewCertificate};
+pub use certificate::{CertificateFilter, CertificateRecord, NewCertificate, RenewalAdvice};
 pub use changes::MAX_CHANGES;
 pub use circuit::Circuit;
 pub use connection::{Connection, ConnectionPatch, Keep, Wish};

@@ -22,6 +22,7 @@ pub mod haproxy;
 pub mod http2;
 pub mod impostor;
 mod json_server;
+pub mod kills;
 pub mod knot;
 pub mod load;
 pub mod marketplace;

@@ -4,11 +4,27 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::id::CertificateId;
+use sqlx::AnyConnection;
 
 use super::{CertificateRecord, read};
 use crate::Store;
 use crate::error::Result;
 use crate::row::Columns as _;
+
+/// What an authority said about a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewalAdvice {
+    /// The certificate.
+    pub id: CertificateId,
+    /// Within which it would like it to be renewed; none: it has no advice.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// When it is renewed by that.
+    pub renew_at: Timestamp,
+    /// How long until it is asked again.
+    pub ask_in: Duration,
+    /// Whether the window is another one than before; else only the next question is written down.
+    pub is_news: bool,
+}
 
 impl Store {
     /// Active certificates whose authority is to be asked at `now` when it would like them renewed, each with the
@@ -82,7 +98,7 @@ impl Store {
         Ok(row.map(|row| row.text_or_none("authority")).transpose()?.flatten())
     }
 
-    /// Keeps what the authority said: its window (none: it has none), when the certificate is renewed by it, and when
+    /// Keeps what an authority said: its window (none: it has none), when the certificate is renewed by it, and when
     /// to ask again. The names' domains are looked at by then, and a renewal that somebody asked for stays.
     ///
     /// # Errors
@@ -94,28 +110,54 @@ impl Store {
         renew_at: Timestamp,
         ask_in: Duration,
     ) -> Result<()> {
+        let is_news = true;
+        self.put_renewal_windows(&[RenewalAdvice { id: certificate.id, window, renew_at, ask_in, is_news }])
+            .await
+    }
+
+    /// As [`Self::put_renewal_window`], for several certificates in one transaction.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn put_renewal_windows(&self, told: &[RenewalAdvice]) -> Result<()> {
         let mut turn = self.quiet_write().await?;
-        let (id, now) = (certificate.id.to_string(), self.now());
-        sqlx::query(
-            "UPDATE certificates SET window_start = $2, window_end = $3, ask_at = $4,
-             renew_at = CASE WHEN renew_at <= $5 THEN renew_at ELSE $6 END WHERE id = $1",
-        )
-        .bind(&id)
-        .bind(window.map(|(start, _)| start.unix_millis()))
-        .bind(window.map(|(_, end)| end.unix_millis()))
-        .bind(now.plus(ask_in).unix_millis())
-        .bind(now.unix_millis())
-        .bind(renew_at.unix_millis())
-        .execute(turn.connection())
-        .await?;
-        sqlx::query(
-            "UPDATE domains SET next_check_at = $2 WHERE next_check_at > $2
-             AND host IN (SELECT name FROM certificate_names WHERE certificate_id = $1)",
-        )
-        .bind(&id)
-        .bind(renew_at.max(now).unix_millis())
-        .execute(turn.connection())
-        .await?;
+        for advice in told {
+            put(turn.connection(), advice, self.now()).await?;
+        }
         turn.commit().await
     }
+}
+
+async fn put(connection: &mut AnyConnection, advice: &RenewalAdvice, now: Timestamp) -> Result<()> {
+    let id = advice.id.to_string();
+    if !advice.is_news {
+        sqlx::query("UPDATE certificates SET ask_at = $2 WHERE id = $1")
+            .bind(&id)
+            .bind(now.plus(advice.ask_in).unix_millis())
+            .execute(connection)
+            .await?;
+        return Ok(());
+    }
+    let (window, renew_at) = (advice.window, advice.renew_at);
+    sqlx::query(
+        "UPDATE certificates SET window_start = $2, window_end = $3, ask_at = $4,
+             renew_at = CASE WHEN renew_at <= $5 THEN renew_at ELSE $6 END WHERE id = $1",
+    )
+    .bind(&id)
+    .bind(window.map(|(start, _)| start.unix_millis()))
+    .bind(window.map(|(_, end)| end.unix_millis()))
+    .bind(now.plus(advice.ask_in).unix_millis())
+    .bind(now.unix_millis())
+    .bind(renew_at.unix_millis())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE domains SET next_check_at = $2 WHERE next_check_at > $2
+             AND host IN (SELECT name FROM certificate_names WHERE certificate_id = $1)",
+    )
+    .bind(&id)
+    .bind(renew_at.max(now).unix_millis())
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -29,6 +29,8 @@ pub enum Fault {
     Unavailable(Option<Wait>),
     /// Status 429, type `rateLimited`.
     Limited(Option<Wait>),
+    /// Status 403, type `unauthorized`.
+    Refused,
     /// The nonce is refused, though it was good.
     BadNonce,
     /// The order stays in `processing` until [`super::Handler::finish_orders`].
@@ -54,7 +56,7 @@ impl Fault {
     fn befalls(self, kind: Kind) -> bool {
         match self {
             Self::Hang | Self::Close | Self::LoseAnswer | Self::Unavailable(_) | Self::Limited(_) => true,
-            Self::BadNonce => kind.is_signed(),
+            Self::BadNonce | Self::Refused => kind.is_signed(),
             Self::Processing => kind == Kind::Finalize,
             Self::Truncated | Self::WrongKey | Self::WrongName | Self::Expired | Self::Oversized => {
                 kind == Kind::Certificate

@@ -33,6 +33,7 @@ impl State {
             Some(Fault::Close) => return Reply::Close,
             Some(Fault::Unavailable(wait)) => return Reply::Answer(self.away(wait).into_response()),
             Some(Fault::Limited(wait)) => Ok(self.limited(wait)),
+            Some(Fault::Refused) => Err(Problem::unauthorized("scripted: refused".to_owned())),
             Some(Fault::BadNonce) => Err(bad_nonce()),
             other => self.keep_pace(kind).and_then(|()| self.carry_out(&route, request, other)),
         };
