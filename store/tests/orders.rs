@@ -48,11 +48,12 @@ async fn what_was_certified_meanwhile_is_not_ordered_again(bench: Bench) {
     let first = bench.certificate(&app, &["www.example.com"]).await;
     bench.tick();
     let second = bench.certificate(&app, &["www.example.com"]).await;
+    let order = || NewOrder { tenant: Some(app.tenant), ..new_order("www.example.com") };
     for seen in [None, Some(first.id)] {
-        let begun = bench.store.begin_order_after(new_order("www.example.com"), seen).await.unwrap();
+        let begun = bench.store.begin_order_after(order(), seen).await.unwrap();
         assert_eq!(begun, None, "{seen:?}");
     }
-    let begun = bench.store.begin_order_after(new_order("www.example.com"), Some(second.id)).await.unwrap();
+    let begun = bench.store.begin_order_after(order(), Some(second.id)).await.unwrap();
     assert!(begun.is_some(), "it is what is to be renewed");
 }
 

@@ -93,6 +93,7 @@ fn every_notice() -> Vec<Notice<'static>> {
     let zone = "a-very-long-name-of-a-shop.example.co.uk";
     let mut all =
         vec![Notice::Ready, Notice::Complete, Notice::TakenBack, Notice::Overtaken, Notice::NotOnTheInternet];
+    all.extend([Notice::ByHand, Notice::Returned, Notice::NotWanted, Notice::LinkIsUsed]);
     for provider in ["Cloudflare", "your name server"] {
         all.extend([
             Notice::Working { provider },
@@ -103,6 +104,7 @@ fn every_notice() -> Vec<Notice<'static>> {
             Notice::InTheWay { provider },
             Notice::LeftAlone { provider },
             Notice::HalfWay { provider },
+            Notice::Follow { provider, until: NOW.plus(DAY * 7) },
         ]);
         all.extend([None, Some(NOW), Some(NOW.plus(DAY * 7))].map(|until| Notice::Set { provider, until }));
     }
