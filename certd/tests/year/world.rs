@@ -38,6 +38,9 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Longer than all the work of one moment takes.
 const BOUND: Duration = Duration::from_secs(600);
+/// For how long a question is one process's, as certd has it.
+const QUESTION: Duration = Duration::from_secs(120);
+const INSTANT: Duration = Duration::from_millis(1);
 /// Domains of one app.
 const EACH: usize = 100;
 /// How far the clock moves at least and at most. The least: a window is open for 21 hours, and no renewal begins in its
@@ -226,9 +229,12 @@ impl Year {
             // Behind what begins orders, and before what follows them.
             let under_way = self.under_way(now).await?;
             ensure!(under_way.is_empty(), "order under way: {:?}", under_way.first());
-            // Those that are asked right now as well.
-            let asks = store.certificates_to_ask(now.plus(MINUTE * 30), 1).await?;
+            let asks = store.certificates_to_ask(now, 1).await?;
             ensure!(asks.is_empty(), "a question is due: {:?}", asks.first().map(|(held, _)| held.id));
+            // Those that were taken in this moment, and no others, are due again exactly so much later.
+            let taken = now.plus(QUESTION);
+            let until = async |end| anyhow::Ok(store.certificates_to_ask(end, u32::MAX >> 1).await?.len());
+            ensure!(until(taken).await? == until(taken.minus(INSTANT)).await?, "a question is asked");
             Ok(())
         });
         settled.await.unwrap();
