@@ -1,6 +1,6 @@
 //! Installations that several stories begin with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -122,9 +122,19 @@ impl Acme {
         &self.pebble.directory_url
     }
 
+    /// The trust anchor of the directory's own certificate, a PEM file.
+    pub(crate) fn ca_file(&self) -> &Path {
+        &self.pebble.ca_file
+    }
+
+    /// The roots of its certificates, a PEM file.
+    pub(crate) fn roots(&self) -> PathBuf {
+        self.dir.path().join("roots.pem")
+    }
+
     /// The edge for visitors who trust the authority.
     pub(crate) fn edge(&self, stoa: &Stoa) -> Edge {
-        stoa.edge().trusting(self.dir.path().join("roots.pem"))
+        stoa.edge().trusting(self.roots())
     }
 }
 

@@ -20,6 +20,7 @@ mod key_material;
 mod lost_store;
 mod moving_backend;
 mod over_quota;
+mod own_acme_client;
 mod own_domain;
 mod publish_on_subdomain;
 mod renewal;
