@@ -25,6 +25,8 @@ use crate::write::{Event, Write};
 const KEPT_IF_DONE: Duration = Duration::from_secs(400 * 24 * 3600);
 /// How long one that was given up is.
 const KEPT_IF_FAILED: Duration = Duration::from_secs(90 * 24 * 3600);
+/// When a domain whose order ended is looked at, if nobody did at once.
+const SOON: Duration = Duration::from_secs(1);
 /// Longest reason that is kept, in characters.
 const MAX_REASON: usize = 1000;
 
@@ -348,6 +350,7 @@ impl Store {
         let action = if order.state == OrderState::Done { "order.done" } else { "order.fail" };
         let details = json!({ "names": order.names, "attempts": order.attempts, "error": order.error });
         write.audit(event(&order, action, details)).await?;
+        look_soon(&mut write, &order).await?;
         write.commit().await?;
         Ok(order)
     }
@@ -375,6 +378,18 @@ impl Store {
             .await?;
         row.map(|row| read(&row)).transpose()
     }
+}
+
+/// Whoever ends an order looks at its domain at once; if he breaks off before he does, somebody else looks soon.
+async fn look_soon(write: &mut Write, order: &Order) -> Result<()> {
+    let Some(domain) = order.domain else { return Ok(()) };
+    let soon = write.now().plus(SOON).unix_millis();
+    sqlx::query("UPDATE domains SET next_check_at = $2 WHERE id = $1 AND next_check_at > $2")
+        .bind(domain.to_string())
+        .bind(soon)
+        .execute(write.connection())
+        .await?;
+    Ok(())
 }
 
 /// Ends the open order of a name that was taken away; its holder is fenced.

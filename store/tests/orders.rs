@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use store::{AccountRecord, LocalCa, NewOrder, Order, OrderPatch, OrderState, StoreError, Urgency};
 
-use crate::bench::{Bench, HOUR, host, sealed};
+use crate::bench::{Bench, HOUR, host, proved, sealed};
 use crate::on_both_engines;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -140,6 +140,25 @@ async fn an_ended_order_is_in_nobodys_hands(bench: Bench) {
     assert!(matches!(bench.store.lease_order(unknown, "me", HOUR).await, Err(StoreError::NotFound { .. })));
 }
 
+async fn a_domain_whose_order_ended_is_looked_at_soon_even_if_whoever_ended_it_does_not(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    for (state, name) in [(OrderState::Done, "a.example.com"), (OrderState::Failed, "b.example.com")] {
+        let domain = bench.proved_domain(app.id, name).await;
+        let order = NewOrder { domain: Some(domain.id), ..new_order(domain.host.as_str()) };
+        let order = bench.store.begin_order(order).await.unwrap().unwrap();
+        let order = bench.store.lease_order(order.id, "me", TTL).await.unwrap();
+        let open = OrderPatch { attempts: Some(1), ..OrderPatch::default() };
+        bench.store.update_order(order.id, order.fence, open).await.unwrap();
+        let soon = bench.now().plus(Duration::from_secs(5));
+        assert!(bench.store.due_domains(soon, 10).await.unwrap().is_empty(), "it is under way still");
+        let ended = OrderPatch { state: Some(state), ..OrderPatch::default() };
+        bench.store.update_order(order.id, order.fence, ended).await.unwrap();
+        let due = bench.store.due_domains(soon, 10).await.unwrap();
+        assert_eq!(due.iter().map(|due| due.id).collect::<Vec<_>>(), [domain.id]);
+        bench.check(&due[0], proved()).await;
+    }
+}
+
 async fn an_account_is_kept_for_each_directory(bench: Bench) {
     let account = AccountRecord {
         directory: "https://ca.test/dir".to_owned(),
@@ -190,6 +209,7 @@ on_both_engines! {
     a_failed_attempt_is_due_again_at_its_time,
     what_an_order_must_remember_outlives_its_holder,
     an_ended_order_is_in_nobodys_hands,
+    a_domain_whose_order_ended_is_looked_at_soon_even_if_whoever_ended_it_does_not,
     an_account_is_kept_for_each_directory,
     of_accounts_that_are_begun_at_the_same_time_the_first_stays,
     the_first_local_authority_stays,
