@@ -164,10 +164,13 @@ impl Follower {
         loop {
             let (lineage, after) = lock(&self.half).replica.position();
             let asked_at = Instant::now();
-            let answer = self.ask(&lineage, after).await;
+            // Whether a control plane is there, and has more than the replica, is not a thing to wait for a change for.
+            let patience = if link == Link::Up { POLL } else { Duration::ZERO };
+            let answer = self.ask(&lineage, after, patience).await;
             link = self.note_link(link, &answer);
+            let waited = patience.is_zero() || asked_at.elapsed() >= TOO_SOON;
             let step = match answer {
-                Ok(batch) => self.take(&lineage, after, batch, asked_at.elapsed() >= TOO_SOON).await,
+                Ok(batch) => self.take(&lineage, after, batch, waited).await,
                 Err(_) => Step::Later,
             };
             match step {
@@ -177,10 +180,16 @@ impl Follower {
         }
     }
 
-    async fn ask(&self, lineage: &Lineage, after: Revision) -> Result<Batch, OriginError> {
-        match timeout(POLL + GRACE, self.origin.changes(lineage, after, POLL)).await {
+    async fn ask(
+        &self,
+        lineage: &Lineage,
+        after: Revision,
+        patience: Duration,
+    ) -> Result<Batch, OriginError> {
+        let bound = patience + GRACE;
+        match timeout(bound, self.origin.changes(lineage, after, patience)).await {
             Ok(answer) => answer,
-            Err(_) => Err(OriginError::Unavailable(format!("no answer in {} s", (POLL + GRACE).as_secs()))),
+            Err(_) => Err(OriginError::Unavailable(format!("no answer in {} s", bound.as_secs()))),
         }
     }
 

@@ -180,6 +180,23 @@ fn an_edge_serves_what_it_had_while_the_control_plane_is_gone() {
 }
 
 #[test]
+fn an_edge_that_has_everything_already_does_not_wait_for_a_change_to_say_so() {
+    paused().block_on(async {
+        let (_folder, path, key) = place();
+        let origin = Arc::new(MemoryOrigin::new(2));
+        origin.put(1, Some("x"));
+        let mut edge = Edge::start(&path, &key, &origin, MemorySink::default());
+        edge.converge(&origin).await;
+        edge.kill().await;
+
+        let mut edge = reopened(&path, &key, &origin).await;
+        let before = tokio::time::Instant::now();
+        let _ = edge.state.wait_for(|state| state.connected && state.synced_once).await.unwrap();
+        assert!(before.elapsed() < Duration::from_millis(100), "paused time: only waits count");
+    });
+}
+
+#[test]
 fn what_is_reported_is_written_down_and_reports_come_at_least_every_five_seconds() {
     paused().block_on(async {
         let (_folder, path, key) = place();
