@@ -43,7 +43,11 @@ impl Work {
             never = self.keep_lease(id) => match never {},
         };
         match outcome {
-            Some(outcome) => self.conclude(memory, outcome).await,
+            // Texts are taken out of the DNS, which may take longer than a lease too.
+            Some(outcome) => tokio::select! {
+                () = self.conclude(memory, outcome) => {}
+                never = self.keep_lease(id) => match never {},
+            },
             None => return memory.release().await,
         }
         if let Some(domain) = domain {

@@ -313,21 +313,20 @@ impl Store {
         Ok(order)
     }
 
-    /// Tells that `owner` works on an order still: its lease, if it has one, holds for `ttl` from now.
+    /// Tells that `owner` works on an order still: its lease holds for `ttl` from now. One that ran out counts as long
+    /// as nobody else has taken the order: the store may have stood still for longer than a lease.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn extend_lease(&self, id: OrderId, owner: &str, ttl: Duration) -> Result<()> {
         let mut turn = self.quiet_write().await?;
-        let now = self.now();
         sqlx::query(
-            "UPDATE orders SET lease_until = $3 WHERE id = $1 AND lease_owner = $2 AND lease_until > $4
+            "UPDATE orders SET lease_until = $3 WHERE id = $1 AND lease_owner = $2 AND lease_until > 0
              AND state = 'open'",
         )
         .bind(id.to_string())
         .bind(owner)
-        .bind(now.plus(ttl).unix_millis())
-        .bind(now.unix_millis())
+        .bind(self.now().plus(ttl).unix_millis())
         .execute(turn.connection())
         .await?;
         turn.commit().await

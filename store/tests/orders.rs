@@ -74,7 +74,7 @@ async fn a_holder_that_slept_through_its_lease_writes_nothing(bench: Bench) {
     assert_eq!(bench.store.order(order.id).await.unwrap(), written);
 }
 
-async fn a_sign_of_life_keeps_a_lease_and_revives_none(bench: Bench) {
+async fn a_sign_of_life_keeps_a_lease_that_is_still_its_holders(bench: Bench) {
     let order = begun(&bench, "a.example.com").await;
     let held = bench.store.lease_order(order.id, "one", TTL).await.unwrap();
     bench.clock.advance(TTL / 2);
@@ -84,9 +84,21 @@ async fn a_sign_of_life_keeps_a_lease_and_revives_none(bench: Bench) {
     assert!(bench.store.due_orders(bench.now(), 10).await.unwrap().is_empty());
     let same = bench.store.update_order(order.id, held.fence, OrderPatch::default()).await;
     assert_eq!(same.unwrap().fence, held.fence, "the number stays");
+    let due = async || bench.store.due_orders(bench.now(), 10).await.unwrap().len();
     bench.clock.advance(TTL / 2);
+    assert_eq!(due().await, 1, "it ran out");
     bench.store.extend_lease(order.id, "one", TTL).await.unwrap();
-    assert_eq!(bench.store.due_orders(bench.now(), 10).await.unwrap().len(), 1, "it was over");
+    assert_eq!(due().await, 0, "nobody took the order meanwhile");
+
+    bench.clock.advance(TTL);
+    let taken = bench.store.lease_order(order.id, "two", TTL).await.unwrap();
+    bench.store.extend_lease(order.id, "one", TTL * 9).await.unwrap();
+    bench.clock.advance(TTL);
+    assert_eq!(due().await, 1, "it was another's");
+    let given_up = OrderPatch { next_at: Some(bench.now()), ..OrderPatch::default() };
+    bench.store.update_order(order.id, taken.fence, given_up).await.unwrap();
+    bench.store.extend_lease(order.id, "two", TTL).await.unwrap();
+    assert_eq!(due().await, 1, "it was given back");
 }
 
 async fn a_failed_attempt_is_due_again_at_its_time(bench: Bench) {
@@ -205,7 +217,7 @@ on_both_engines! {
     a_name_has_one_open_order_at_most,
     what_was_certified_meanwhile_is_not_ordered_again,
     a_holder_that_slept_through_its_lease_writes_nothing,
-    a_sign_of_life_keeps_a_lease_and_revives_none,
+    a_sign_of_life_keeps_a_lease_that_is_still_its_holders,
     a_failed_attempt_is_due_again_at_its_time,
     what_an_order_must_remember_outlives_its_holder,
     an_ended_order_is_in_nobodys_hands,
