@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
@@ -37,6 +37,9 @@ pub struct Survived {
     pub under_way: u32,
     /// Orders that the authority opened beyond one for each domain.
     pub extra_orders: u64,
+    /// Orders that fell because the edge was killed while the authority fetched the answer from it; a new one each is
+    /// the only way on, and counts as an extra one.
+    pub failed_checks: u64,
     /// Certificates that it signed and nobody was ever served with.
     pub lost: u64,
     /// The longest time from the start of the process, when it was ready, until its domain was live.
@@ -49,7 +52,8 @@ pub struct Survived {
 /// If a domain does not come to life after a kill, or the installation does not start.
 pub async fn survive(kills: u32, seed: u64) -> Result<Survived> {
     let mut scene = Scene::start(seed).await?;
-    let mut survived = Survived { kills, under_way: 0, extra_orders: 0, lost: 0, slowest: Duration::ZERO };
+    let slowest = Duration::ZERO;
+    let mut survived = Survived { kills, under_way: 0, extra_orders: 0, failed_checks: 0, lost: 0, slowest };
     for number in 0..kills {
         let (was_under_way, took) =
             scene.kill(number).await.with_context(|| format!("kill {number}, seed {seed}"))?;
@@ -57,7 +61,7 @@ pub async fn survive(kills: u32, seed: u64) -> Result<Survived> {
         survived.slowest = survived.slowest.max(took);
     }
     let counts = scene.ca.counts();
-    ensure!(counts.failed_checks == 0, "{counts:?}");
+    survived.failed_checks = counts.failed_checks;
     survived.extra_orders = counts.orders.saturating_sub(kills.into());
     survived.lost = counts.finalized.saturating_sub(kills.into());
     scene.stoa.stop().await?;

@@ -22,6 +22,7 @@ pub(super) async fn run(effort: Effort, report: &mut Report) -> anyhow::Result<(
     report.add("stoa", "kills_with_an_order_under_way", f64::from(survived.under_way), "");
     report.add("stoa", "lost_certificates", number(usize::try_from(survived.lost)?), "");
     report.add("stoa", "extra_orders", number(usize::try_from(survived.extra_orders)?), "");
+    report.add("stoa", "of_these_after_failed_checks", number(usize::try_from(survived.failed_checks)?), "");
     report.add("stoa", "slowest_until_live", survived.slowest.as_secs_f64(), "s");
     ensure!(survived.lost == 0, "{survived:?}");
     let allowed = kills.div_ceil(FOR_ONE_ORDER);
