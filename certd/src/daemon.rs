@@ -10,7 +10,7 @@ use model::domain::{Claim, Routing};
 use model::id::{CertificateId, DomainId, OrderId, TenantId};
 use model::seal::KeyRing;
 use model::{Host, Timestamp};
-use store::{CertificateRecord, Store, StoreError};
+use store::{CertificateRecord, DomainRecord, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -24,6 +24,10 @@ use crate::{CertdError, Guard, Settings};
 
 /// Most domains that are looked at at a time.
 const CHECKS: usize = 32;
+/// How many of them one tenant may always have.
+const CHECKS_OF_ONE: usize = 8;
+/// Places that tenants with so many leave to others: a look at servers that are silent takes seconds.
+const CHECKS_LEFT_FREE: usize = 8;
 /// Most orders for names of one registered domain that are worked on at a time, by all processes together: their
 /// name servers are the same.
 const OF_ONE_DOMAIN: usize = 4;
@@ -164,7 +168,7 @@ fn is_due(at: Timestamp, now: Timestamp, every: Duration) -> bool {
 /// What a task works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Job {
-    Check(DomainId),
+    Check(DomainId, TenantId),
     Order(OrderId),
     /// Sets a creator's records, or takes them back.
     Connect(DomainId, TenantId),
@@ -237,17 +241,33 @@ impl Rounds {
     }
 
     async fn check_domains(&mut self, now: Timestamp) -> Result<(), CertdError> {
-        let under_way = self.count(|job| matches!(job, Job::Check(_)));
-        let free = CHECKS.saturating_sub(under_way);
-        if free == 0 {
+        let under_way = self.count(|job| matches!(job, Job::Check(..)));
+        if under_way >= CHECKS {
             return Ok(());
         }
         // Those under way are still due: they stand at the front of the list.
-        let due = self.work.store.due_domains(now, limit(CHECKS + under_way)).await?;
-        let new = due.into_iter().filter(|domain| !self.has(Job::Check(domain.id))).take(free);
-        for domain in new.collect::<Vec<_>>() {
+        let most = limit(CHECKS + under_way);
+        let due = self.work.store.due_domains(now, most).await?;
+        self.begin_checks(due);
+        let busy = self.tenants_with_enough_checks();
+        if !busy.is_empty() {
+            let due = self.work.store.due_domains_besides(&busy, now, most).await?;
+            self.begin_checks(due);
+        }
+        Ok(())
+    }
+
+    fn begin_checks(&mut self, due: Vec<DomainRecord>) {
+        for domain in due {
+            let job = Job::Check(domain.id, domain.tenant);
+            let all = self.count(|job| matches!(job, Job::Check(..)));
+            let of_one = self.count(|job| matches!(job, Job::Check(_, of) if *of == domain.tenant));
+            let places = if of_one < CHECKS_OF_ONE { CHECKS } else { CHECKS - CHECKS_LEFT_FREE };
+            if all >= places || self.has(job) {
+                continue;
+            }
             let work = Arc::clone(&self.work);
-            self.begin(Job::Check(domain.id), async move {
+            self.begin(job, async move {
                 match work.check_in_turn(&domain).await {
                     Ok(())
                     | Err(CertdError::Store(StoreError::Stale { .. } | StoreError::NotFound { .. })) => {}
@@ -255,7 +275,16 @@ impl Rounds {
                 }
             });
         }
-        Ok(())
+    }
+
+    fn tenants_with_enough_checks(&self) -> Vec<TenantId> {
+        let mut checks: HashMap<TenantId, usize> = HashMap::new();
+        for job in self.jobs.values() {
+            if let Job::Check(_, tenant) = job {
+                *checks.entry(*tenant).or_default() += 1;
+            }
+        }
+        checks.into_iter().filter(|(_, checks)| *checks >= CHECKS_OF_ONE).map(|(tenant, _)| tenant).collect()
     }
 
     async fn work_off_orders(&mut self) -> Result<(), CertdError> {
@@ -395,7 +424,9 @@ impl Rounds {
         let is_here = domain.facts.routing == Routing::Here && domain.facts.claim == Claim::Proved;
         if renewal == Renewal::Now || (is_here && domain.next_check_at > now) {
             let work = Arc::clone(&self.work);
-            self.begin(Job::Check(domain.id), async move { work.check_again(domain.id, renewal).await });
+            self.begin(Job::Check(domain.id, domain.tenant), async move {
+                work.check_again(domain.id, renewal).await
+            });
         }
         Ok(())
     }

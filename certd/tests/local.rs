@@ -17,7 +17,7 @@ use testkit::wait::until;
 use tokio::time::sleep;
 
 use crate::edge::Edge;
-use crate::rig::{BOUND, Installation, Running, create_app};
+use crate::rig::{BOUND, Installation, Running, create_app, create_tenant};
 
 #[tokio::test]
 async fn a_development_zone_is_certified_when_start_returns() {
@@ -120,5 +120,45 @@ async fn many_domains_are_looked_at_side_by_side_and_the_silent_ones_hold_nobody
     }
     let most = lookup.most.load(Ordering::SeqCst);
     assert!(most > 1, "{most}");
+    certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tenant_with_many_silent_domains_does_not_keep_the_others_waiting() {
+    let sealing = SealingKey::generate();
+    let mut installation = Installation::new("apps.localhost", &sealing).await;
+    let quick = installation.app;
+    let mut silent = Vec::new();
+    let loud = create_tenant(&installation.store, "loud").await;
+    for app in ["one", "two", "three"] {
+        installation.app = create_app(&installation.store, loud, app).await;
+        for at in 0..20 {
+            silent.push(installation.add_domain(&format!("hang-{at}.{app}.example.com")).await);
+        }
+    }
+    installation.app = quick;
+    let lookup: Arc<Slow> = Arc::default();
+    let (store, asked) = (installation.store.clone(), Arc::clone(&lookup));
+    let certd = Certd::start_with(Settings::default(), store, sealing, lookup as _).await.unwrap();
+    let certd = Running::new(certd);
+    until("all to be asked that may be", BOUND, async || {
+        ensure!(asked.now.load(Ordering::SeqCst) >= 24);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let waits = installation.add_domain("shop.example.com").await;
+    until("the other to be looked at", BOUND, async || {
+        ensure!(installation.domain(&waits).await.facts.checked_at.is_some());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let mut told = 0;
+    for domain in &silent {
+        told += usize::from(installation.domain(domain).await.facts.checked_at.is_some());
+    }
+    // By age alone, sixty stood before it, of which 32 are asked at a time.
+    assert!(told < 28, "{told}");
     certd.stop().await.unwrap();
 }

@@ -133,8 +133,7 @@ impl Installation {
             edge_addresses: vec![EDGE],
         };
         let store = Store::open(options, clock).await.unwrap();
-        let new = NewTenant { name: "Acme".to_owned(), slug: Slug::parse("acme").unwrap() };
-        let tenant = store.create_tenant(&Actor::system("test"), new).await.unwrap().id;
+        let tenant = create_tenant(&store, "acme").await;
         let app = create_app(&store, tenant, "hello").await;
         Self { store, tenant, app, sealing: sealing.clone(), _dir: dir }
     }
@@ -173,6 +172,11 @@ impl Installation {
         });
         serial.await.unwrap()
     }
+}
+
+pub(crate) async fn create_tenant(store: &Store, name: &str) -> TenantId {
+    let new = NewTenant { name: name.to_owned(), slug: Slug::parse(name).unwrap() };
+    store.create_tenant(&Actor::system("test"), new).await.unwrap().id
 }
 
 pub(crate) async fn create_app(store: &Store, tenant: TenantId, name: &str) -> AppId {

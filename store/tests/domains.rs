@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::change::{Object, Revision};
 use model::domain::{Claim, Contest, DomainStatus, Facts, Policy, Routing};
-use model::id::AppId;
+use model::id::{AppId, DomainId, TenantId};
 use model::site::HostOrigin;
 use store::{
     Access, AuditFilter, DomainRecord, HOLD, NewOrder, OrderState, Page, QUARANTINE, Shown, StoreError,
@@ -281,6 +281,23 @@ async fn of_two_checks_the_later_one_is_stale(bench: Bench) {
     }
 }
 
+async fn the_domains_of_some_tenants_can_be_passed_over(bench: Bench) {
+    let tenants =
+        [bench.tenant("one").await.id, bench.tenant("two").await.id, bench.tenant("three").await.id];
+    let mut domains = Vec::new();
+    for (at, tenant) in tenants.into_iter().enumerate() {
+        let app = bench.app(tenant, &format!("shop-{at}")).await;
+        domains.push(bench.domain(app.id, &format!("shop-{at}.example.com")).await.id);
+    }
+    let due = async |besides: &[TenantId]| -> Vec<DomainId> {
+        let due = bench.store.due_domains_besides(besides, bench.now(), 10).await.unwrap();
+        due.iter().map(|domain| domain.id).collect()
+    };
+    assert_eq!(due(&[]).await, domains);
+    assert_eq!(due(&tenants[..1]).await, domains[1..]);
+    assert_eq!(due(&[tenants[0], tenants[2]]).await, domains[1..2]);
+}
+
 async fn domains_are_checked_in_the_order_in_which_they_wait(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let (one, two) =
@@ -402,6 +419,7 @@ on_both_engines! {
     a_domain_is_served_from_its_proof_on_and_stays_live_once_it_was,
     a_check_without_news_costs_neither_audit_nor_revision,
     of_two_checks_the_later_one_is_stale,
+    the_domains_of_some_tenants_can_be_passed_over,
     domains_are_checked_in_the_order_in_which_they_wait,
     a_check_that_is_put_off_waits_unless_somebody_asks,
     a_proved_name_is_kept_for_its_owner_and_an_unproved_one_is_not,

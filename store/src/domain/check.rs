@@ -3,7 +3,7 @@
 use model::Timestamp;
 use model::change::ObjectId;
 use model::domain::{Claim, DomainStatus, Facts, derive};
-use model::id::DomainId;
+use model::id::{DomainId, TenantId};
 use serde_json::json;
 use sqlx::AnyConnection;
 
@@ -75,13 +75,31 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn due_domains(&self, now: Timestamp, limit: u32) -> Result<Vec<DomainRecord>> {
-        let rows = sqlx::query(select!("WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2"))
-            .bind(now.unix_millis())
-            .bind(i64::from(limit))
-            .fetch_all(self.pool())
-            .await?;
+        self.due_domains_besides(&[], now, limit).await
+    }
+
+    /// The same without those of some tenants.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn due_domains_besides(
+        &self,
+        tenants: &[TenantId],
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DomainRecord>> {
+        // Ids are of one length: none is a part of another one, nor of two.
+        let besides: String = tenants.iter().map(ToString::to_string).collect();
+        let rows = sqlx::query(select!(
+            "WHERE next_check_at <= $1 AND $3 NOT LIKE '%' || tenant_id || '%' ORDER BY next_check_at LIMIT $2"
+        ))
+        .bind(now.unix_millis())
+        .bind(i64::from(limit))
+        .bind(&besides)
+        .fetch_all(self.pool())
+        .await?;
         let mut due = rows.iter().map(|row| self.read_domain(row)).collect::<Result<Vec<_>>>()?;
-        due.extend(self.due_claims(now, limit).await?);
+        due.extend(self.due_claims(&besides, now, limit).await?);
         due.sort_by_key(|domain| domain.next_check_at);
         due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(due)

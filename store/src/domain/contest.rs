@@ -256,12 +256,19 @@ pub(crate) async fn forget_tenant(write: &mut Write, tenant: TenantId) -> Result
 
 impl Store {
     /// The claims of names that others have, which are due at `now`.
-    pub(super) async fn due_claims(&self, now: model::Timestamp, limit: u32) -> Result<Vec<DomainRecord>> {
+    pub(super) async fn due_claims(
+        &self,
+        besides: &str,
+        now: model::Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DomainRecord>> {
         let rows = sqlx::query(select!(
-            "WHERE contests.state = 'open' AND contests.next_check_at <= $1 ORDER BY contests.next_check_at LIMIT $2"
+            "WHERE contests.state = 'open' AND contests.next_check_at <= $1
+             AND $3 NOT LIKE '%' || contests.tenant_id || '%' ORDER BY contests.next_check_at LIMIT $2"
         ))
         .bind(now.unix_millis())
         .bind(i64::from(limit))
+        .bind(besides)
         .fetch_all(self.pool())
         .await?;
         rows.iter().map(|row| read(self, row)).collect()
