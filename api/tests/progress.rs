@@ -130,12 +130,45 @@ async fn a_key_has_eight_streams_at_most_and_a_stream_ends_with_its_domain_or_it
     assert_eq!(open(&desk, &id, &desk.operator, None).await.status, 200, "another key has its own");
     let mut last = streams.pop().unwrap();
     drop(streams);
-    assert_eq!(open(&desk, &id, &key, None).await.status, 200);
+    let again = async { while open(&desk, &id, &key, None).await.status != 200 {} };
+    timeout(SOON, again).await.expect("places are free again");
     last.event().await.unwrap();
     desk.delete(&format!("/v1/domains/{id}")).send().await.of(204);
     assert!(last.event().await.is_none());
     let stranger = desk.tenant_key(&desk.tenant("eve").await).await;
     assert_eq!(open(&desk, &id, &stranger, None).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_tenant_have_no_more_streams_together_than_a_tenant_may() {
+    let (desk, id) = scene(Settings::default()).await;
+    let tenant = desk.get(&format!("/v1/domains/{id}")).send().await.of(200)["tenant_id"].clone();
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let key = desk.tenant_key(tenant.as_str().unwrap()).await;
+        for _ in 0..8 {
+            streams.push(open(&desk, &id, &key, None).await);
+        }
+    }
+    assert!(streams.iter().all(|stream| stream.status == 200));
+    let key = desk.tenant_key(tenant.as_str().unwrap()).await;
+    assert_eq!(open(&desk, &id, &key, None).await.status, 429);
+    assert_eq!(open(&desk, &id, &desk.operator, None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_key_is_taken_away() {
+    let (desk, id) = scene(Settings::default()).await;
+    let tenant = desk.get(&format!("/v1/domains/{id}")).send().await.of(200)["tenant_id"].clone();
+    let key = desk.tenant_key(tenant.as_str().unwrap()).await;
+    let mut stream = open(&desk, &id, &key, None).await;
+    stream.event().await.unwrap();
+    let keys = desk.get("/v1/keys").send().await.of(200);
+    let items = keys["data"].as_array().unwrap();
+    let of_tenant = items.iter().find(|key| key["tenant"] == tenant).unwrap_or_else(|| panic!("{keys}"));
+    desk.delete(&format!("/v1/keys/{}", of_tenant["id"].as_str().unwrap())).send().await.of(204);
+    let rest = async { while stream.body.next().await.is_some() {} };
+    timeout(SOON * 3, rest).await.expect("the key is looked up again every ten seconds");
 }
 
 #[tokio::test]

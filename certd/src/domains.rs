@@ -51,8 +51,7 @@ impl Work {
     /// Looks at a domain whose look is due, or puts it off: its servers were asked a lot just now, and nobody waits.
     pub(crate) async fn check_in_turn(&self, domain: &DomainRecord) -> Result<(), CertdError> {
         let now = self.store.now();
-        let is_watched = domain.watched_until.is_some_and(|until| until > now);
-        if domain.was_live && domain.status == DomainStatus::Live && !is_watched {
+        if domain.was_live && domain.status == DomainStatus::Live {
             let turn = self.pace.turn(domain.id, &domain.facts.authority.servers, now);
             if turn > now {
                 return Ok(self.store.put_domain_check_off(domain, turn).await?);

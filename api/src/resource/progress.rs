@@ -2,8 +2,9 @@
 //! looked up every few seconds, by whichever process does that: the wish is in the store, and runs out by itself.
 //!
 //! An event has the body of `GET /v1/domains/{d}`; its id is the version of the domain, so that who comes back with
-//! `Last-Event-ID` is told only what is new. Streams are bounded by key and in all, end with the process, with the key
-//! and after an hour, and cost one read of a row a second.
+//! `Last-Event-ID` is told only what is new. Streams are bounded by key, by tenant and in all, and end with the process,
+//! with the key, after an hour, and when nobody reads any more. Each costs a read of its domain a second, and five while
+//! the store changes.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,10 +19,10 @@ use futures_util::stream;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use model::change::Revision;
-use model::id::{DomainId, KeyId};
+use model::id::{DomainId, KeyId, TenantId};
 use store::{Access, DomainRecord, StoreError};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Seen;
 use super::domain::{DomainView, show};
@@ -31,6 +32,8 @@ use crate::serve::Closing;
 
 /// Most streams of one key.
 pub(crate) const MAX_OF_KEY: usize = 8;
+/// Most streams of one tenant, of all its keys together.
+const MAX_OF_TENANT: usize = 32;
 /// Most streams in all.
 const MAX_IN_ALL: usize = 256;
 /// How often the row is read.
@@ -45,39 +48,43 @@ const WISH: Duration = Duration::from_secs(20);
 const FRESH: Duration = Duration::from_secs(5);
 /// Longest stream; clients come back by themselves.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// How long a client may take to read an event.
+const STALLED: Duration = Duration::from_secs(60);
 /// What a client sends when it comes back.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The streams that are open, by key.
+/// The streams that are open: whose key, of which tenant, how many.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Streams(Arc<Mutex<HashMap<KeyId, usize>>>);
+pub(crate) struct Streams(Arc<Mutex<HashMap<(Option<TenantId>, KeyId), usize>>>);
 
 /// The place of one stream, free again when it is dropped.
 #[derive(Debug)]
 struct Place {
     streams: Streams,
-    key: KeyId,
+    whose: (Option<TenantId>, KeyId),
 }
 
 impl Streams {
     /// A place, if there is one.
-    fn take(&self, key: KeyId) -> Option<Place> {
+    fn take(&self, whose: (Option<TenantId>, KeyId)) -> Option<Place> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = open.get(&key).copied().unwrap_or(0);
-        if own >= MAX_OF_KEY || open.values().sum::<usize>() >= MAX_IN_ALL {
+        let own = open.get(&whose).copied().unwrap_or(0);
+        let of_tenant: usize = open.iter().filter(|((of, _), _)| *of == whose.0).map(|(_, open)| open).sum();
+        let tenant_is_full = whose.0.is_some() && of_tenant >= MAX_OF_TENANT;
+        if own >= MAX_OF_KEY || tenant_is_full || open.values().sum::<usize>() >= MAX_IN_ALL {
             return None;
         }
-        open.insert(key, own + 1);
-        Some(Place { streams: self.clone(), key })
+        open.insert(whose, own + 1);
+        Some(Place { streams: self.clone(), whose })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get_mut(&self.key) {
+        match open.get_mut(&self.whose) {
             Some(own) if *own > 1 => *own -= 1,
-            _ => drop(open.remove(&self.key)),
+            _ => drop(open.remove(&self.whose)),
         }
     }
 }
@@ -95,7 +102,6 @@ struct Progress {
     news: watch::Receiver<Revision>,
     closing: Option<Closing>,
     renew_at: Instant,
-    end_at: Instant,
     _place: Place,
 }
 
@@ -111,12 +117,17 @@ pub(crate) async fn domain_events(
     Seen(domain): Seen<DomainRecord>,
     Viewer { caller, closing, known }: Viewer,
 ) -> Answer<Response> {
-    let Some(place) = state.streams().take(caller.key.id) else {
-        let detail =
-            format!("This key has {MAX_OF_KEY} streams open, or there are too many in all. Close one.");
+    let tenant = match member.access {
+        Access::Platform => None,
+        Access::Tenant(tenant) => Some(tenant),
+    };
+    let Some(place) = state.streams().take((tenant, caller.key.id)) else {
+        let detail = format!(
+            "This key has {MAX_OF_KEY} streams open, or its tenant {MAX_OF_TENANT}, or there are too many in all. Close one."
+        );
         return Err(Problem::new(Code::TooManyStreams, detail));
     };
-    let (now, heartbeat) = (Instant::now(), state.settings().heartbeat);
+    let heartbeat = state.settings().heartbeat;
     let progress = Progress {
         access: member.access,
         domain: domain.id,
@@ -124,8 +135,7 @@ pub(crate) async fn domain_events(
         known,
         news: state.store().watch(),
         closing,
-        renew_at: now,
-        end_at: now + LONGEST,
+        renew_at: Instant::now(),
         state,
         caller,
         _place: place,
@@ -133,9 +143,12 @@ pub(crate) async fn domain_events(
     let looked = domain.facts.checked_at.is_some_and(|at| progress.state.now().since(at) < FRESH);
     let next = if looked { progress.state.now().plus(FRESH) } else { progress.state.now() };
     progress.state.store().watch_domain(domain.id, progress.state.now().plus(WISH), next).await?;
-    let events = stream::unfold(progress, |mut progress| async {
-        let event = progress.next().await?;
-        Some((Ok::<_, Infallible>(event), progress))
+    // A task of its own: a client that does not read holds up its own body, and not the end of its stream.
+    let (tell, told) = mpsc::channel(1);
+    tokio::spawn(progress.run(tell));
+    let events = stream::unfold(told, |mut told| async {
+        let event = told.recv().await?;
+        Some((Ok::<_, Infallible>(event), told))
     });
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(heartbeat)).into_response();
     // Proxies that collect answers would keep the events to themselves.
@@ -144,10 +157,26 @@ pub(crate) async fn domain_events(
 }
 
 impl Progress {
+    /// Tells what changes until the stream is over.
+    async fn run(mut self, tell: mpsc::Sender<Event>) {
+        let all = async {
+            while let Some(event) = self.next().await {
+                if !matches!(timeout(STALLED, tell.send(event)).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            () = tell.closed() => {}
+            () = sleep(LONGEST) => {}
+        }
+    }
+
     /// The next event; none: the stream is over.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if Instant::now() >= self.end_at || self.closing.as_ref().is_some_and(Closing::is_closing) {
+            if self.closing.as_ref().is_some_and(Closing::is_closing) {
                 return None;
             }
             match self.look().await {
