@@ -53,38 +53,41 @@ const STALLED: Duration = Duration::from_secs(60);
 /// What a client sends when it comes back.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The streams that are open: whose key, of which tenant, how many.
+/// Whose a stream is: the tenant, unless it is an operator's, and the key.
+type Owner = (Option<TenantId>, KeyId);
+
+/// How many streams are open, by owner.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Streams(Arc<Mutex<HashMap<(Option<TenantId>, KeyId), usize>>>);
+pub(crate) struct Streams(Arc<Mutex<HashMap<Owner, usize>>>);
 
 /// The place of one stream, free again when it is dropped.
 #[derive(Debug)]
 struct Place {
     streams: Streams,
-    whose: (Option<TenantId>, KeyId),
+    owner: Owner,
 }
 
 impl Streams {
     /// A place, if there is one.
-    fn take(&self, whose: (Option<TenantId>, KeyId)) -> Option<Place> {
+    fn take(&self, owner: Owner) -> Option<Place> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = open.get(&whose).copied().unwrap_or(0);
-        let of_tenant: usize = open.iter().filter(|((of, _), _)| *of == whose.0).map(|(_, open)| open).sum();
-        let tenant_is_full = whose.0.is_some() && of_tenant >= MAX_OF_TENANT;
+        let own = open.get(&owner).copied().unwrap_or(0);
+        let of_tenant: usize = open.iter().filter(|((of, _), _)| *of == owner.0).map(|(_, open)| open).sum();
+        let tenant_is_full = owner.0.is_some() && of_tenant >= MAX_OF_TENANT;
         if own >= MAX_OF_KEY || tenant_is_full || open.values().sum::<usize>() >= MAX_IN_ALL {
             return None;
         }
-        open.insert(whose, own + 1);
-        Some(Place { streams: self.clone(), whose })
+        open.insert(owner, own + 1);
+        Some(Place { streams: self.clone(), owner })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get_mut(&self.whose) {
+        match open.get_mut(&self.owner) {
             Some(own) if *own > 1 => *own -= 1,
-            _ => drop(open.remove(&self.whose)),
+            _ => drop(open.remove(&self.owner)),
         }
     }
 }
