@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use model::{Host, Timestamp};
+use model::Timestamp;
+use model::certificate::CertificateName;
 use store::{CertificateRecord, Circuit, Draw, Order, RenewalAdvice, StoreError, Urgency};
 
 use crate::acme::{AcmeError, Advice, Authority, Limits, Purpose};
@@ -83,6 +84,8 @@ pub(crate) struct Predecessor {
     pub(crate) held: Option<CertificateRecord>,
     /// Directory of the authority that made it.
     made_by: Option<String>,
+    /// The names that it was made for.
+    made_for: Vec<CertificateName>,
     /// Whether an order may say that it replaces it.
     is_linked: bool,
 }
@@ -93,19 +96,20 @@ impl Predecessor {
         self.is_linked = false;
     }
 
-    /// The chain, if that authority made it for the very names.
+    /// The chain, if that authority made it. One shared name is enough to be replaced (RFC 9773 §5).
     pub(crate) fn chain_of(&self, authority: &str) -> Option<&str> {
         let same = self.made_by.as_deref() == Some(authority);
         self.held.as_ref().filter(|_| same).map(|held| held.chain_pem.as_str())
     }
 
-    fn purpose(&self, authority: &str, now: Timestamp) -> Purpose {
+    fn purpose(&self, authority: &str, order: &Order, now: Timestamp) -> Purpose {
         let Some(held) = self.held.as_ref().filter(|_| self.chain_of(authority).is_some()) else {
             return Purpose::First;
         };
         match held.renewal_window {
             Some((start, end)) if self.is_linked && start <= now && now < end => Purpose::Advised,
-            _ => Purpose::Renewal,
+            _ if self.made_for == order.names => Purpose::Renewal,
+            _ => Purpose::First,
         }
     }
 }
@@ -115,12 +119,14 @@ impl Work {
     pub(crate) async fn predecessor(&self, order: &Order) -> Result<Predecessor, AcmeError> {
         let held = self.store.active_certificate_for(&order.host).await?;
         // Another account's certificate is renewed by its own orders.
-        let held = held.filter(|held| held.names == order.names && held.tenant == order.tenant);
-        let made_by = match &held {
-            Some(held) => self.store.authority_of(held.id).await?,
+        let held = held.filter(|held| held.tenant == order.tenant);
+        let held = held.filter(|held| held.names.iter().any(|name| order.names.contains(name)));
+        let made = match &held {
+            Some(held) => self.store.order_of(held.id).await?,
             None => None,
         };
-        Ok(Predecessor { held, made_by, is_linked: true })
+        let (made_by, made_for) = made.map(|made| (made.authority, made.names)).unwrap_or_default();
+        Ok(Predecessor { held, made_by, made_for, is_linked: true })
     }
 
     /// The authority of the `candidates` that the order goes to.
@@ -192,28 +198,28 @@ impl Work {
         if has_order {
             return Ok(self.store.now());
         }
-        let mut draws = self.stops(authority, &order.host, predecessor);
+        let mut draws = self.stops(authority, order, predecessor);
         if turn.is_none() {
-            draws.extend(self.draws(authority, &order.host, predecessor));
+            draws.extend(self.draws(authority, order, predecessor));
         }
         let free_at = self.store.budget_free_at(authority.name(), &draws).await?;
         Ok(turn.map_or(free_at, |turn| turn.max(free_at)))
     }
 
     /// What the authority may have said is used up.
-    pub(crate) fn stops(&self, authority: &Authority, host: &Host, predecessor: &Predecessor) -> Vec<Draw> {
-        let purpose = predecessor.purpose(authority.name(), self.store.now());
-        authority.limits().stops(host, purpose)
+    pub(crate) fn stops(&self, authority: &Authority, order: &Order, predecessor: &Predecessor) -> Vec<Draw> {
+        let purpose = predecessor.purpose(authority.name(), order, self.store.now());
+        authority.limits().stops(order, purpose)
     }
 
     /// Stops what the authority says is used up: all orders that draw from it wait, and no others.
     pub(crate) async fn note_limit(
         &self,
         authority: &Authority,
-        host: &Host,
+        order: &Order,
         (reason, until): (&str, Timestamp),
     ) -> Result<(), AcmeError> {
-        let used_up = authority.limits().used_up(reason, host);
+        let used_up = authority.limits().used_up(reason, order);
         let what = used_up.last().map(|draw| draw.subject.as_str()).unwrap_or_default();
         tracing::warn!(authority = authority.name(), what, %until, reason, "the authority makes no more for now");
         Ok(self.store.stop_budget(authority.name(), &used_up, until).await?)
@@ -234,9 +240,9 @@ impl Work {
     }
 
     /// Keeps an order that was given up away from that authority for a while.
-    pub(crate) async fn stay_away(&self, authority: &Authority, host: &Host) -> Result<(), AcmeError> {
+    pub(crate) async fn stay_away(&self, authority: &Authority, order: &Order) -> Result<(), AcmeError> {
         let until = self.store.now().plus(AWAY);
-        Ok(self.store.stop_budget(authority.name(), &Limits::gave_up(host), until).await?)
+        Ok(self.store.stop_budget(authority.name(), &Limits::gave_up(order), until).await?)
     }
 
     /// Whether somebody waits who would rather go elsewhere than wait until then.
@@ -246,11 +252,11 @@ impl Work {
     }
 
     /// What the order draws from the authority's limits.
-    pub(crate) fn draws(&self, authority: &Authority, host: &Host, predecessor: &Predecessor) -> Vec<Draw> {
+    pub(crate) fn draws(&self, authority: &Authority, order: &Order, predecessor: &Predecessor) -> Vec<Draw> {
         let now = self.store.now();
-        let purpose = predecessor.purpose(authority.name(), now);
+        let purpose = predecessor.purpose(authority.name(), order, now);
         let urgency: Urgency = renewal::urgency(predecessor.held.as_ref(), now);
-        authority.limits().order(host, purpose, urgency)
+        authority.limits().order(order, purpose, urgency)
     }
 
     /// When an order that failed goes to another one of the `candidates`; far away if it stays with the one it is at.

@@ -38,7 +38,7 @@ impl Work {
                 return Err(AcmeError::NotYet { host: order.host.to_string(), reason });
             }
         };
-        let by_text = self.is_by_text(&order.host, order.domain).await;
+        let by_text = self.are_by_text(order).await?;
         let mut candidates = Vec::with_capacity(self.authorities.len());
         for authority in &self.authorities {
             let is_there = order.order_url.is_some() && order.authority.as_deref() == Some(authority.name());
@@ -123,6 +123,14 @@ impl Work {
         let is_first = self.authorities.first().is_some_and(|first| first.name() == authority.name());
         let set = self.settings.caa_identities.iter().filter(|_| is_first).cloned();
         set.chain(authority.caa_identities().unwrap_or_default()).collect()
+    }
+
+    /// Whether texts in a zone of ours prove all names of the order.
+    async fn are_by_text(&self, order: &Order) -> Result<bool, StoreError> {
+        let by_text = self.is_by_text(&order.host, order.domain).await;
+        let Some(beside) = order.beside().filter(|_| by_text) else { return Ok(by_text) };
+        let other = self.store.domain_by_host(beside).await?;
+        Ok(self.is_by_text(beside, other.map(|other| other.id)).await)
     }
 
     /// Whether a text in a zone of ours proves the name: our own names, and a creator's whose alias leads there.

@@ -407,26 +407,28 @@ impl Rounds {
     }
 
     async fn renew(&mut self, due: &CertificateRecord, now: Timestamp) -> Result<(), CertdError> {
-        let Some(CertificateName::Exact(host) | CertificateName::Wildcard(host)) = due.names.first().cloned()
-        else {
-            return Ok(());
-        };
-        if self.work.store.zones().contains(&host) {
-            return self.work.renew_zone(&host).await;
+        let mut domains = Vec::new();
+        for name in &due.names {
+            let (CertificateName::Exact(host) | CertificateName::Wildcard(host)) = name;
+            if self.work.store.zones().contains(host) {
+                return self.work.renew_zone(host).await;
+            }
+            domains.extend(self.work.store.domain_by_host(host).await?);
         }
-        let Some(domain) = self.work.store.domain_by_host(&host).await? else {
+        let Some((first, tenant)) = domains.first().map(|domain| (domain.id, domain.tenant)) else {
             self.walk_at = now;
             return Ok(());
         };
         // A domain looks after its renewal itself when it is time, unless its last look was under way while the
         // authority gave its advice. One that was asked for is not due.
         let renewal = if self.work.due_at(due) > now { Renewal::Now } else { Renewal::WhenDue };
-        let is_here = domain.facts.routing == Routing::Here && domain.facts.claim == Claim::Proved;
-        if renewal == Renewal::Now || (is_here && domain.next_check_at > now) {
-            let work = Arc::clone(&self.work);
-            self.begin(Job::Check(domain.id, domain.tenant), async move {
-                work.check_again(domain.id, renewal).await
-            });
+        let is_here = |domain: &DomainRecord| {
+            domain.facts.routing == Routing::Here && domain.facts.claim == Claim::Proved
+        };
+        domains.retain(|domain| renewal == Renewal::Now || (is_here(domain) && domain.next_check_at > now));
+        if !domains.is_empty() {
+            let (work, id) = (Arc::clone(&self.work), due.id);
+            self.begin(Job::Check(first, tenant), async move { work.renew_for(id, domains, renewal).await });
         }
         Ok(())
     }

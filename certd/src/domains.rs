@@ -10,6 +10,7 @@ use model::domain::{
 use model::id::{AppId, CertificateId, DomainId, TenantId};
 use store::{
     Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, OrderState, Shown, StoreError,
+    Urgency,
 };
 use tokio::time::{Instant, sleep};
 
@@ -151,6 +152,18 @@ impl Work {
         })
     }
 
+    /// Sets the renewal of `held` going, for each of these domains that it serves: with the first one that is renewed it may
+    /// serve none of them any more.
+    pub(crate) async fn renew_for(&self, held: CertificateId, domains: Vec<DomainRecord>, renewal: Renewal) {
+        for domain in domains {
+            match self.certificate_of(&domain).await {
+                Ok(Some(serving)) if serving.id == held => self.check_again(domain.id, renewal).await,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(host = %domain.host, %error, "a renewal could not be set going"),
+            }
+        }
+    }
+
     /// Looks at a domain after something changed, even if another look is under way.
     pub(crate) async fn check_again(&self, id: DomainId, renewal: Renewal) {
         for _ in 0..TRIES {
@@ -225,13 +238,15 @@ impl Work {
 
     /// Begins an order, or lets the local authority sign where no other is configured.
     async fn begin(&self, domain: &DomainRecord, held: Option<&CertificateRecord>) -> Result<(), CertdError> {
-        let names = vec![CertificateName::Exact(domain.host.clone())];
+        let beside = self.beside(domain).await?;
+        let hosts = std::iter::once(&domain.host).chain(beside.as_ref().map(|beside| &beside.host));
+        let names: Vec<_> = hosts.cloned().map(CertificateName::Exact).collect();
         if !self.is_public() {
             let owner = Owner { tenant: Some(domain.tenant), app: Some(domain.app) };
             return self.sign_locally(&names, owner).await;
         }
         let order = NewOrder {
-            urgency: renewal::urgency(held, self.store.now()),
+            urgency: self.urgency(held, beside.as_ref()).await?,
             host: domain.host.clone(),
             names,
             tenant: Some(domain.tenant),
@@ -242,6 +257,18 @@ impl Work {
             tracing::info!(host = %domain.host, domain = %domain.id, "order was begun");
         }
         Ok(())
+    }
+
+    /// How much an order hurries: as much as the one of its names that hurries more.
+    async fn urgency(
+        &self,
+        held: Option<&CertificateRecord>,
+        beside: Option<&DomainRecord>,
+    ) -> Result<Urgency, StoreError> {
+        let own = renewal::urgency(held, self.store.now());
+        let Some(beside) = beside else { return Ok(own) };
+        let others = self.certificate_of(beside).await?;
+        Ok(own.min(renewal::urgency(others.as_ref(), self.store.now())))
     }
 
     /// A new certificate of the local authority, in the store when this returns.

@@ -1,5 +1,7 @@
 //! Working off one order: lease, protocol, certificate into the store, and what becomes of a failure.
 
+mod beside;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use model::chain::Inspected;
 use model::domain::Routing;
 use model::id::{CertificateId, OrderId};
 use model::{Host, Timestamp};
-use store::{Access, Actor, NewCertificate, Order, OrderPatch, OrderState, StoreError};
+use store::{Access, Actor, DomainRecord, NewCertificate, Order, OrderPatch, OrderState, StoreError};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -35,7 +37,7 @@ impl Work {
             // Somebody else was quicker, or the store is away: it stays due.
             Err(error) => return tracing::debug!(order = %id, %error, "order is not ours"),
         };
-        let domain = memory.order.domain;
+        let domains = memory.domains();
         let attempt = tokio::time::timeout(ATTEMPT, self.attempt(&mut memory));
         let outcome = tokio::select! {
             outcome = attempt => Some(outcome.unwrap_or_else(|_| Err(too_slow()))),
@@ -50,7 +52,7 @@ impl Work {
             },
             None => return memory.release().await,
         }
-        if let Some(domain) = domain {
+        for domain in domains {
             self.check_again(domain, Renewal::WhenDue).await;
         }
     }
@@ -68,9 +70,11 @@ impl Work {
     async fn lease(&self, id: OrderId) -> Result<Memory<'_>, AcmeError> {
         let order = self.store.lease_order(id, &self.owner, self.settings.lease).await?;
         let predecessor = self.predecessor(&order).await?;
+        let other = self.other_of(&order).await?;
         Ok(Memory {
             work: self,
             order,
+            other,
             predecessor,
             candidates: Vec::new(),
             chosen: None,
@@ -90,10 +94,10 @@ impl Work {
         self.note_health(authority, &outcome).await?;
         if let Err(AcmeError::Limited { reason, retry_at }) = &outcome {
             let until = retry_at.unwrap_or_else(|| self.store.now().plus(acme::LIMITED));
-            self.note_limit(authority, &memory.order.host, (reason, until)).await?;
+            self.note_limit(authority, &memory.order, (reason, until)).await?;
         }
-        if matches!(outcome, Err(AcmeError::Validation { .. })) {
-            let failed = authority.limits().failure(&memory.order.host);
+        if let Err(AcmeError::Validation { host, .. }) = &outcome {
+            let failed = authority.limits().failure(host);
             if let Err(error) = self.store.draw_budget(authority.name(), &failed).await {
                 tracing::warn!(%error, "a failed check was not counted");
             }
@@ -148,6 +152,15 @@ impl Work {
     /// Writes down how the attempt ended. What cannot be written down is tried again when the lease is over.
     async fn conclude(&self, mut memory: Memory<'_>, outcome: Result<(), AcmeError>) {
         let host = memory.order.host.clone();
+        if let Err(error) = &outcome {
+            match memory.go_on_alone(error).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    return tracing::warn!(%host, %error, "the end of an attempt was not written down");
+                }
+            }
+        }
         let written = match outcome {
             Ok(()) => {
                 tracing::info!(%host, order = %memory.order.id, "certificate is in the store");
@@ -215,6 +228,8 @@ fn too_slow() -> AcmeError {
 struct Memory<'a> {
     work: &'a Work,
     order: Order,
+    /// The domain whose name stands beside the order's own.
+    other: Option<DomainRecord>,
     predecessor: Predecessor,
     /// Where this attempt may go.
     candidates: Vec<Candidate<'a>>,
@@ -231,7 +246,10 @@ impl<'a> Memory<'a> {
     /// allow it.
     async fn choose(&mut self) -> Result<Candidate<'a>, AcmeError> {
         loop {
-            self.candidates = self.work.candidates(&self.order).await?;
+            self.candidates = match self.work.candidates(&self.order).await {
+                Err(error) if self.part_over(&error).await? => continue,
+                found => found?,
+            };
             let chosen = self.work.choose(&self.candidates, &self.order, &self.predecessor).await?;
             self.chosen = Some(chosen);
             if chosen.authority.caa_identities().is_some() {
@@ -257,7 +275,7 @@ impl<'a> Memory<'a> {
                 tracing::warn!(host = %self.order.host, url = self.order.order_url, "order is placed anew");
                 self.forget().await?;
                 if has_others {
-                    work.stay_away(chosen.authority, &self.order.host).await?;
+                    work.stay_away(chosen.authority, &self.order).await?;
                 }
                 soon
             }
@@ -293,7 +311,7 @@ impl<'a> Memory<'a> {
     /// Until when the authority has said that there is nothing more; not all who wait come back in the same moment.
     async fn stopped_until(&self) -> Result<Timestamp, AcmeError> {
         let (authority, now) = (self.authority()?, self.work.store.now());
-        let stops = self.work.stops(authority, &self.order.host, &self.predecessor);
+        let stops = self.work.stops(authority, &self.order, &self.predecessor);
         let until = self.work.store.budget_free_at(authority.name(), &stops).await?;
         Ok(now.plus(until.since(now).mul_f64(1.0 + 0.1 * rand::random::<f64>())))
     }
@@ -305,7 +323,7 @@ impl<'a> Memory<'a> {
         };
         tracing::info!(host = %self.order.host, from = last, to = authority.name(), "order goes elsewhere");
         let left = self.work.authorities.iter().find(|known| known.name() == last);
-        let draws = left.map(|left| self.work.draws(left, &self.order.host, &self.predecessor));
+        let draws = left.map(|left| self.work.draws(left, &self.order, &self.predecessor));
         let (id, fence) = (self.order.id, self.order.fence);
         self.order = self.work.store.leave_authority(id, fence, &draws.unwrap_or_default()).await?;
         Ok(())
@@ -356,7 +374,8 @@ impl<'a> Memory<'a> {
 
     /// The text that answers a dns-01 challenge, at its place.
     fn proof(&self, proofs: &Proofs, challenge: &Challenge) -> Result<Proof, NameError> {
-        let place = match self.order.domain {
+        let other = self.other.as_ref().filter(|other| other.host == challenge.host).map(|other| other.id);
+        let place = match other.or(self.order.domain) {
             Some(domain) => proofs.delegate(domain),
             None => proofs.own(&challenge.host),
         };
@@ -377,7 +396,10 @@ impl<'a> Memory<'a> {
     async fn look(&self) -> Result<(), AcmeError> {
         // The names of our own zones are ours; there is nothing to prove.
         let Some(id) = self.order.domain else { return Ok(()) };
-        let domain = self.work.store.domain(Access::Platform, id).await?;
+        self.look_at(&self.work.store.domain(Access::Platform, id).await?).await
+    }
+
+    async fn look_at(&self, domain: &DomainRecord) -> Result<(), AcmeError> {
         let seen = dns::observe(self.work.lookup.as_ref(), &domain.target).await;
         let (claim, routing) = dns::judge(&seen, &domain.target);
         if facts::may_order(&domain.facts, domain.was_live, claim, &routing) {
@@ -437,15 +459,19 @@ impl Journal for Memory<'_> {
     }
 
     async fn confirm_here(&mut self) -> Result<(), AcmeError> {
-        self.look().await
+        self.look().await?;
+        self.confirm_beside().await
     }
 
     async fn take_turn(&mut self) -> Result<(), AcmeError> {
         let authority = self.authority()?;
-        let (work, host) = (self.work, &self.order.host);
-        let failures = authority.limits().failure(host);
-        let draws = work.draws(authority, host, &self.predecessor);
+        let work = self.work;
+        let failures = authority.limits().failure(self.order.host.as_str());
         let rested = work.store.budget_free_at(authority.name(), &failures).await?;
+        if rested > work.store.now() && self.order.beside().is_some() {
+            self.order = work.store.part_order(&self.order).await?;
+        }
+        let draws = work.draws(authority, &self.order, &self.predecessor);
         self.order =
             work.store.reserve_order(self.order.id, self.order.fence, authority.name(), &draws).await?;
         let stopped = self.stopped_until().await?;
@@ -455,9 +481,9 @@ impl Journal for Memory<'_> {
 
     async fn take_turn_without_predecessor(&mut self) -> Result<(), AcmeError> {
         self.predecessor.unlinked();
-        let (authority, host) = (self.authority()?, &self.order.host);
+        let authority = self.authority()?;
         let store = &self.work.store;
-        let draws = self.work.draws(authority, host, &self.predecessor);
+        let draws = self.work.draws(authority, &self.order, &self.predecessor);
         let until = store.budget_free_at(authority.name(), &draws).await?.max(self.stopped_until().await?);
         if until > self.now() {
             return Err(AcmeError::Spent { until });

@@ -45,6 +45,11 @@ impl Records {
         self.aliases.lock().unwrap().insert(name, target);
     }
 
+    /// Takes the record away again.
+    pub(crate) fn disconnect(&self, domain: &DomainRecord) {
+        self.aliases.lock().unwrap().remove(domain.host.as_str());
+    }
+
     /// Adds a CAA record to a name.
     pub(crate) fn permit(&self, name: &str, tag: &str, value: &str) {
         let record = Value::Permission { critical: false, tag: tag.to_owned(), value: value.to_owned() };

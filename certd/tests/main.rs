@@ -24,4 +24,5 @@ mod live;
 mod local;
 mod oracle;
 mod rig;
+mod together;
 mod year;

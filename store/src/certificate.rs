@@ -27,7 +27,7 @@ use crate::write::{Event, Shape, Write};
 pub use window::RenewalAdvice;
 
 pub(crate) use lifetime::take_in_again;
-pub(crate) use removal::{remove_all_of_app, remove_all_of_tenant, remove_useless, strip};
+pub(crate) use removal::{Whose, remove_all_of_app, remove_all_of_tenant, remove_useless, strip};
 
 /// Most names of one certificate (what public authorities allow).
 const MAX_NAMES: usize = 100;
@@ -120,9 +120,9 @@ impl CertificateRecord {
 
 impl Store {
     /// Keeps a certificate and serves it. Of those with the same names the one with the greatest id is served,
-    /// wherever it came from: older ones are superseded in the same transaction, and one that was overtaken
-    /// while it was on its way is superseded from the start. Keeping the same one again changes nothing and
-    /// gives what is there.
+    /// wherever it came from: older ones are superseded in the same transaction, as are ours for one of several names
+    /// alone, and one that was overtaken while it was on its way is superseded from the start. Keeping the same one
+    /// again changes nothing and gives what is there.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, the app, or a name that is not the app's own;
@@ -288,17 +288,21 @@ async fn there_already(write: &mut Write, new: &CertificateRecord) -> Result<Opt
     Err(StoreError::Conflict { field: "id", value: new.id.to_string(), code: "certificate_exists" })
 }
 
-/// Whether one of the same names is active that was made later, e.g. uploaded while an order was under way.
+/// Whether one of the same names is active that was made later, e.g. uploaded while an order was under way; or one of ours
+/// for more names than this one has.
 async fn is_overtaken(write: &mut Write, new: &CertificateRecord) -> Result<bool> {
     let now = write.now_millis();
     let newer = sqlx::query(
         "SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND names = $2
-         AND COALESCE(tenant_id, '') = $3 AND id > $4 LIMIT 1",
+         AND COALESCE(tenant_id, '') = $3 AND id > $4
+         UNION ALL SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND source <> 'upload'
+         AND tenant_id = $3 AND id > $4 AND id IN (SELECT certificate_id FROM certificate_names WHERE name = $5) LIMIT 1",
     )
     .bind(now)
     .bind(to_json(&new.names)?)
     .bind(new.tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
     .bind(new.id.to_string())
+    .bind(if new.names.len() == 1 { new.names.first().map(ToString::to_string) } else { None })
     .fetch_optional(write.connection())
     .await?;
     Ok(newer.is_some())
@@ -314,7 +318,31 @@ async fn supersede(write: &mut Write, new: &CertificateRecord) -> Result<Vec<Cer
     .bind(new.id.to_string())
     .fetch_all(write.connection())
     .await?;
-    rows.iter().map(|row| row.parsed("id")).collect()
+    let mut superseded = rows.iter().map(|row| row.parsed("id")).collect::<Result<Vec<_>>>()?;
+    if new.tenant.is_some() && new.names.len() > 1 && new.source != CertificateSource::Upload {
+        superseded.extend(supersede_parts(write, new).await?);
+    }
+    Ok(superseded)
+}
+
+/// Ours that were for one of the names alone. An uploaded one is its owner's choice for that name.
+async fn supersede_parts(write: &mut Write, new: &CertificateRecord) -> Result<Vec<CertificateId>> {
+    let mut superseded = Vec::new();
+    for name in &new.names {
+        let rows = sqlx::query(
+            "UPDATE certificates SET status = 'superseded' WHERE status = 'active' AND names = $1
+             AND COALESCE(tenant_id, '') = $2 AND id < $3 AND source <> 'upload' RETURNING id",
+        )
+        .bind(to_json(&[name])?)
+        .bind(new.tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
+        .bind(new.id.to_string())
+        .fetch_all(write.connection())
+        .await?;
+        for row in &rows {
+            superseded.push(row.parsed("id")?);
+        }
+    }
+    Ok(superseded)
 }
 
 async fn insert(connection: &mut AnyConnection, new: &CertificateRecord) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod check;
 mod client_ca;
+mod companion;
 mod contest;
 mod transfer;
 
@@ -22,6 +23,7 @@ use sqlx::any::AnyRow;
 
 use crate::app::App;
 use crate::caller::{Access, Actor, Version};
+use crate::certificate::Whose;
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_json};
@@ -214,22 +216,6 @@ impl Store {
         Ok(found)
     }
 
-    /// The name that visitors type as well, if nobody has it here: `www` before a domain that was registered, and the
-    /// domain itself for its `www`.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn companion(&self, host: &Host) -> Result<Option<Host>> {
-        let is_registered = |name: &str| psl::domain_str(name) == Some(name);
-        let other = match host.as_str().strip_prefix("www.") {
-            Some(rest) if is_registered(rest) => Host::parse(rest).ok(),
-            None if is_registered(host.as_str()) => host.with_label("www").ok(),
-            _ => None,
-        };
-        let Some(other) = other else { return Ok(None) };
-        Ok(self.domain_by_host(&other).await?.is_none().then_some(other))
-    }
-
     /// What stands in the way of a claim of `host` by whoever has `access`, or is known of it: nobody's own name, a
     /// claim of another tenant, one's own domain, a name that was given up. None: it is free.
     ///
@@ -271,6 +257,7 @@ impl Store {
         remove(&mut write, &domain).await?;
         let app = self.load_app(write.connection(), Access::Platform, domain.app).await?;
         certificate::remove_useless(&mut write, &app, &domain.host).await?;
+        certificate::strip(&mut write, &app, &domain.host, Whose::Ours).await?;
         write.point(&ObjectId::Site(domain.app), Shape::Present).await?;
         let mut details = json!({ "hostname": domain.host, "app": domain.app });
         if let (Some(provider), Some(details)) = (left, details.as_object_mut()) {

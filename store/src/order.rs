@@ -1,7 +1,9 @@
 //! The journal of ACME orders: what must outlive a crash, and who works on it.
 //!
-//! At most one order of a name is open. Whoever works on one holds a lease with a fencing number; each
+//! At most one order of a name is open, be it alone or with another name. Whoever works on one holds a lease with a fencing number; each
 //! write names the number, so that a holder that slept through its lease changes nothing any more.
+
+mod beside;
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_json, to_word};
 use crate::write::{Event, Write};
 
+pub(crate) use beside::{abandon, abandon_of, part};
+
 /// How long an order that was done is kept: longer than any certificate is valid, because the order tells which
 /// authority made it.
 const KEPT_IF_DONE: Duration = Duration::from_secs(400 * 24 * 3600);
@@ -33,9 +37,9 @@ const MAX_REASON: usize = 1000;
 /// An order to be begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOrder {
-    /// The name that single flight is about; the first of `names`, without a wildcard's star.
+    /// The name that single flight is about, without a wildcard's star.
     pub host: Host,
-    /// The names of the certificate.
+    /// The names of the certificate: that one, and at most one other exact name, for which no other order is begun meanwhile.
     pub names: Vec<CertificateName>,
     /// Whose it is; none: the marketplace's.
     pub tenant: Option<TenantId>,
@@ -47,9 +51,9 @@ pub struct NewOrder {
     pub urgency: Urgency,
 }
 
-/// How much an order hurries. One that hurries less is not put off for ever: it is worked on before those that hurry
+/// How much an order hurries, the most first. One that hurries less is not put off for ever: it is worked on before those that hurry
 /// more and were begun later than its head start allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Urgency {
     /// Without it, a name that is served has no valid certificate soon.
     Emergency,
@@ -157,8 +161,8 @@ pub struct OrderPatch {
 }
 
 impl Store {
-    /// Begins an order, due at once. None: one for the name is open already. Orders of the name that ended
-    /// long ago are forgotten on the same occasion.
+    /// Begins an order, due at once. None: one for the name is open already. Of two names the second is left out if it has
+    /// an open order that failed. Orders of the name that ended long ago are forgotten on the same occasion.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -166,8 +170,8 @@ impl Store {
         self.begin(new, None).await
     }
 
-    /// As [`Self::begin_order`], unless a certificate for the same names was kept since the caller has seen `held`: an
-    /// order may have come to its end while its name was looked at.
+    /// As [`Self::begin_order`], unless a certificate for its name was kept since the caller has seen `held`: an order may
+    /// have come to its end while the name was looked at.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -181,11 +185,7 @@ impl Store {
 
     async fn begin(&self, new: NewOrder, seen: Option<Option<CertificateId>>) -> Result<Option<Order>> {
         let mut write = self.write(&Actor::system("certd")).await?;
-        let open = sqlx::query("SELECT id FROM orders WHERE host = $1 AND state = 'open'")
-            .bind(new.host.as_str())
-            .fetch_optional(write.connection())
-            .await?;
-        if open.is_some() {
+        if beside::is_under_way(&mut write, &new.host).await? {
             return Ok(None);
         }
         let now = write.now();
@@ -193,8 +193,13 @@ impl Store {
         let mut names = new.names;
         names.sort();
         names.dedup();
+        if let Some(beside) = beside::other(&new.host, &names).cloned()
+            && beside::is_failing(&mut write, &beside).await?
+        {
+            names.retain(|name| *name != CertificateName::Exact(beside.clone()));
+        }
         if let Some(held) = seen
-            && is_certified_since(&mut write, (&names, new.tenant), held).await?
+            && is_certified_since(&mut write, (&new.host, new.tenant), held).await?
         {
             return Ok(None);
         }
@@ -366,12 +371,12 @@ impl Store {
         row.map(|row| read(&row)).transpose()?.ok_or_else(|| StoreError::not_found("order", id))
     }
 
-    /// The newest order for a name, open or ended.
+    /// The newest order for a name, alone or with another one, open or ended.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn latest_order(&self, host: &Host) -> Result<Option<Order>> {
-        let row = sqlx::query("SELECT * FROM orders WHERE host = $1 ORDER BY id DESC LIMIT 1")
+        let row = sqlx::query("SELECT * FROM orders WHERE host = $1 OR beside = $1 ORDER BY id DESC LIMIT 1")
             .bind(host.as_str())
             .fetch_optional(self.pool())
             .await?;
@@ -379,66 +384,38 @@ impl Store {
     }
 }
 
-/// Whoever ends an order looks at its domain at once; if he breaks off before he does, somebody else looks soon.
+/// Whoever ends an order looks at its domains at once; if he breaks off before he does, somebody else looks soon.
 async fn look_soon(write: &mut Write, order: &Order) -> Result<()> {
     let Some(domain) = order.domain else { return Ok(()) };
     let soon = write.now().plus(SOON).unix_millis();
-    sqlx::query("UPDATE domains SET next_check_at = $2 WHERE id = $1 AND next_check_at > $2")
+    sqlx::query("UPDATE domains SET next_check_at = $2 WHERE (id = $1 OR host = $3) AND next_check_at > $2")
         .bind(domain.to_string())
         .bind(soon)
+        .bind(order.beside().map(Host::as_str).unwrap_or_default())
         .execute(write.connection())
         .await?;
     Ok(())
 }
 
-/// Ends the open order of a name that was taken away; its holder is fenced.
-pub(crate) async fn abandon(write: &mut Write, host: &Host) -> Result<()> {
-    let now = write.now_millis();
-    sqlx::query(
-        "UPDATE orders SET state = 'failed', error = 'the domain was removed', key_sealed = NULL,
-         lease_until = 0, fence = fence + 1, updated_at = $2 WHERE host = $1 AND state = 'open'",
-    )
-    .bind(host.as_str())
-    .bind(now)
-    .execute(write.connection())
-    .await?;
-    Ok(())
-}
-
-/// Whether there is a certificate of ours for the tenant's names that was begun after `held`; another tenant's that has
-/// them still is none.
+/// Whether there is a certificate of ours for the tenant's name that was begun after `held`; another tenant's that has it
+/// still is none.
 async fn is_certified_since(
     write: &mut Write,
-    (names, tenant): (&[CertificateName], Option<TenantId>),
+    (host, tenant): (&Host, Option<TenantId>),
     held: Option<CertificateId>,
 ) -> Result<bool> {
     let now = write.now_millis();
     let newer = sqlx::query(
-        "SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND names = $2 AND id > $3
-         AND source = 'acme' AND COALESCE(tenant_id, '') = $4 LIMIT 1",
+        "SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND id > $3
+         AND id IN (SELECT certificate_id FROM certificate_names WHERE name = $2) AND source = 'acme' AND COALESCE(tenant_id, '') = $4 LIMIT 1",
     )
     .bind(now)
-    .bind(to_json(&names)?)
+    .bind(host.as_str())
     .bind(held.map(|held| held.to_string()).unwrap_or_default())
     .bind(tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
     .fetch_optional(write.connection())
     .await?;
     Ok(newer.is_some())
-}
-
-/// Ends the open order of a domain, but not another one's for the same name; its holder is fenced.
-pub(crate) async fn abandon_of(write: &mut Write, domain: DomainId, reason: &'static str) -> Result<()> {
-    let now = write.now_millis();
-    sqlx::query(
-        "UPDATE orders SET state = 'failed', error = $3, key_sealed = NULL, lease_until = 0, fence = fence + 1,
-         updated_at = $2 WHERE domain_id = $1 AND state = 'open'",
-    )
-    .bind(domain.to_string())
-    .bind(now)
-    .bind(reason)
-    .execute(write.connection())
-    .await?;
-    Ok(())
 }
 
 fn event(order: &Order, action: &'static str, details: serde_json::Value) -> Event {
@@ -524,8 +501,8 @@ async fn save(connection: &mut AnyConnection, order: &Order, is_over: bool) -> R
 async fn insert(connection: &mut AnyConnection, order: &Order, rank: Timestamp) -> Result<()> {
     sqlx::query(
         "INSERT INTO orders (id, host, names, tenant_id, app_id, domain_id, certificate_id, state, attempts,
-         next_at, lease_until, fence, created_at, updated_at, rank)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, 0, $9, $9, $10)",
+         next_at, lease_until, fence, created_at, updated_at, rank, beside)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, 0, $9, $9, $10, $11)",
     )
     .bind(order.id.to_string())
     .bind(order.host.as_str())
@@ -537,6 +514,7 @@ async fn insert(connection: &mut AnyConnection, order: &Order, rank: Timestamp) 
     .bind(to_word(&order.state)?)
     .bind(order.created_at.unix_millis())
     .bind(rank.unix_millis())
+    .bind(order.beside().map(Host::as_str))
     .execute(connection)
     .await?;
     Ok(())

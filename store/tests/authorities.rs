@@ -205,8 +205,9 @@ async fn advice_moves_the_renewal_and_the_look_at_the_domain(bench: Bench) {
     let order = leased(&bench, "www.example.com", Urgency::Waiting).await;
     let order = reserve(&bench, &order, CA).await;
     let held = bench.certificate(&app, &["www.example.com"]).await;
-    assert_eq!(bench.store.authority_of(held.id).await.unwrap(), None, "it came by no order");
-    assert_eq!(bench.store.authority_of(order.certificate).await.unwrap().as_deref(), Some(CA));
+    assert_eq!(bench.store.order_of(held.id).await.unwrap(), None, "it came by no order");
+    let made_by = bench.store.order_of(order.certificate).await.unwrap().unwrap().authority;
+    assert_eq!(made_by.as_deref(), Some(CA));
     let (start, end) = (bench.now().minus(HOUR), bench.now().plus(HOUR));
     bench.store.put_renewal_window(&held, Some((start, end)), bench.now(), HOUR * 6).await.unwrap();
     let told = bench.store.certificate(Access::Platform, held.id).await.unwrap();

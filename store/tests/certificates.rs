@@ -26,7 +26,7 @@ async fn status(bench: &Bench, id: CertificateId) -> CertificateStatus {
 async fn a_newer_certificate_supersedes_the_older_of_the_same_names_at_once(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let old = bench.certificate(&app, &["b.example.com", "a.example.com"]).await;
-    let aside = bench.certificate(&app, &["a.example.com"]).await;
+    let aside = bench.certificate(&app, &["a.example.com", "c.example.com"]).await;
     let head = bench.head().await;
     let new = bench.certificate(&app, &["a.example.com", "b.example.com", "a.example.com"]).await;
     assert_eq!(served(&bench).await, [aside.id, new.id]);
@@ -35,7 +35,7 @@ async fn a_newer_certificate_supersedes_the_older_of_the_same_names_at_once(benc
     assert_eq!(status(&bench, new.id).await, CertificateStatus::Active);
     let upload = NewCertificate {
         source: CertificateSource::Upload,
-        ..bench.new_certificate(&app, &["a.example.com"])
+        ..bench.new_certificate(&app, &["a.example.com", "c.example.com"])
     };
     bench.store.insert_certificate(&actor(), upload).await.unwrap();
     assert_eq!(status(&bench, aside.id).await, CertificateStatus::Superseded, "whatever its source");

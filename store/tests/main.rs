@@ -12,6 +12,7 @@ mod apps;
 mod audit;
 mod authorities;
 mod bench;
+mod beside;
 mod certificates;
 mod changes;
 mod client_ca;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Host;
-use store::{Bucket, Draw, Limit, Urgency};
+use store::{Bucket, Draw, Limit, Order, Urgency};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -28,6 +28,35 @@ pub(crate) enum Purpose {
     Advised,
 }
 
+/// The names of an order, as far as limits go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names<'a> {
+    host: &'a Host,
+    beside: Option<&'a Host>,
+}
+
+impl Names<'_> {
+    /// What authorities call the exact set.
+    fn set(self) -> String {
+        match self.beside {
+            Some(beside) => format!("{},{}", self.host.min(beside), self.host.max(beside)),
+            None => self.host.to_string(),
+        }
+    }
+}
+
+impl<'a> From<&'a Host> for Names<'a> {
+    fn from(host: &'a Host) -> Self {
+        Self { host, beside: None }
+    }
+}
+
+impl<'a> From<&'a Order> for Names<'a> {
+    fn from(order: &'a Order) -> Self {
+        Self { host: &order.host, beside: order.beside() }
+    }
+}
+
 impl Limits {
     /// Those of the authority at `directory`.
     #[must_use]
@@ -38,8 +67,14 @@ impl Limits {
         if host == "acme-v02.api.letsencrypt.org" { Self::LetsEncrypt } else { Self::Unknown }
     }
 
-    /// What an order for `host` alone draws.
-    pub(crate) fn order(self, host: &Host, purpose: Purpose, urgency: Urgency) -> Vec<Draw> {
+    /// What an order for `names` draws.
+    pub(crate) fn order<'a>(
+        self,
+        names: impl Into<Names<'a>>,
+        purpose: Purpose,
+        urgency: Urgency,
+    ) -> Vec<Draw> {
+        let names = names.into();
         if self == Self::Unknown || purpose == Purpose::Advised {
             return Vec::new();
         }
@@ -49,7 +84,7 @@ impl Limits {
         };
         let exact = Draw {
             bucket: Bucket::ExactSet,
-            subject: host.to_string(),
+            subject: names.set(),
             limit: Limit { burst: 5, period: DAY * 7, spare: spare(1) },
         };
         if purpose == Purpose::Renewal {
@@ -62,44 +97,55 @@ impl Limits {
         };
         let domain = Draw {
             bucket: Bucket::RegisteredDomain,
-            subject: registered_domain(host).to_owned(),
+            subject: registered_domain(names.host).to_owned(),
             limit: Limit { burst: 50, period: DAY * 7, spare: spare(5) },
         };
         vec![orders, domain, exact]
     }
 
-    /// What would keep the authority from taking an order for `host` if it had said that it is used up.
-    pub(crate) fn stops(self, host: &Host, purpose: Purpose) -> Vec<Draw> {
+    /// What would keep the authority from taking an order for `names` if it had said that it is used up.
+    pub(crate) fn stops<'a>(self, names: impl Into<Names<'a>>, purpose: Purpose) -> Vec<Draw> {
+        let names = names.into();
         let kinds: &[Stop] = match (self, purpose) {
             (Self::LetsEncrypt, Purpose::Advised) => &[],
             (Self::LetsEncrypt, Purpose::Renewal) => &[Stop::ExactSet],
             _ => &[Stop::Account, Stop::RegisteredDomain, Stop::ExactSet],
         };
-        kinds.iter().map(|kind| kind.draw(host)).collect()
+        kinds.iter().map(|kind| kind.draw(names)).collect()
     }
 
-    /// What is used up when the authority refuses an order for `host` with these words: what it has said, and the limit
+    /// What is used up when the authority refuses an order for `names` with these words: what it has said, and the limit
     /// by our own account if we know it. Words that name no limit are about the account.
-    pub(crate) fn used_up(self, reason: &str, host: &Host) -> Vec<Draw> {
-        let stop = Stop::read(reason);
-        let known = self.order(host, Purpose::First, Urgency::Waiting);
-        known.into_iter().filter(|draw| Some(draw.bucket) == stop.bucket()).chain([stop.draw(host)]).collect()
+    pub(crate) fn used_up<'a>(self, reason: &str, names: impl Into<Names<'a>>) -> Vec<Draw> {
+        let (stop, names) = (Stop::read(reason), names.into());
+        let known = self.order(names, Purpose::First, Urgency::Waiting);
+        let told = match names.beside.filter(|beside| reason.contains(&format!("\"{beside}\""))) {
+            Some(beside) if stop == Stop::Failures => stop.draw(beside.into()),
+            _ => stop.draw(names),
+        };
+        known.into_iter().filter(|draw| Some(draw.bucket) == stop.bucket()).chain([told]).collect()
     }
 
-    /// What keeps an order for `host` away from an authority that did not finish it.
-    pub(crate) fn gave_up(host: &Host) -> [Draw; 1] {
-        [Stop::ExactSet.draw(host)]
+    /// Whether these words of the authority are about the very names of an order, and not about the account or all names
+    /// of a registered domain.
+    pub(crate) fn is_about_names(reason: &str) -> bool {
+        matches!(Stop::read(reason), Stop::ExactSet | Stop::Failures)
+    }
+
+    /// What keeps an order for `names` away from an authority that did not finish it.
+    pub(crate) fn gave_up<'a>(names: impl Into<Names<'a>>) -> [Draw; 1] {
+        [Stop::ExactSet.draw(names.into())]
     }
 
     /// What a failed validation of `host` draws. Stricter than the authority: five an hour it allows, and it pauses a
     /// name that goes on failing for months.
-    pub(crate) fn failure(self, host: &Host) -> Vec<Draw> {
+    pub(crate) fn failure(self, host: &str) -> Vec<Draw> {
         if self == Self::Unknown {
             return Vec::new();
         }
         let draw = |bucket, burst, period| Draw {
             bucket,
-            subject: host.to_string(),
+            subject: host.to_owned(),
             limit: Limit { burst, period, spare: 0 },
         };
         vec![draw(Bucket::FailuresPerHour, 3, HOUR), draw(Bucket::FailuresPerDay, 6, DAY)]
@@ -141,11 +187,12 @@ impl Stop {
         }
     }
 
-    fn draw(self, host: &Host) -> Draw {
+    fn draw(self, names: Names<'_>) -> Draw {
         let subject = match self {
             Self::Account => "account".to_owned(),
-            Self::RegisteredDomain => format!("registered domain {}", registered_domain(host)),
-            Self::ExactSet | Self::Failures => format!("name {host}"),
+            Self::RegisteredDomain => format!("registered domain {}", registered_domain(names.host)),
+            Self::ExactSet => format!("name {}", names.set()),
+            Self::Failures => format!("name {}", names.host),
         };
         // It holds nothing until the time is over.
         let limit = Limit { burst: 1, period: Duration::ZERO, spare: 0 };
@@ -202,6 +249,20 @@ mod tests {
         assert_eq!(told("too many failed authorizations (5) for \"shop.example.co.uk\""), [name]);
         assert_eq!(told("slow down")[1], stopped("account"));
         assert_eq!(Limits::Unknown.used_up("slow down", &host).len(), 1);
+    }
+
+    #[test]
+    fn two_names_are_a_set_of_their_own_under_one_registered_domain() {
+        let [apex, www] = ["example.co.uk", "www.example.co.uk"].map(|name| Host::parse(name).unwrap());
+        for names in [Names { host: &apex, beside: Some(&www) }, Names { host: &www, beside: Some(&apex) }] {
+            let draws = Limits::LetsEncrypt.order(names, Purpose::First, Urgency::Waiting);
+            let subjects: Vec<String> = draws.into_iter().map(|draw| draw.subject).collect();
+            assert_eq!(subjects, ["", "example.co.uk", "example.co.uk,www.example.co.uk"]);
+            let told = "too many failed authorizations (5) for \"www.example.co.uk\" in the last 1h0m0s";
+            let stopped = Limits::LetsEncrypt.used_up(told, names);
+            assert_eq!(stopped.last().unwrap().subject, "name www.example.co.uk");
+            assert!(Limits::is_about_names(told) && !Limits::is_about_names("slow down"));
+        }
     }
 
     #[test]

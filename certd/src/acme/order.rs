@@ -67,7 +67,8 @@ async fn go_on(session: &Session, journal: &mut dyn Journal) -> Result<Inspected
             OrderStatus::Valid => return fetch(session, journal, &mut order).await,
             OrderStatus::Invalid => {
                 journal.forget().await?;
-                return Err(why_invalid(session, journal.host(), &mut order).await?);
+                let names = (journal.host(), journal.names());
+                return Err(why_invalid(session, names, &mut order).await?);
             }
             OrderStatus::Pending | OrderStatus::Processing => {}
         }
@@ -314,24 +315,42 @@ fn check(
     Err(AcmeError::Unusable(format!("it is for `{}`, not for `{missing}`", names.join("`, `"))))
 }
 
-/// The reason may stand in the order, in an authorization or in its challenge, depending on the authority.
-async fn why_invalid(session: &Session, host: &Host, order: &mut Order) -> Result<AcmeError, AcmeError> {
-    let reason = match order.state().error.as_ref().map(reason_of) {
-        Some(reason) => Some(reason),
-        None => step!(session, reason_in_challenges(order))?,
+/// The reason may stand in the order, in an authorization or in its challenge, depending on the authority; of several
+/// names only the authorization tells which one failed.
+async fn why_invalid(
+    session: &Session,
+    (host, names): (&Host, Vec<CertificateName>),
+    order: &mut Order,
+) -> Result<AcmeError, AcmeError> {
+    let told = order.state().error.as_ref().map(reason_of);
+    let failed = match &told {
+        Some(_) if names.len() == 1 => Vec::new(),
+        _ => step!(session, failures(order))?,
     };
-    let reason = reason.unwrap_or_else(|| "it gives no reason".to_owned());
-    Ok(AcmeError::Validation { host: host.to_string(), reason })
+    // With its own name failed, the other one's failure says nothing more.
+    let failed = failed.iter().find(|(name, _)| name == host.as_str()).or(failed.first()).cloned();
+    let (host, reason) = match (failed, told) {
+        (Some((name, Some(reason))), _) | (Some((name, None)), Some(reason)) => (name, reason),
+        (Some((name, None)), None) => (name, "it gives no reason".to_owned()),
+        (None, told) => (host.to_string(), told.unwrap_or_else(|| "it gives no reason".to_owned())),
+    };
+    Ok(AcmeError::Validation { host, reason })
 }
 
-async fn reason_in_challenges(order: &mut Order) -> Result<Option<String>, Error> {
+/// The names whose authorizations failed, each with the reason that its challenge tells.
+async fn failures(order: &mut Order) -> Result<Vec<(String, Option<String>)>, Error> {
+    let mut failed = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
         let state = authorization.refresh().await?;
-        if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
-            return Ok(Some(reason_of(problem)));
+        let problem = state.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+        if problem.is_some() || state.status == AuthorizationStatus::Invalid {
+            let reason = problem.map(reason_of);
+            if let Identifier::Dns(name) = authorization.identifier().identifier {
+                failed.push((name.clone(), reason));
+            }
         }
     }
-    Ok(None)
+    Ok(failed)
 }

@@ -61,16 +61,26 @@ pub(crate) async fn remove_useless(write: &mut Write, app: &App, host: &Host) ->
     Ok(())
 }
 
+/// Which of an app's certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// All.
+    Any,
+    /// Those that were not uploaded.
+    Ours,
+}
+
 /// Lets no certificate of the app answer for `host` any more, after [`remove_useless`]: those that name others too
 /// lose the name.
-pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host) -> Result<()> {
+pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host, whose: Whose) -> Result<()> {
     let name = CertificateName::Exact(host.clone());
     let rows = sqlx::query(
         "SELECT id, names FROM certificates WHERE app_id = $1 AND status = 'active' AND id IN
-         (SELECT certificate_id FROM certificate_names WHERE name = $2)",
+         (SELECT certificate_id FROM certificate_names WHERE name = $2) AND (source <> 'upload' OR $3 = 1)",
     )
     .bind(app.id.to_string())
     .bind(host.as_str())
+    .bind(i64::from(whose == Whose::Any))
     .fetch_all(write.connection())
     .await?;
     for row in &rows {

@@ -9,6 +9,7 @@ use sqlx::AnyConnection;
 use super::{CertificateRecord, read};
 use crate::Store;
 use crate::error::Result;
+use crate::order::{self, Order};
 use crate::row::Columns as _;
 
 /// What an authority said about a certificate.
@@ -86,16 +87,16 @@ impl Store {
         taken
     }
 
-    /// The directory of the authority that made a certificate, if it came by an order.
+    /// The order that a certificate came by, if it came by one: which authority made it, and for which names.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn authority_of(&self, id: CertificateId) -> Result<Option<String>> {
-        let row = sqlx::query("SELECT authority FROM orders WHERE certificate_id = $1 LIMIT 1")
+    pub async fn order_of(&self, id: CertificateId) -> Result<Option<Order>> {
+        let row = sqlx::query("SELECT * FROM orders WHERE certificate_id = $1 LIMIT 1")
             .bind(id.to_string())
             .fetch_optional(self.pool())
             .await?;
-        Ok(row.map(|row| row.text_or_none("authority")).transpose()?.flatten())
+        row.map(|row| order::read(&row)).transpose()
     }
 
     /// Keeps what an authority said: its window (none: it has none), when the certificate is renewed by it, and when

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::contest::{self, State};
 use super::{DomainRecord, TimelineEntry, by_host, check, event, insert};
 use crate::caller::{Access, Actor, Version};
-use crate::certificate::{self, NewCertificate};
+use crate::certificate::{self, NewCertificate, Whose};
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_json};
 use crate::tenant::expect_version;
@@ -466,7 +466,7 @@ async fn move_here(write: &mut Write, claim: &DomainRecord, holder: Holder, fact
         }
         let app = write.store().clone().load_app(write.connection(), Access::Platform, old.app).await?;
         certificate::remove_useless(write, &app, &old.host).await?;
-        certificate::strip(write, &app, &old.host).await?;
+        certificate::strip(write, &app, &old.host, Whose::Any).await?;
         let details = json!({ "hostname": old.host, "app": old.app });
         write.audit(event(old, "domain.move_away", details)).await?;
         notice::tell(write, old.tenant, NoticeKind::MovedAway, (Some(old.id), &old.host), None).await?;
@@ -478,6 +478,7 @@ async fn move_here(write: &mut Write, claim: &DomainRecord, holder: Holder, fact
 
 /// The domain becomes a claim that is over: its owner sees what has become of it.
 async fn lose(write: &mut Write, old: &DomainRecord) -> Result<()> {
+    order::part(write, &old.host).await?;
     order::abandon_of(write, old.id, "the domain moved to another account").await?;
     connection::remove(write, old.id).await?;
     sqlx::query("DELETE FROM domains WHERE id = $1")

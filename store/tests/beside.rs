@@ -1,0 +1,187 @@
+//! Orders and certificates for a domain and its `www` together.
+
+use model::certificate::{CertificateName, CertificateSource, CertificateStatus};
+use model::domain::Facts;
+use model::id::CertificateId;
+use store::{
+    Access, App, DomainRecord, NewCertificate, NewOrder, Order, OrderPatch, OrderState, StoreError, Urgency,
+};
+
+use crate::bench::{Bench, HOUR, actor, host, sealed};
+use crate::on_both_engines;
+
+const APEX: &str = "example.com";
+const WWW: &str = "www.example.com";
+
+fn names(of: &[&str]) -> Vec<CertificateName> {
+    of.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn order_for(app: &App, domain: &DomainRecord, of: &[&str]) -> NewOrder {
+    NewOrder {
+        host: domain.host.clone(),
+        names: names(of),
+        tenant: Some(app.tenant),
+        app: Some(app.id),
+        domain: Some(domain.id),
+        urgency: Urgency::Waiting,
+    }
+}
+
+/// An app with both domains, proved.
+async fn shop(bench: &Bench) -> (App, DomainRecord, DomainRecord) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let apex = bench.proved_domain(app.id, APEX).await;
+    let www = bench.proved_domain(app.id, WWW).await;
+    (app, apex, www)
+}
+
+async fn leased(bench: &Bench, order: &Order) -> Order {
+    bench.store.lease_order(order.id, "me", HOUR).await.unwrap()
+}
+
+async fn status(bench: &Bench, certificate: CertificateId) -> CertificateStatus {
+    bench.store.certificate(Access::Platform, certificate).await.unwrap().status
+}
+
+async fn an_order_for_two_names_is_the_only_one_of_either(bench: Bench) {
+    let (app, apex, www) = shop(&bench).await;
+    let both = bench.store.begin_order(order_for(&app, &apex, &[WWW, APEX])).await.unwrap().unwrap();
+    assert_eq!((both.beside(), &both.names), (Some(&www.host), &names(&[APEX, WWW])));
+    for (domain, of) in [(&apex, &[APEX][..]), (&www, &[WWW][..]), (&www, &[APEX, WWW][..])] {
+        assert_eq!(bench.store.begin_order(order_for(&app, domain, of)).await.unwrap(), None);
+    }
+    for name in [&apex.host, &www.host] {
+        assert_eq!(bench.store.latest_order(name).await.unwrap().as_ref(), Some(&both));
+    }
+}
+
+async fn a_name_whose_own_order_is_under_way_is_on_the_others_too_unless_it_fails(bench: Bench) {
+    let (app, apex, www) = shop(&bench).await;
+    let own = bench.store.begin_order(order_for(&app, &www, &[WWW])).await.unwrap().unwrap();
+    let both = bench.store.begin_order(order_for(&app, &apex, &[APEX, WWW])).await.unwrap().unwrap();
+    assert_eq!(both.beside(), Some(&www.host));
+    let held = leased(&bench, &both).await;
+    let done = OrderPatch { state: Some(OrderState::Done), ..OrderPatch::default() };
+    bench.store.update_order(held.id, held.fence, done).await.unwrap();
+    let own = leased(&bench, &own).await;
+    let failed = OrderPatch { attempts: Some(1), ..OrderPatch::default() };
+    bench.store.update_order(own.id, own.fence, failed).await.unwrap();
+    let alone = bench.store.begin_order(order_for(&app, &apex, &[APEX, WWW])).await.unwrap().unwrap();
+    assert_eq!((alone.beside(), &alone.names), (None, &names(&[APEX])));
+}
+
+async fn of_two_processes_that_begin_from_either_name_one_does(bench: Bench) {
+    let (app, apex, www) = shop(&bench).await;
+    let other = bench.reopened(&["apps.test", "alt.test"]).await;
+    let (one, two) = tokio::join!(
+        bench.store.begin_order(order_for(&app, &apex, &[APEX, WWW])),
+        other.begin_order(order_for(&app, &www, &[APEX, WWW])),
+    );
+    let begun: Vec<Order> = [one.unwrap(), two.unwrap()].into_iter().flatten().collect();
+    assert_eq!(begun.len(), 1, "{begun:?}");
+}
+
+async fn an_order_that_goes_on_alone_leaves_the_other_name_free(bench: Bench) {
+    let (app, apex, www) = shop(&bench).await;
+    let both = bench.store.begin_order(order_for(&app, &apex, &[APEX, WWW])).await.unwrap().unwrap();
+    let held = leased(&bench, &both).await;
+    let patch = OrderPatch {
+        order_url: Some(Some("https://ca.test/order/1".to_owned())),
+        key: Some(Some(sealed())),
+        ..OrderPatch::default()
+    };
+    let held = bench.store.update_order(held.id, held.fence, patch).await.unwrap();
+    let alone = bench.store.part_order(&held).await.unwrap();
+    assert_eq!((alone.beside(), &alone.names), (None, &names(&[APEX])));
+    assert_eq!((&alone.order_url, &alone.key, alone.fence), (&None, &None, held.fence));
+    assert!(bench.store.begin_order(order_for(&app, &www, &[WWW])).await.unwrap().is_some());
+    assert_eq!(bench.store.latest_order(&apex.host).await.unwrap(), Some(alone));
+    let late = Order { fence: held.fence - 1, ..held };
+    assert!(matches!(bench.store.part_order(&late).await, Err(StoreError::Fenced { .. })));
+}
+
+async fn a_domain_that_goes_ends_the_order_and_the_other_is_looked_at_at_once(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    for gone in [WWW, APEX] {
+        let apex = bench.proved_domain(app.id, APEX).await;
+        let www = bench.proved_domain(app.id, WWW).await;
+        let (goes, stays) = if gone == WWW { (&www, &apex) } else { (&apex, &www) };
+        let order = bench.store.begin_order(order_for(&app, &apex, &[APEX, WWW])).await.unwrap().unwrap();
+        let held = leased(&bench, &order).await;
+        bench.store.delete_domain(&actor(), Access::Platform, goes.id).await.unwrap();
+        let ended = bench.store.order(order.id).await.unwrap();
+        assert_eq!((ended.state, ended.key), (OrderState::Failed, None));
+        let late = bench.store.update_order(held.id, held.fence, OrderPatch::default()).await;
+        assert!(matches!(late, Err(StoreError::Fenced { .. })));
+        let due = bench.store.due_domains(bench.now(), 9).await.unwrap();
+        assert_eq!(due.iter().map(|due| due.id).collect::<Vec<_>>(), [stays.id]);
+        bench.store.delete_domain(&actor(), Access::Platform, stays.id).await.unwrap();
+    }
+}
+
+async fn one_certificate_takes_the_place_of_ours_for_each_of_its_names(bench: Bench) {
+    let (app, ..) = shop(&bench).await;
+    let apex = bench.certificate(&app, &[APEX]).await;
+    let upload = NewCertificate { source: CertificateSource::Upload, ..bench.new_certificate(&app, &[WWW]) };
+    let upload = bench.store.insert_certificate(&actor(), upload).await.unwrap();
+    let apex_late = bench.new_certificate(&app, &[APEX]).id;
+    let both = bench.certificate(&app, &[APEX, WWW]).await;
+    assert_eq!(status(&bench, apex.id).await, CertificateStatus::Superseded);
+    assert_eq!(status(&bench, upload.id).await, CertificateStatus::Active, "its owner chose it");
+    for name in [APEX, WWW] {
+        let serving = bench.store.active_certificate_for(&host(name)).await.unwrap();
+        assert_eq!(serving.map(|serving| serving.id), Some(both.id));
+    }
+    let late = NewCertificate { id: apex_late, ..bench.new_certificate(&app, &[APEX]) };
+    let late = bench.store.insert_certificate(&actor(), late).await.unwrap();
+    assert_eq!(late.status, CertificateStatus::Superseded, "it was overtaken on its way");
+    let alone = bench.certificate(&app, &[APEX]).await;
+    assert_eq!(status(&bench, both.id).await, CertificateStatus::Active, "the other name is served with it");
+    assert_eq!(status(&bench, alone.id).await, CertificateStatus::Active);
+}
+
+async fn a_domain_that_goes_leaves_the_certificate_that_it_shared(bench: Bench) {
+    let (app, _, www) = shop(&bench).await;
+    let both = bench.certificate(&app, &[APEX, WWW]).await;
+    bench.store.delete_domain(&actor(), Access::Platform, www.id).await.unwrap();
+    let left = bench.store.certificate(Access::Platform, both.id).await.unwrap();
+    assert_eq!((left.names, left.status), (names(&[APEX]), CertificateStatus::Active));
+    assert_eq!(bench.store.active_certificate_for(&host(WWW)).await.unwrap(), None);
+}
+
+async fn no_certificate_names_two_accounts(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let other = bench.app(bench.tenant("two").await.id, "other").await;
+    let apex = bench.proved_domain(app.id, APEX).await;
+    let www = bench.proved_domain(other.id, WWW).await;
+    for domain in [&apex, &www] {
+        assert_eq!(bench.store.companion_of(domain).await.unwrap(), None);
+    }
+    let kept = bench.store.insert_certificate(&actor(), bench.new_certificate(&app, &[APEX, WWW])).await;
+    assert!(matches!(kept, Err(StoreError::NotFound { .. })), "{kept:?}");
+}
+
+async fn a_companion_is_the_same_apps_www_or_domain(bench: Bench) {
+    let (app, apex, www) = shop(&bench).await;
+    let deep = bench.proved_domain(app.id, "www.shop.example.com").await;
+    let companion =
+        async |domain: &DomainRecord| bench.store.companion_of(domain).await.unwrap().map(|other| other.id);
+    assert_eq!(companion(&apex).await, Some(www.id));
+    assert_eq!(companion(&www).await, Some(apex.id));
+    assert_eq!(companion(&deep).await, None, "only of what was registered");
+    bench.check(&www, Facts::unknown()).await;
+    assert_eq!(companion(&apex).await, Some(www.id), "whether it points here is another matter");
+}
+
+on_both_engines! {
+    an_order_for_two_names_is_the_only_one_of_either,
+    a_name_whose_own_order_is_under_way_is_on_the_others_too_unless_it_fails,
+    of_two_processes_that_begin_from_either_name_one_does,
+    an_order_that_goes_on_alone_leaves_the_other_name_free,
+    a_domain_that_goes_ends_the_order_and_the_other_is_looked_at_at_once,
+    one_certificate_takes_the_place_of_ours_for_each_of_its_names,
+    a_domain_that_goes_leaves_the_certificate_that_it_shared,
+    no_certificate_names_two_accounts,
+    a_companion_is_the_same_apps_www_or_domain,
+}
