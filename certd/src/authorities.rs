@@ -155,8 +155,10 @@ impl Work {
             let free_at = self.free_at(authority, order, predecessor).await?;
             match verdict(circuit, free_at, patience, now) {
                 Verdict::Good => return Ok(candidate),
-                // Its failures are past patience: in a while those that have time try it, or one that has not.
-                Verdict::Over(_) if self.shall_try(circuit, patience).await? => return Ok(candidate),
+                // Its failures are past patience: in a while those that have time try it once, or one that has not.
+                Verdict::Over(_) if order.attempts == 0 && self.shall_try(circuit, patience).await? => {
+                    return Ok(candidate);
+                }
                 Verdict::Wait(until) => {
                     let reason = circuit.map(|circuit| circuit.reason.clone()).unwrap_or_default();
                     return Err(AcmeError::Busy { reason, retry_at: Some(until) });
