@@ -28,12 +28,14 @@ mod limits;
 mod nonces;
 mod orders;
 mod problem;
+mod quota;
 mod renewal;
 mod requests;
 mod route;
 mod server;
 mod signer;
 mod state;
+mod stub;
 mod validation;
 mod wishes;
 
@@ -56,6 +58,7 @@ pub use handler::{Handler, Reply};
 pub use limits::{Limit, Limits, Rate};
 pub use problem::Problem;
 pub use renewal::Window;
+pub use stub::{Lifespan, Placed, Stub, Tally};
 pub use validation::{ChallengeType, Check, Judge, Validation};
 
 use crate::authority::Authority;

@@ -12,7 +12,6 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::answer::Answer;
 use super::faults::Fault;
 use super::jws::{Jwk, decode};
-use super::limits::{Limit, registered_domains};
 use super::problem::Problem;
 use super::renewal::Window;
 use super::signer::{Leaf, draw_serial};
@@ -115,17 +114,8 @@ impl State {
         {
             old.is_replaced = true;
         }
-        if !replaces.is_some_and(|replaces| replaces.inside) {
-            if !is_renewal {
-                for domain in registered_domains(names) {
-                    self.buckets.spend(Limit::CertificatesPerDomain, (0, domain), now);
-                }
-            }
-            self.buckets.spend(Limit::CertificatesPerSet, (0, set.to_owned()), now);
-        }
-        if !self.sets.contains(set) {
-            self.sets.insert(set.to_owned());
-        }
+        let is_inside = replaces.is_some_and(|replaces| replaces.inside);
+        self.quota.note_issued((names, set), is_inside, now);
     }
 
     /// A chain, with the address of the other one.

@@ -172,11 +172,11 @@ impl State {
         held.progress = progress;
         if !is_valid {
             self.counts.failed_checks += 1;
-            self.buckets.spend(Limit::FailedAuthorizations, owner.clone(), now);
-            self.buckets.spend(Limit::Pause, owner, now);
+            self.quota.buckets.spend(Limit::FailedAuthorizations, owner.clone(), now);
+            self.quota.buckets.spend(Limit::Pause, owner, now);
             return;
         }
-        self.buckets.refill(Limit::Pause, owner.clone());
+        self.quota.buckets.refill(Limit::Pause, owner.clone());
         if let Some(reuse) = reuse.filter(|_| !check.wildcard) {
             let expires = now.plus(reuse);
             held.expires = expires;

@@ -97,7 +97,7 @@ impl Handler {
 
     /// The limits from now on; what was taken stays taken.
     pub fn set_limits(&self, limits: Limits) {
-        self.state().buckets.limits = limits;
+        self.state().quota.buckets.limits = limits;
     }
 
     /// Moves the windows of certificates into the past, as before a mass revocation; tells of how many.

@@ -161,7 +161,7 @@ pub(super) struct Refusal {
     pub(super) limit: Limit,
     rate: Rate,
     about: String,
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 impl Refusal {

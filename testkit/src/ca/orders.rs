@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, put};
 use super::challenges::Progress;
 use super::faults::Fault;
-use super::limits::{Limit, Owner, registered_domains};
+use super::limits::{Limit, Owner, Refusal};
 use super::problem::Problem;
 use super::state::{End, State};
 use super::wishes::{Replaces, Wish};
@@ -54,9 +54,11 @@ impl State {
         if let Some(id) = known.filter(|id| matches!(self.status(*id), "pending" | "ready")) {
             return self.order_answer(StatusCode::CREATED, id);
         }
-        let is_renewal = self.sets.contains(&set);
+        let is_renewal = self.quota.is_known(&set);
         if !wish.replaces.as_ref().is_some_and(|replaces| replaces.inside) {
-            self.keep_limits(account, &wish.names, &set, is_renewal)?;
+            let now = self.now();
+            let admitted = self.quota.admit(account, (&wish.names, &set), now);
+            admitted.map_err(|refusal| self.refused(&refusal))?;
         }
         let authorizations = wish.names.iter().map(|name| self.authorize(account, name)).collect();
         let (id, expires) = (self.next_id(), self.now().plus(PENDING));
@@ -87,44 +89,16 @@ impl State {
         self.order_answer(StatusCode::CREATED, id)
     }
 
-    /// Refuses if a limit is reached, else takes what an order costs. A renewal of exactly the same names
-    /// is exempt from those for orders and for registered domains.
-    fn keep_limits(
-        &mut self,
-        account: u64,
-        names: &[String],
-        set: &str,
-        is_renewal: bool,
-    ) -> Result<(), Problem> {
-        let now = self.now();
-        let mut asked: Vec<(Limit, Owner)> = Vec::new();
-        if !is_renewal {
-            asked.push((Limit::OrdersPerAccount, (account, String::new())));
-        }
-        for name in names.iter().map(|name| name.trim_start_matches("*.")) {
-            asked.push((Limit::FailedAuthorizations, (account, name.to_owned())));
-            asked.push((Limit::Pause, (account, name.to_owned())));
-        }
-        if !is_renewal {
-            let domains = registered_domains(names);
-            asked.extend(domains.into_iter().map(|domain| (Limit::CertificatesPerDomain, (0, domain))));
-        }
-        asked.push((Limit::CertificatesPerSet, (0, set.to_owned())));
-        for (limit, owner) in &asked {
-            self.within(*limit, owner)?;
-        }
-        if !is_renewal {
-            self.buckets.spend(Limit::OrdersPerAccount, (account, String::new()), now);
-        }
-        Ok(())
-    }
-
     /// Refuses, and counts that, if a limit is reached.
     pub(super) fn within(&mut self, limit: Limit, owner: &Owner) -> Result<(), Problem> {
         let now = self.now();
-        let Err(refusal) = self.buckets.check(limit, owner, now) else { return Ok(()) };
-        *self.counts.refused.entry(limit).or_default() += 1;
-        Err(refusal.problem(now))
+        let checked = self.quota.buckets.check(limit, owner, now);
+        checked.map_err(|refusal| self.refused(&refusal))
+    }
+
+    fn refused(&mut self, refusal: &Refusal) -> Problem {
+        *self.counts.refused.entry(refusal.limit).or_default() += 1;
+        refusal.problem(self.now())
     }
 
     pub(super) fn order(&self, account: u64, id: u64) -> Result<Answer, Problem> {

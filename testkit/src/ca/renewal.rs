@@ -16,7 +16,7 @@ use super::state::State;
 const SHORT: Duration = Duration::from_secs(10 * 24 * 3600);
 const MINUTE: Duration = Duration::from_secs(60);
 /// How soon a client should ask again.
-const POLL: Duration = Duration::from_secs(6 * 3600);
+pub(super) const POLL: Duration = Duration::from_secs(6 * 3600);
 /// Where clients send people who ask why.
 const EXPLANATION: &str = "https://ca.test/why-renew-now";
 

@@ -122,7 +122,7 @@ impl State {
     fn keep_pace(&mut self, kind: Kind) -> Result<(), Problem> {
         let (limit, owner) = (Limit::Requests(kind), (0, String::new()));
         self.within(limit, &owner)?;
-        self.buckets.spend(limit, owner, self.now());
+        self.quota.buckets.spend(limit, owner, self.now());
         Ok(())
     }
 

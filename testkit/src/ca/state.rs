@@ -2,7 +2,7 @@
 //! they end, so that a simulated year stays small; accounts and the sets of names that had a certificate stay.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -16,9 +16,9 @@ use super::certificates::Issued;
 use super::challenges::Authorization;
 use super::counts::Counts;
 use super::faults::Faults;
-use super::limits::Buckets;
 use super::nonces::Nonces;
 use super::orders::Order;
+use super::quota::Quota;
 use super::signer::Signer;
 use super::validation::{Check, Validation};
 
@@ -42,9 +42,7 @@ pub(super) struct State {
     pub(super) proved: HashMap<(u64, String), u64>,
     /// By serial number, base64url.
     pub(super) issued: HashMap<String, Issued>,
-    /// Sets of names that had a certificate.
-    pub(super) sets: HashSet<String>,
-    pub(super) buckets: Buckets,
+    pub(super) quota: Quota,
     pub(super) faults: Faults,
     pub(super) counts: Counts,
     /// Names that are to be checked once this is unlocked.
@@ -78,8 +76,7 @@ impl State {
             authorizations: HashMap::new(),
             proved: HashMap::new(),
             issued: HashMap::new(),
-            sets: HashSet::new(),
-            buckets: Buckets::new(options.limits.clone()),
+            quota: Quota::new(options.limits.clone()),
             faults: Faults::default(),
             counts: Counts::default(),
             checks: Vec::new(),
