@@ -35,17 +35,17 @@ mod transport;
 mod window;
 
 pub use account::Authority;
-pub use budget::Limits;
+pub use budget::{Limits, Names, Purpose};
 pub use error::AcmeError;
+pub use lane::{Course, WIDEST};
 pub use retry::next_at;
+pub use window::Advice;
 
 pub(crate) use retry::LIMITED;
 
-pub(crate) use budget::{Purpose, registered_domain};
+pub(crate) use budget::registered_domain;
 pub(crate) use journal::Journal;
-pub(crate) use lane::WIDEST;
 pub(crate) use order::complete;
-pub(crate) use window::Advice;
 
 #[cfg(test)]
 mod tests;

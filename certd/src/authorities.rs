@@ -106,10 +106,10 @@ impl Predecessor {
         let Some(held) = self.held.as_ref().filter(|_| self.chain_of(authority).is_some()) else {
             return Purpose::First;
         };
-        match held.renewal_window {
-            Some((start, end)) if self.is_linked && start <= now && now < end => Purpose::Advised,
-            _ if self.made_for == order.names => Purpose::Renewal,
-            _ => Purpose::First,
+        let window = held.renewal_window.filter(|_| self.is_linked);
+        match Purpose::of_renewal(window, now) {
+            Purpose::Renewal if self.made_for != order.names => Purpose::First,
+            purpose => purpose,
         }
     }
 }
@@ -293,7 +293,12 @@ impl Work {
     ) -> Result<(), StoreError> {
         let asked = questions.iter().map(|(held, made_by)| self.advice(held, made_by));
         let told = futures_util::future::join_all(asked).await;
-        self.store.put_renewal_windows(&told).await
+        self.store.put_renewal_windows(&told).await?;
+        for ((held, made_by), advice) in questions.iter().zip(&told).filter(|(_, told)| told.is_recalled) {
+            let others = self.store.hasten_questions(made_by, renewal::others_to_ask(advice.ask_in)).await?;
+            tracing::warn!(certificate = %held.id, made_by, others, "the authority wants a certificate back");
+        }
+        Ok(())
     }
 
     async fn advice(&self, held: &CertificateRecord, made_by: &str) -> RenewalAdvice {
@@ -307,13 +312,11 @@ impl Work {
                 })
             }
         };
-        let told = CertificateRecord { renewal_window: advice.window, ..held.clone() };
-        let renew_at = renewal::due_at(&told);
-        if advice.window != held.renewal_window {
-            tracing::debug!(certificate = %held.id, ?advice.window, %renew_at, "renewal window");
+        let told = renewal::heed(held.into(), advice, self.store.now());
+        if told.is_news {
+            tracing::debug!(certificate = %held.id, ?told.window, %told.renew_at, "renewal window");
         }
-        let is_news = advice.window != held.renewal_window || held.renewal_window.is_none();
-        RenewalAdvice { id: held.id, window: advice.window, renew_at, ask_in: advice.ask_in, is_news }
+        told
     }
 
     /// Notes what an attempt said of the authority itself.

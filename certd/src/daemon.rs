@@ -15,10 +15,12 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::acme::{WIDEST, registered_domain};
+use crate::acme::WIDEST;
 use crate::consent::Consents;
 use crate::dns::{Inspector, Lookup, Resolver};
 use crate::domains::Renewal;
+use crate::line::Crowds;
+use crate::renewal::BEING_ASKED;
 use crate::work::Work;
 use crate::{CertdError, Guard, Settings};
 
@@ -28,9 +30,6 @@ const CHECKS: usize = 32;
 const CHECKS_OF_ONE: usize = 8;
 /// Places that tenants with so many leave to others: a look at servers that are silent takes seconds.
 const CHECKS_LEFT_FREE: usize = 8;
-/// Most orders for names of one registered domain that are worked on at a time, by all processes together: their
-/// name servers are the same.
-const OF_ONE_DOMAIN: usize = 4;
 /// Most orders that are looked through for some that may be begun.
 const IN_LINE: u32 = 500;
 /// Longest wait between two rounds: not everything that becomes due moves the store's revision.
@@ -57,8 +56,8 @@ const CONNECTIONS_OF_ONE: usize = 2;
 const QUESTIONS: u32 = 16;
 /// Most such bundles at a time: one question that is not answered holds up its bundle only.
 const BUNDLES: usize = 4;
-/// How long a question is this process's: longer than an authority may take to answer.
-const QUESTION: Duration = Duration::from_secs(120);
+/// How often turns with authorities are dealt out anew, at most; and how much longer than it takes.
+const DEAL: (Duration, u32) = (Duration::from_secs(10), 100);
 /// How often it is looked for authorities that failed, and for accounts that are to get another key.
 const TRIALS: Duration = Duration::from_secs(5);
 /// How long tasks may take to end when the process ends.
@@ -188,11 +187,14 @@ struct Rounds {
     jobs: HashMap<Id, Job>,
     /// Number of the last bundle of questions.
     bundle: u64,
+    /// When the next bundle may go out.
+    ask_at: Instant,
     zones_at: Timestamp,
     walk_at: Timestamp,
     sweep_at: Timestamp,
     renewals_at: Timestamp,
     trials_at: Timestamp,
+    deal_at: Instant,
     /// Certificates whose renewal was set going, and until when they are left alone; at most [`DUE`] a look.
     left_alone: HashMap<CertificateId, Timestamp>,
 }
@@ -206,11 +208,13 @@ impl Rounds {
             tasks: JoinSet::new(),
             jobs: HashMap::new(),
             bundle: 0,
+            ask_at: Instant::now(),
             zones_at: at_once,
             walk_at: at_once,
             sweep_at: at_once,
             renewals_at: at_once,
             trials_at: at_once,
+            deal_at: Instant::now(),
             left_alone: HashMap::new(),
         }
     }
@@ -224,6 +228,7 @@ impl Rounds {
         self.check_domains(now).await?;
         self.set_renewals_going(now).await?;
         self.walk(now).await?;
+        self.deal_turns().await?;
         self.work_off_orders().await?;
         self.work_off_connections(now).await?;
         self.ask_authorities(now).await?;
@@ -289,7 +294,7 @@ impl Rounds {
 
     async fn work_off_orders(&mut self) -> Result<(), CertdError> {
         let most = usize::try_from(WIDEST).unwrap_or(usize::MAX).saturating_mul(self.work.authorities.len());
-        let mut free = most.saturating_sub(self.count(|job| matches!(job, Job::Order(_))));
+        let free = most.saturating_sub(self.count(|job| matches!(job, Job::Order(_))));
         if free == 0 {
             return Ok(());
         }
@@ -299,20 +304,31 @@ impl Rounds {
             return Ok(());
         }
         let mut crowds = self.crowds(now).await?;
-        for (id, host) in in_line {
-            let crowd = crowds.entry(registered_domain(&host).to_owned()).or_default();
-            // One that was just begun is in nobody's hands yet.
-            if self.has(Job::Order(id)) {
-                *crowd += 1;
-                continue;
-            }
-            if free == 0 || *crowd >= OF_ONE_DOMAIN {
-                continue;
-            }
-            (free, *crowd) = (free - 1, *crowd + 1);
+        // One that was just begun is in nobody's hands yet.
+        let (begun, in_line): (Vec<_>, Vec<_>) =
+            in_line.into_iter().partition(|(id, _)| self.has(Job::Order(*id)));
+        begun.iter().for_each(|(_, host)| crowds.join(host));
+        for id in crowds.pick(in_line.iter().map(|(id, host)| (*id, host)), free) {
             let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
             self.begin(Job::Order(id), async move { work.work_off(id, shutdown).await });
         }
+        Ok(())
+    }
+
+    /// Sees to it that nobody who waits for an authority's limits has more turns than others who do.
+    async fn deal_turns(&mut self) -> Result<(), CertdError> {
+        let begun = Instant::now();
+        if begun < self.deal_at {
+            return Ok(());
+        }
+        for authority in &self.work.authorities {
+            match self.work.store.deal_turns(authority.name()).await {
+                Ok(0) | Err(StoreError::Fenced { .. }) => {}
+                Ok(moved) => tracing::info!(authority = authority.name(), moved, "turns were dealt out anew"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.deal_at = Instant::now() + DEAL.0.max(begun.elapsed() * DEAL.1);
         Ok(())
     }
 
@@ -337,7 +353,7 @@ impl Rounds {
 
     /// How many orders are worked on for each registered domain. Who else works is told to the authorities' lanes on
     /// the same occasion.
-    async fn crowds(&self, now: Timestamp) -> Result<HashMap<String, usize>, CertdError> {
+    async fn crowds(&self, now: Timestamp) -> Result<Crowds, CertdError> {
         let in_hand = self.work.store.orders_in_hand(now).await?;
         let others: HashSet<&str> = in_hand
             .iter()
@@ -348,10 +364,8 @@ impl Rounds {
         for authority in &self.work.authorities {
             authority.lane().share_with(processes);
         }
-        let mut crowds: HashMap<String, usize> = HashMap::new();
-        for order in &in_hand {
-            *crowds.entry(registered_domain(&order.host).to_owned()).or_default() += 1;
-        }
+        let mut crowds = Crowds::default();
+        in_hand.iter().for_each(|order| crowds.join(&order.host));
         Ok(crowds)
     }
 
@@ -360,11 +374,14 @@ impl Rounds {
         if !self.work.is_public() {
             return Ok(());
         }
-        while self.count(|job| matches!(job, Job::Ask(_))) < BUNDLES {
-            let taken = self.work.store.take_questions(QUESTIONS, QUESTION).await?;
+        while self.count(|job| matches!(job, Job::Ask(_))) < BUNDLES && self.ask_at <= Instant::now() {
+            let taken = self.work.store.take_questions(QUESTIONS, BEING_ASKED).await?;
             if taken.is_empty() {
                 break;
             }
+            let apart =
+                Duration::from_secs(1) * limit(taken.len()) / self.work.settings.questions_per_second.max(1);
+            self.ask_at = self.ask_at.max(Instant::now()) + apart;
             self.bundle = self.bundle.wrapping_add(1);
             let work = Arc::clone(&self.work);
             self.begin(Job::Ask(self.bundle), async move {

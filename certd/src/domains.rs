@@ -9,8 +9,8 @@ use model::domain::{
 };
 use model::id::{AppId, CertificateId, DomainId, TenantId};
 use store::{
-    Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, OrderState, Shown, StoreError,
-    Urgency,
+    Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, Order, OrderState, Shown,
+    StoreError, Urgency,
 };
 use tokio::time::{Instant, sleep};
 
@@ -26,6 +26,8 @@ const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 const UPLOAD_COVER: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Shortest and longest wait for the next look while a renewal is due; between them, a tenth of what is left.
 const OVERDUE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// A turn with an authority that is further away is told to who waits for it.
+const TURN: Duration = Duration::from_secs(60);
 /// How often a look that somebody else overtook is taken again at once.
 const TRIES: u32 = 5;
 
@@ -317,8 +319,13 @@ impl Work {
             return Ok(Certification::Ready { not_after: held.not_after });
         }
         let order = self.store.latest_order(&domain.host).await?;
+        let soon = self.store.now().plus(TURN);
         Ok(match order.filter(|order| order.state == OrderState::Open) {
             None => Certification::None,
+            // No failure, but nothing happens before that: whoever waits is told until when.
+            Some(Order { slot_at: Some(turn), error, .. }) if turn > soon => {
+                Certification::Failing { reason: error.unwrap_or_default(), retry_at: turn }
+            }
             Some(order) => match order.error {
                 Some(reason) if order.attempts > 0 => {
                     Certification::Failing { reason, retry_at: order.next_at }

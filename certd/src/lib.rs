@@ -10,6 +10,7 @@ pub mod acme;
 pub mod adapters;
 pub mod consent;
 pub mod dns;
+pub mod line;
 pub mod local_ca;
 pub mod renewal;
 pub mod rhythm;

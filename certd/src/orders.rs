@@ -22,7 +22,7 @@ use crate::authorities::{LEAST, Predecessor};
 use crate::caa::Candidate;
 use crate::domains::Renewal;
 use crate::work::Work;
-use crate::{dns, edges, facts};
+use crate::{dns, edges, facts, renewal};
 
 /// How long one attempt may take in all.
 const ATTEMPT: Duration = Duration::from_secs(240);
@@ -204,6 +204,12 @@ impl Work {
         let attempts = memory.order.attempts.saturating_add(1);
         let retry_at = acme::next_at(&error, attempts, self.store.now(), rand::random());
         let retry_at = memory.hurried(&error, retry_at).await?;
+        let retry_at = match &error {
+            AcmeError::Busy { retry_at: None, .. } | AcmeError::Unfinished { .. } => {
+                renewal::hurried(retry_at, memory.predecessor.held.as_ref(), self.store.now())
+            }
+            _ => retry_at,
+        };
         tracing::warn!(host = %memory.order.host, %error, attempts, %retry_at, "order failed");
         memory
             .patch(OrderPatch {

@@ -1,9 +1,13 @@
 //! When a certificate is renewed: within the window that its authority advises (RFC 9773), else when a third of its
 //! lifetime is left, and in any case when an eighth is.
 
+use std::time::Duration;
+
 use model::Timestamp;
 use model::id::CertificateId;
-use store::{CertificateRecord, Urgency};
+use store::{Hastened, RenewalAdvice, Term, Urgency};
+
+use crate::acme::Advice;
 
 /// Which part of the lifetime is left at the latest.
 const EMERGENCY: u32 = 8;
@@ -11,12 +15,23 @@ const EMERGENCY: u32 = 8;
 /// a little wrong, or an order that takes a little longer, would fall out of it.
 const WITHIN: (f64, f64) = (0.01, 0.9);
 
+/// An order that failed is tried again before so much of what is left is over.
+const LEFT: u32 = 16;
+/// Others that are asked about when one certificate is wanted back.
+const OTHERS: u32 = 100;
+/// How long an answer is good enough meanwhile.
+const LATELY: Duration = Duration::from_secs(20 * 60);
+/// For how long a question is one process's: longer than an authority may take to answer.
+pub(crate) const BEING_ASKED: Duration = Duration::from_secs(120);
+/// And not before that, however little is left.
+const HURRIED: Duration = Duration::from_secs(60);
+
 /// The moment from which the certificate is renewed.
 #[must_use]
-pub fn due_at(held: &CertificateRecord) -> Timestamp {
-    let lifetime = held.not_after.since(held.not_before);
-    let latest = held.not_after.minus(lifetime / EMERGENCY);
-    match held.renewal_window {
+pub fn due_at(held: impl Into<Term>) -> Timestamp {
+    let held = held.into();
+    let latest = held.not_after.minus(held.lifetime() / EMERGENCY);
+    match held.window {
         Some(window) => chosen(held.id, window).min(latest),
         None => held.renews_at(),
     }
@@ -24,16 +39,55 @@ pub fn due_at(held: &CertificateRecord) -> Timestamp {
 
 /// How much the renewal of a certificate hurries; none: there is no certificate.
 #[must_use]
-pub fn urgency(held: Option<&CertificateRecord>, now: Timestamp) -> Urgency {
-    let Some(held) = held.filter(|held| held.not_after > now) else { return Urgency::Waiting };
-    let lifetime = held.not_after.since(held.not_before);
-    if held.not_after.since(now) <= lifetime / EMERGENCY {
+pub fn urgency(held: Option<impl Into<Term>>, now: Timestamp) -> Urgency {
+    let Some(held) = held.map(Into::into).filter(|held| held.not_after > now) else {
+        return Urgency::Waiting;
+    };
+    if held.not_after.since(now) <= held.lifetime() / EMERGENCY {
         Urgency::Emergency
-    } else if held.renewal_window.is_some_and(|(_, end)| end <= now) {
+    } else if held.window.is_some_and(|(_, end)| end <= now) {
         Urgency::Overdue
     } else {
         Urgency::Renewal
     }
+}
+
+/// What becomes of a certificate by what its authority said.
+#[must_use]
+pub fn heed(held: Term, advice: Advice, now: Timestamp) -> RenewalAdvice {
+    let is_news = advice.window != held.window || held.window.is_none();
+    let told = Term { window: advice.window, ..held };
+    // What nobody writes down is not worked out: nearly all answers tell nothing new.
+    let renew_at = if is_news { due_at(told) } else { now };
+    let is_over = advice.window.is_some_and(|(_, end)| end <= now);
+    let is_recalled = is_news && is_over && due_at(held) > now;
+    RenewalAdvice {
+        id: held.id,
+        window: advice.window,
+        renew_at,
+        ask_in: advice.ask_in,
+        is_news,
+        is_recalled,
+    }
+}
+
+/// Which other certificates of an authority are asked about sooner, because it wants one back that was not due, and
+/// says to ask about that again in `ask_in`: it may want many, and each would be asked about hours from now only.
+///
+/// A certificate in a thousand that is wanted back costs some questions more; from one in a hundred on each that is found
+/// leads to more than one other, so that all are found in as short a time as the pace of questions allows. Meanwhile none
+/// is asked about twice within [`LATELY`].
+#[must_use]
+pub fn others_to_ask(ask_in: Duration) -> Hastened {
+    Hastened { most: OTHERS, after: LATELY, instead_of: ask_in }
+}
+
+/// When an order is tried again that failed and would be at `retry_at`: an authority that is away for days is asked the
+/// oftener the less is left of what the order takes the place of.
+#[must_use]
+pub fn hurried(retry_at: Timestamp, held: Option<impl Into<Term>>, now: Timestamp) -> Timestamp {
+    let Some(held) = held.map(Into::into).filter(|held| held.not_after > now) else { return retry_at };
+    retry_at.min(now.plus((held.not_after.since(now) / LEFT).max(HURRIED)))
 }
 
 /// A moment in the window, evenly spread over certificates and always the same for one: a restart does not draw again.
@@ -54,10 +108,9 @@ fn fraction(text: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use model::certificate::{CertificateSource, CertificateStatus};
     use model::seal::SealingKey;
+    use store::CertificateRecord;
 
     use super::*;
 
@@ -133,11 +186,53 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_that_is_away_is_asked_the_oftener_the_less_is_left() {
+        let held = held(DAY * 80, None);
+        let wait = |left: Duration| {
+            let now = held.not_after.minus(left);
+            hurried(now.plus(DAY / 4), Some(&held), now).since(now)
+        };
+        assert_eq!(wait(DAY * 20), DAY / 4);
+        assert_eq!(wait(DAY), DAY / 16);
+        assert_eq!(wait(Duration::from_secs(90)), Duration::from_secs(60));
+        let over = held.not_after.plus(DAY);
+        assert_eq!(hurried(over.plus(DAY), Some(&held), over), over.plus(DAY));
+    }
+
+    #[test]
+    fn what_is_said_again_is_no_news() {
+        let window = (start().plus(DAY * 59), start().plus(DAY * 61));
+        let advice = Advice { window: Some(window), ask_in: DAY / 4 };
+        let term = Term::from(&held(DAY * 90, None));
+        let told = heed(term, advice, start());
+        assert!(told.is_news);
+        assert_eq!(told.renew_at, due_at(Term { window: Some(window), ..term }));
+        assert!(!heed(Term { window: Some(window), ..term }, advice, start()).is_news);
+    }
+
+    #[test]
+    fn only_what_was_not_due_is_recalled() {
+        let (before, after) =
+            ((start(), start().plus(DAY / 2)), (start().plus(DAY * 59), start().plus(DAY * 61)));
+        let over = Advice { window: Some(before), ask_in: DAY / 4 };
+        let is_recalled = |window, days| {
+            let term = Term::from(&held(DAY * 90, window));
+            heed(term, over, start().plus(DAY * days)).is_recalled
+        };
+        assert!(is_recalled(Some(after), 1), "its window moved into the past");
+        assert!(is_recalled(None, 1), "the first answer says so");
+        assert!(!is_recalled(Some(before), 1), "it was said before");
+        assert!(!is_recalled(Some(after), 62), "it was due");
+        let later = Advice { window: Some(after), ..over };
+        assert!(!heed(Term::from(&held(DAY * 90, None)), later, start()).is_recalled);
+    }
+
+    #[test]
     fn a_name_without_a_valid_certificate_has_somebody_waiting() {
         let held = held(DAY * 80, None);
         let urgencies = [0, 60, 70, 80].map(|days| urgency(Some(&held), start().plus(DAY * days)));
         let expected = [Urgency::Renewal, Urgency::Renewal, Urgency::Emergency, Urgency::Waiting];
         assert_eq!(urgencies, expected);
-        assert_eq!(urgency(None, start()), Urgency::Waiting);
+        assert_eq!(urgency(None::<Term>, start()), Urgency::Waiting);
     }
 }

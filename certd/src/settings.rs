@@ -44,6 +44,8 @@ pub struct Settings {
     pub connect: Connect,
     /// Most orders that are begun with one authority in a second, by all processes together.
     pub orders_per_second: u32,
+    /// Most questions about renewals that one process asks in a second. Let's Encrypt bears a thousand from one address.
+    pub questions_per_second: u32,
     /// How long one attempt at an order waits for the authority to look and to sign.
     pub order_wait: Duration,
     /// How long an order, or a creator's provider, is in a process's hands without a sign of life; renewed with every
@@ -65,6 +67,7 @@ impl Default for Settings {
             edge_wait: Duration::from_secs(3),
             connect: Connect::default(),
             orders_per_second: 10,
+            questions_per_second: 50,
             order_wait: Duration::from_secs(90),
             // What a process that was killed held is gone on with within five seconds.
             lease: Duration::from_secs(4),

@@ -101,6 +101,21 @@ impl Limit {
     }
 }
 
+/// Draws once from each of some buckets, given with when they are full: the first moment at which all have room, and
+/// when each is full now.
+#[must_use]
+pub fn draw_all(buckets: &[(Limit, Timestamp)], now: Timestamp) -> (Timestamp, Vec<Timestamp>) {
+    let free = buckets.iter().map(|(limit, full_at)| limit.free_at(*full_at, now));
+    let turn = free.max().unwrap_or(now);
+    // A bucket that has room is drawn from as of now: a name that waits for a limit of its own must not take the
+    // room of all others with it.
+    let drawn = |(limit, full_at): &(Limit, Timestamp)| {
+        let own = limit.free_at(*full_at, now);
+        (*full_at).max(own).plus(limit.interval())
+    };
+    (turn, buckets.iter().map(drawn).collect())
+}
+
 impl Store {
     /// Reserves the order's turn with `authority`: its `slot_at` is when it may be sent. What is reserved already
     /// stays; an address with another authority is forgotten.
@@ -121,10 +136,11 @@ impl Store {
             return Ok(held);
         }
         let now = self.now();
-        let slot = draw(turn.connection(), authority, draws, now).await?;
+        let (slot, is_shared) = draw(turn.connection(), authority, draws, now).await?;
         let row = sqlx::query(
             "UPDATE orders SET authority = $3, slot_at = $4, order_url = CASE WHEN $5 = 1 THEN order_url END,
-             placed_at = CASE WHEN $5 = 1 THEN placed_at END, updated_at = $6 WHERE id = $1 AND fence = $2 AND state = 'open' RETURNING *",
+             placed_at = CASE WHEN $5 = 1 THEN placed_at END, updated_at = $6, turn_shared = $7
+             WHERE id = $1 AND fence = $2 AND state = 'open' RETURNING *",
         )
         .bind(id.to_string())
         .bind(fence)
@@ -132,6 +148,7 @@ impl Store {
         .bind(slot.unix_millis())
         .bind(i64::from(stays))
         .bind(now.unix_millis())
+        .bind(i64::from(is_shared))
         .fetch_optional(turn.connection())
         .await?;
         let Some(row) = row else { return Err(order::refused(turn.connection(), id).await) };
@@ -259,25 +276,34 @@ impl Store {
     }
 }
 
-/// Draws from each bucket, and gives the first moment at which all have room.
+/// Draws from each bucket, and gives the first moment at which all have room, and whether any other order of the account
+/// could have that turn as well.
 async fn draw(
     connection: &mut AnyConnection,
     authority: &str,
     draws: &[Draw],
     now: Timestamp,
-) -> Result<Timestamp> {
+) -> Result<(Timestamp, bool)> {
+    let draws = sorted(draws);
     let mut found = Vec::with_capacity(draws.len());
-    for draw in sorted(draws) {
-        found.push((draw, lock(connection, authority, draw).await?));
+    for draw in &draws {
+        found.push((draw.limit, lock(connection, authority, draw).await?));
     }
-    let slot = found.iter().map(|(draw, full_at)| draw.limit.free_at(*full_at, now)).max().unwrap_or(now);
-    // A bucket that has room is drawn from as of now: a name that waits for a limit of its own must not take the
-    // room of all others with it.
-    for (draw, full_at) in found {
-        let own = draw.limit.free_at(full_at, now);
-        write(connection, authority, draw, full_at.max(own).plus(draw.limit.interval())).await?;
+    let (turn, full_at) = draw_all(&found, now);
+    let is_shared = draws.iter().zip(&found).all(|(draw, found)| is_shared(draw, *found, now));
+    for (draw, full_at) in draws.into_iter().zip(full_at) {
+        write(connection, authority, draw, full_at).await?;
     }
-    Ok(slot)
+    Ok((turn, is_shared))
+}
+
+/// Whether a draw ties an order to no other turn than all ordinary orders of the account.
+#[must_use]
+pub fn is_shared(draw: &Draw, (limit, full_at): (Limit, Timestamp), now: Timestamp) -> bool {
+    match draw.bucket {
+        Bucket::Orders => limit.spare > 0,
+        _ => limit.free_at(full_at, now) <= now,
+    }
 }
 
 /// In one order everywhere: two transactions that draw from the same buckets must not wait for each other.
@@ -336,8 +362,8 @@ mod tests {
         let mut full_at = Timestamp::default();
         (0..count)
             .map(|_| {
-                let slot = limit.free_at(full_at, now());
-                full_at = full_at.max(slot).plus(limit.interval());
+                let (slot, drawn) = draw_all(&[(limit, full_at)], now());
+                full_at = drawn[0];
                 slot
             })
             .collect()

@@ -24,7 +24,8 @@ use crate::page::{Page, Paged};
 use crate::row::{Columns as _, to_json, to_word};
 use crate::write::{Event, Shape, Write};
 
-pub use window::RenewalAdvice;
+pub use lifetime::Term;
+pub use window::{Hastened, RenewalAdvice};
 
 pub(crate) use lifetime::take_in_again;
 pub(crate) use removal::{Whose, remove_all_of_app, remove_all_of_tenant, remove_useless, strip};

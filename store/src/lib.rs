@@ -38,6 +38,7 @@ mod standing;
 mod tenant;
 mod ticket;
 mod tombstone;
+mod turn;
 mod usage;
 mod write;
 
@@ -53,9 +54,9 @@ pub use account::AccountRecord;
 pub use app::{App, AppPatch, MAX_APPS_PER_TENANT, NewApp};
 pub use audit::{AuditEvent, AuditFilter, AuditVerdict};
 pub use authority::LocalCa;
-pub use budget::{Bucket, BudgetLine, Draw, Limit};
+pub use budget::{Bucket, BudgetLine, Draw, Limit, draw_all, is_shared};
 pub use caller::{Access, Actor, Version};
-pub use certificate::{CertificateFilter, CertificateRecord, NewCertificate, RenewalAdvice};
+pub use certificate::{CertificateFilter, CertificateRecord, Hastened, NewCertificate, RenewalAdvice, Term};
 pub use changes::MAX_CHANGES;
 pub use circuit::Circuit;
 pub use connection::{Connection, ConnectionPatch, Keep, Wish};
@@ -78,6 +79,7 @@ pub use released::QUARANTINE;
 pub use sealed::Resealed;
 pub use standing::Standing;
 pub use tenant::{LimitsView, NewTenant, TenantPatch, TenantRecord};
+pub use turn::deal;
 pub use usage::{UsageGroup, UsageLine, UsageQuery};
 
 use engine::Engine;

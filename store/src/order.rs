@@ -51,28 +51,37 @@ pub struct NewOrder {
     pub urgency: Urgency,
 }
 
-/// How much an order hurries, the most first. One that hurries less is not put off for ever: it is worked on before those that hurry
-/// more and were begun later than its head start allows.
+/// How much an order hurries, the most first. One that hurries less is not put off for ever: it is worked on before
+/// those that hurry more and were begun later than its head start allows.
+///
+/// Somebody who waits goes before what an authority wants replaced: that may be all its certificates at once, which
+/// are served meanwhile, and keep an authority busy for hours, while an authority's limits let few new names through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Urgency {
     /// Without it, a name that is served has no valid certificate soon.
     Emergency,
-    /// A certificate that the authority wants replaced by now, e.g. because it is revoked.
-    Overdue,
     /// Somebody waits for the first certificate of a name.
     Waiting,
+    /// A certificate that the authority wants replaced by now, e.g. because it is revoked.
+    Overdue,
     /// A renewal in good time.
     Renewal,
 }
 
 impl Urgency {
+    /// Where an order that is begun at `now` stands in line: those with an earlier one are worked on before it.
+    #[must_use]
+    pub fn rank(self, now: Timestamp) -> Timestamp {
+        now.plus(self.head_start())
+    }
+
     /// How much later than an emergency begun at the same time.
     const fn head_start(self) -> Duration {
         match self {
             Self::Emergency => Duration::ZERO,
-            Self::Overdue => Duration::from_secs(60),
-            Self::Waiting => Duration::from_secs(120),
-            Self::Renewal => Duration::from_secs(3600),
+            Self::Waiting => Duration::from_secs(60),
+            Self::Overdue => Duration::from_secs(6 * 3600),
+            Self::Renewal => Duration::from_secs(7 * 3600),
         }
     }
 }
@@ -233,7 +242,7 @@ impl Store {
             created_at: now,
             updated_at: now,
         };
-        insert(write.connection(), &order, now.plus(new.urgency.head_start())).await?;
+        insert(write.connection(), &order, new.urgency.rank(now)).await?;
         let details = json!({ "names": order.names });
         write.audit(event(&order, "order.begin", details)).await?;
         write.commit().await?;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use store::{
-    Access, Bucket, Draw, Limit, NewCertificate, NewOrder, Order, OrderPatch, OrderState, StoreError, Urgency,
+    Access, Bucket, Draw, Hastened, Limit, NewCertificate, NewOrder, Order, OrderPatch, OrderState,
+    StoreError, Urgency,
 };
 
 use crate::bench::{Bench, DAY, HOUR, actor, host};
@@ -120,7 +121,7 @@ async fn an_emergency_goes_first_and_nobody_waits_for_ever(bench: Bench) {
         ("emergency.test", Urgency::Emergency),
     ] {
         if name == "waiting.test" {
-            bench.clock.advance(HOUR * 2);
+            bench.clock.advance(HOUR * 8);
         }
         let order = leased(&bench, name, urgency).await;
         let release = OrderPatch { next_at: Some(bench.now()), ..OrderPatch::default() };
@@ -129,7 +130,7 @@ async fn an_emergency_goes_first_and_nobody_waits_for_ever(bench: Bench) {
     }
     let found = bench.store.due_orders(bench.now(), 10).await.unwrap();
     let found: Vec<String> = found.iter().map(|order| order.host.to_string()).collect();
-    assert_eq!(found, ["old-renewal.test", "emergency.test", "overdue.test", "waiting.test"]);
+    assert_eq!(found, ["old-renewal.test", "emergency.test", "waiting.test", "overdue.test"]);
 }
 
 async fn an_authority_that_fails_is_left_alone_and_tried_by_one(bench: Bench) {
@@ -199,6 +200,77 @@ async fn each_question_is_given_to_one_asker(bench: Bench) {
     assert_eq!(again.len(), 4, "those whose asker is gone");
 }
 
+async fn questions_are_hastened_but_for_those_that_were_asked_lately(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let mut held = Vec::new();
+    for (name, authority) in [("old", CA), ("late", CA), ("soon", CA), ("other", "https://other.test/dir")] {
+        let name = format!("{name}.example.com");
+        let order = leased(&bench, &name, Urgency::Waiting).await;
+        let order = reserve(&bench, &order, authority).await;
+        bench.proved_domain(app.id, &name).await;
+        let new = NewCertificate { id: order.certificate, ..bench.new_certificate(&app, &[&name]) };
+        held.push(bench.store.insert_certificate(&actor(), new).await.unwrap());
+    }
+    // The first and the last were asked about two hours ago, the second five minutes ago; the third is next.
+    for (held, ask_in) in held.iter().zip([HOUR * 4, MINUTE * 355, MINUTE * 3, HOUR * 4]) {
+        bench.store.put_renewal_window(held, None, held.not_after, ask_in).await.unwrap();
+    }
+    let sooner = Hastened { most: 10, after: MINUTE * 20, instead_of: HOUR * 6 };
+    assert_eq!(bench.store.hasten_questions(CA, Hastened { most: 0, ..sooner }).await.unwrap(), 0);
+    assert_eq!(bench.store.hasten_questions(CA, sooner).await.unwrap(), 2);
+    assert_eq!(bench.store.hasten_questions(CA, sooner).await.unwrap(), 0, "once is enough");
+    let asked = async |minutes: u32| {
+        let found = bench.store.certificates_to_ask(bench.now().plus(MINUTE * minutes), 10).await.unwrap();
+        let place = |id| held.iter().position(|held| held.id == id).unwrap();
+        found.iter().map(|(found, _)| place(found.id)).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(0).await, [0]);
+    assert_eq!(asked(14).await, [0, 2]);
+    assert_eq!(asked(15).await, [0, 2, 1]);
+    assert_eq!(asked(240).await, [0, 2, 1, 3], "another authority's stays where it was");
+}
+
+async fn turns_are_dealt_out_evenly_but_for_those_that_come_soon(bench: Bench) {
+    let (many, one) = (bench.tenant("many").await.id, bench.tenant("one").await.id);
+    let limit = Limit { burst: 3, period: MINUTE * 3, spare: 1 };
+    let account = Draw { bucket: Bucket::Orders, subject: String::new(), limit };
+    let wait = async |name: &str, tenant, draws: &[Draw]| {
+        let names = vec![name.parse().unwrap()];
+        let (host, urgency) = (host(name), Urgency::Waiting);
+        let new = NewOrder { host, names, tenant: Some(tenant), app: None, domain: None, urgency };
+        let order = bench.store.begin_order(new).await.unwrap().unwrap();
+        let order = bench.store.lease_order(order.id, "me", DAY).await.unwrap();
+        let order = bench.store.reserve_order(order.id, order.fence, CA, draws).await.unwrap();
+        let patch = OrderPatch { next_at: order.slot_at, ..OrderPatch::default() };
+        bench.store.update_order(order.id, order.fence, patch).await.unwrap()
+    };
+    let own = Limit { burst: 1, period: DAY, spare: 0 };
+    let own = Draw { bucket: Bucket::ExactSet, subject: "own.example.com".to_owned(), limit: own };
+    bench.store.draw_budget(CA, std::slice::from_ref(&own)).await.unwrap();
+    let mut orders = Vec::new();
+    for number in 0..6 {
+        orders.push(wait(&format!("a{number}.example.com"), many, std::slice::from_ref(&account)).await);
+    }
+    assert_eq!(bench.store.deal_turns(CA).await.unwrap(), 0, "nobody else waits");
+    let tied = wait("own.example.com", one, &[account.clone(), own]).await;
+    orders.push(wait("b.example.com", one, std::slice::from_ref(&account)).await);
+    let minutes = async || {
+        let mut minutes = Vec::new();
+        for order in &orders {
+            let order = bench.store.order(order.id).await.unwrap();
+            assert_eq!(order.slot_at, Some(order.next_at));
+            minutes.push(order.next_at.since(bench.now()).as_secs() / 60);
+        }
+        minutes
+    };
+    assert_eq!(minutes().await, [0, 0, 1, 2, 3, 4, 6]);
+    // The one that comes in a minute stays; the turn of a name that waits for its own limit is nobody else's.
+    assert_eq!(bench.store.deal_turns(CA).await.unwrap(), 3);
+    assert_eq!(minutes().await, [0, 0, 1, 2, 4, 6, 3]);
+    assert_eq!(bench.store.order(tied.id).await.unwrap().slot_at, tied.slot_at);
+    assert_eq!(bench.store.deal_turns(CA).await.unwrap(), 0);
+}
+
 async fn advice_moves_the_renewal_and_the_look_at_the_domain(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let domain = bench.proved_domain(app.id, "www.example.com").await;
@@ -229,5 +301,7 @@ on_both_engines! {
     an_authority_that_fails_is_left_alone_and_tried_by_one,
     what_an_authority_says_is_used_up_is_not_drawn_from_before_its_time,
     each_question_is_given_to_one_asker,
+    questions_are_hastened_but_for_those_that_were_asked_lately,
+    turns_are_dealt_out_evenly_but_for_those_that_come_soon,
     advice_moves_the_renewal_and_the_look_at_the_domain,
 }

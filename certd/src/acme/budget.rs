@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::Host;
+use model::{Host, Timestamp};
 use store::{Bucket, Draw, Limit, Order, Urgency};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -19,7 +19,7 @@ pub enum Limits {
 
 /// What an order is for, as far as limits go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// A name that the authority has not certified before.
     First,
     /// The same names as those of a certificate of this authority.
@@ -30,7 +30,7 @@ pub(crate) enum Purpose {
 
 /// The names of an order, as far as limits go.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Names<'a> {
+pub struct Names<'a> {
     host: &'a Host,
     beside: Option<&'a Host>,
 }
@@ -41,6 +41,18 @@ impl Names<'_> {
         match self.beside {
             Some(beside) => format!("{},{}", self.host.min(beside), self.host.max(beside)),
             None => self.host.to_string(),
+        }
+    }
+}
+
+impl Purpose {
+    /// Of an order for the same names as those of a certificate that the same authority made, and that it may say it
+    /// takes the place of; `window` is what the authority advised.
+    #[must_use]
+    pub fn of_renewal(window: Option<(Timestamp, Timestamp)>, now: Timestamp) -> Self {
+        match window {
+            Some((start, end)) if start <= now && now < end => Self::Advised,
+            _ => Self::Renewal,
         }
     }
 }
@@ -68,12 +80,8 @@ impl Limits {
     }
 
     /// What an order for `names` draws.
-    pub(crate) fn order<'a>(
-        self,
-        names: impl Into<Names<'a>>,
-        purpose: Purpose,
-        urgency: Urgency,
-    ) -> Vec<Draw> {
+    #[must_use]
+    pub fn order<'a>(self, names: impl Into<Names<'a>>, purpose: Purpose, urgency: Urgency) -> Vec<Draw> {
         let names = names.into();
         if self == Self::Unknown || purpose == Purpose::Advised {
             return Vec::new();
@@ -139,7 +147,8 @@ impl Limits {
 
     /// What a failed validation of `host` draws. Stricter than the authority: five an hour it allows, and it pauses a
     /// name that goes on failing for months.
-    pub(crate) fn failure(self, host: &str) -> Vec<Draw> {
+    #[must_use]
+    pub fn failure(self, host: &str) -> Vec<Draw> {
         if self == Self::Unknown {
             return Vec::new();
         }

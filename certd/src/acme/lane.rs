@@ -11,28 +11,82 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Most orders in flight; what one account of a public authority bears.
-pub(crate) const WIDEST: u32 = 32;
+pub const WIDEST: u32 = 32;
 /// An answer that took longer says that the authority has too much to do.
 pub(super) const SLOW: Duration = Duration::from_secs(5);
 /// The lane is made narrower at most so often: the answers to what is in flight all tell the same.
 const CALM: Duration = Duration::from_secs(5);
 
-/// The lane of one authority.
-#[derive(Debug)]
-pub(crate) struct Lane {
-    state: Mutex<State>,
-    moved: Notify,
-}
-
-#[derive(Debug)]
-struct State {
+/// What one process may do in the lane of an authority: decides, and neither waits nor knows what time it is. Moments
+/// are told as the time since one that stays the same.
+#[derive(Debug, Clone)]
+pub struct Course {
     /// Orders that the authority seems to bear.
     width: f64,
     in_flight: u32,
     /// Processes that share the authority.
     processes: u32,
-    next_start: Instant,
-    narrowed_at: Option<Instant>,
+    next_start: Duration,
+    narrowed_at: Option<Duration>,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self {
+            width: f64::from(WIDEST),
+            in_flight: 0,
+            processes: 1,
+            next_start: Duration::ZERO,
+            narrowed_at: None,
+        }
+    }
+}
+
+impl Course {
+    /// Takes a place if one is free; it is to be given back by [`Self::leave`].
+    pub fn enter(&mut self) -> bool {
+        let width = (self.width / f64::from(self.processes)).max(1.0);
+        let is_free = f64::from(self.in_flight + 1) <= width;
+        self.in_flight += u32::from(is_free);
+        is_free
+    }
+
+    /// Gives a place back.
+    pub fn leave(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// When an order that has a place begins, `per_second` of them a second.
+    pub fn start(&mut self, per_second: u32, now: Duration) -> Duration {
+        let start = self.next_start.max(now);
+        self.next_start = start + Duration::from_secs(1) * self.processes / per_second.max(1);
+        start
+    }
+
+    /// Says how many processes share the authority.
+    pub fn share_with(&mut self, processes: u32) {
+        self.processes = processes.max(1);
+    }
+
+    /// Notes an answer: whether the authority has too much to do.
+    pub fn note(&mut self, too_much: bool, now: Duration) {
+        if !too_much {
+            self.width = (self.width + 0.25 / self.width).min(f64::from(WIDEST));
+            return;
+        }
+        if self.narrowed_at.is_none_or(|at| now.saturating_sub(at) > CALM) {
+            self.narrowed_at = Some(now);
+            self.width = (self.width / 2.0).max(1.0);
+        }
+    }
+}
+
+/// The lane of one authority.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    course: Mutex<Course>,
+    begun: Instant,
+    moved: Notify,
 }
 
 /// A place in the lane, given back when dropped.
@@ -41,23 +95,14 @@ pub(crate) struct Place(Arc<Lane>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.in_flight = state.in_flight.saturating_sub(1);
-        drop(state);
+        self.0.course().leave();
         self.0.moved.notify_waiters();
     }
 }
 
 impl Default for Lane {
     fn default() -> Self {
-        let state = State {
-            width: f64::from(WIDEST),
-            in_flight: 0,
-            processes: 1,
-            next_start: Instant::now(),
-            narrowed_at: None,
-        };
-        Self { state: Mutex::new(state), moved: Notify::new() }
+        Self { course: Mutex::default(), begun: Instant::now(), moved: Notify::new() }
     }
 }
 
@@ -66,33 +111,19 @@ impl Lane {
     /// came first.
     pub(crate) async fn enter(self: &Arc<Self>, per_second: u32, bound: Duration) -> Option<Place> {
         let place = timeout(bound, self.place()).await.ok()?;
-        let start = {
-            let mut state = self.state();
-            let interval = Duration::from_secs(1) * state.processes / per_second.max(1);
-            let start = state.next_start.max(Instant::now());
-            state.next_start = start + interval;
-            start
-        };
-        sleep_until(start).await;
+        let start = self.course().start(per_second, self.begun.elapsed());
+        sleep_until(self.begun + start).await;
         Some(place)
     }
 
     /// Says how many processes share the authority.
     pub(crate) fn share_with(&self, processes: u32) {
-        self.state().processes = processes.max(1);
+        self.course().share_with(processes);
     }
 
     /// Notes an answer: whether the authority has too much to do.
     pub(super) fn note(&self, too_much: bool) {
-        let mut state = self.state();
-        if !too_much {
-            state.width = (state.width + 0.25 / state.width).min(f64::from(WIDEST));
-            return;
-        }
-        if state.narrowed_at.is_none_or(|at| at.elapsed() > CALM) {
-            state.narrowed_at = Some(Instant::now());
-            state.width = (state.width / 2.0).max(1.0);
-        }
+        self.course().note(too_much, self.begun.elapsed());
     }
 
     async fn place(self: &Arc<Self>) -> Place {
@@ -100,20 +131,15 @@ impl Lane {
             let moved = self.moved.notified();
             tokio::pin!(moved);
             moved.as_mut().enable();
-            {
-                let mut state = self.state();
-                let width = (state.width / f64::from(state.processes)).max(1.0);
-                if f64::from(state.in_flight + 1) <= width {
-                    state.in_flight += 1;
-                    return Place(Arc::clone(self));
-                }
+            if self.course().enter() {
+                return Place(Arc::clone(self));
             }
             moved.await;
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

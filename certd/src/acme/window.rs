@@ -24,21 +24,22 @@ const AFTER_FAILURE: Duration = Duration::from_secs(3600);
 
 /// What an authority said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Advice {
+pub struct Advice {
     /// First and last moment; none: it has no advice.
-    pub(crate) window: Option<(Timestamp, Timestamp)>,
+    pub window: Option<(Timestamp, Timestamp)>,
     /// How long until it is asked again.
-    pub(crate) ask_in: Duration,
+    pub ask_in: Duration,
 }
 
 impl Advice {
     /// None, and not to be asked for until so much later.
-    pub(crate) const fn none(ask_in: Duration) -> Self {
+    #[must_use]
+    pub const fn none(ask_in: Duration) -> Self {
         Self { window: None, ask_in }
     }
 
     /// None, because it could not be had.
-    pub(crate) const FAILED: Self = Self::none(AFTER_FAILURE);
+    pub const FAILED: Self = Self::none(AFTER_FAILURE);
 }
 
 #[derive(Debug, Deserialize)]

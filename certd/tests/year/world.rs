@@ -115,6 +115,7 @@ impl Year {
             fallbacks: authorities.iter().skip(1).map(|ca| at(ca)).collect(),
             // The clock stands: seconds of the machine tell nothing.
             orders_per_second: 1_000_000,
+            questions_per_second: 1_000_000,
             ..Settings::default()
         };
         let lease = settings.lease;

@@ -1,5 +1,7 @@
 //! Which certificate serves a name now, which must be renewed, which have ended.
 
+use std::time::Duration;
+
 use model::certificate::{CertificateName, CertificateSource, CertificateStatus};
 use model::change::ObjectId;
 use model::id::CertificateId;
@@ -13,14 +15,54 @@ use crate::row::{Columns as _, to_word};
 use crate::write::{Event, Shape, Write};
 use crate::{App, Store};
 
-impl CertificateRecord {
+/// What of a certificate decides when it is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// Which one; what is drawn by lot for it is drawn from this.
+    pub id: CertificateId,
+    /// First moment of validity.
+    pub not_before: Timestamp,
+    /// Last moment of validity.
+    pub not_after: Timestamp,
+    /// When it was kept.
+    pub created_at: Timestamp,
+    /// Within which its authority would like it to be renewed, if it said so.
+    pub window: Option<(Timestamp, Timestamp)>,
+}
+
+impl Term {
     /// When renewal begins if nobody says otherwise: at a third of the lifetime left, and of one that was taken in late,
     /// as after a roll-back, not before half of what was left then is over.
     #[must_use]
     pub fn renews_at(&self) -> Timestamp {
-        let lifetime = self.not_after.since(self.not_before);
         let left = self.not_after.since(self.created_at);
-        self.not_after.minus((lifetime / 3).min(left / 2))
+        self.not_after.minus((self.lifetime() / 3).min(left / 2))
+    }
+
+    /// For how long it is valid in all.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.not_after.since(self.not_before)
+    }
+}
+
+impl From<&CertificateRecord> for Term {
+    fn from(held: &CertificateRecord) -> Self {
+        Self {
+            id: held.id,
+            not_before: held.not_before,
+            not_after: held.not_after,
+            created_at: held.created_at,
+            window: held.renewal_window,
+        }
+    }
+}
+
+impl CertificateRecord {
+    /// As [`Term::renews_at`].
+    #[must_use]
+    pub fn renews_at(&self) -> Timestamp {
+        Term::from(self).renews_at()
     }
 }
 

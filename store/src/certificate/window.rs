@@ -25,6 +25,8 @@ pub struct RenewalAdvice {
     pub ask_in: Duration,
     /// Whether the window is another one than before; else only the next question is written down.
     pub is_news: bool,
+    /// Whether the authority wants it renewed by now although it was not due, e.g. because it is revoked.
+    pub is_recalled: bool,
 }
 
 impl Store {
@@ -111,8 +113,8 @@ impl Store {
         renew_at: Timestamp,
         ask_in: Duration,
     ) -> Result<()> {
-        let is_news = true;
-        self.put_renewal_windows(&[RenewalAdvice { id: certificate.id, window, renew_at, ask_in, is_news }])
+        let (id, is_news, is_recalled) = (certificate.id, true, false);
+        self.put_renewal_windows(&[RenewalAdvice { id, window, renew_at, ask_in, is_news, is_recalled }])
             .await
     }
 
@@ -126,6 +128,52 @@ impl Store {
             put(turn.connection(), advice, self.now()).await?;
         }
         turn.commit().await
+    }
+
+    /// Has some certificates of `authority` asked about sooner, as [`Hastened::sooner`] has it. Gives how many.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn hasten_questions(&self, authority: &str, which: Hastened) -> Result<u64> {
+        let mut turn = self.quiet_write().await?;
+        let now = self.now();
+        let by = which.instead_of.saturating_sub(which.after);
+        let hastened = sqlx::query(
+            "UPDATE certificates SET ask_at = CASE WHEN ask_at - $2 > $1 THEN ask_at - $2 ELSE $1 END WHERE id IN
+             (SELECT certificates.id FROM certificates JOIN orders ON orders.certificate_id = certificates.id
+              WHERE certificates.status = 'active' AND certificates.source = 'acme'
+              AND certificates.ask_at > $3 AND orders.authority = $4
+              ORDER BY certificates.ask_at LIMIT $5)",
+        )
+        .bind(now.unix_millis())
+        .bind(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+        .bind(now.plus(which.after).unix_millis())
+        .bind(authority)
+        .bind(i64::from(which.most))
+        .execute(turn.connection())
+        .await?;
+        turn.commit().await?;
+        Ok(hastened.rows_affected())
+    }
+}
+
+/// Certificates of an authority that are asked about sooner than it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hastened {
+    /// Most of them; those whose question is the nearest, but not so near that this would change nothing.
+    pub most: u32,
+    /// How long after its last question one is asked about: at once if that is over.
+    pub after: Duration,
+    /// How long after its last question it would have been.
+    pub instead_of: Duration,
+}
+
+impl Hastened {
+    /// When a certificate is asked about that would have been at `ask_at`; none: as it would have been.
+    #[must_use]
+    pub fn sooner(self, ask_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let sooner = ask_at.minus(self.instead_of).plus(self.after).max(now);
+        (ask_at > now.plus(self.after) && sooner < ask_at).then_some(sooner)
     }
 }
 
