@@ -60,6 +60,14 @@ pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
     kilobytes(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
+/// The most memory that this process ever had, in bytes.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(crate) fn peak_bytes() -> anyhow::Result<f64> {
+    kilobytes("/proc/self/status", "VmHWM:")
+}
+
 /// Resident memory of a process and its direct children in bytes, once it shrinks no more: allocators give back in
 /// their own time what nobody holds. What processes share is divided between them, so a worker counts nothing twice.
 ///

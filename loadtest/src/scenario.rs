@@ -15,6 +15,7 @@ mod market;
 mod mixed;
 mod noisy_neighbour;
 pub(crate) mod rehearsal;
+mod renewals;
 mod slow_attacks;
 mod storm;
 mod tls_grade;
@@ -81,6 +82,8 @@ pub(crate) enum Scenario {
     TlsGrade,
     /// Kills in the middle of orders for certificates.
     Kills,
+    /// Years of renewals, revocations and outages, simulated.
+    Renewals,
 }
 
 impl Scenario {
@@ -109,6 +112,7 @@ impl Scenario {
         Self::Http2Floods,
         Self::TlsGrade,
         Self::Kills,
+        Self::Renewals,
     ];
 
     /// Those that go beside peers and are compared by CPU a request.
@@ -151,6 +155,7 @@ impl Scenario {
             Self::Http2Floods => "http2-floods",
             Self::TlsGrade => "tls-grade",
             Self::Kills => "kills",
+            Self::Renewals => "renewals",
             Self::Certs100k => "certs-100k",
             Self::Certificates => "certificates",
             Self::WebsocketEcho => "websocket-echo",
@@ -207,13 +212,16 @@ impl Scenario {
             Self::Kills => {
                 "certificates lost and ordered twice in 200 kills -9 at any moment of an order, time until live"
             }
+            Self::Renewals => {
+                "simulated: 100,000 names for two years, 20,000 revoked, 72 hours without an authority"
+            }
         }
     }
 
     /// Programs and where they come from; the `stoa` built beside this one always.
     fn needs(self) -> &'static str {
         match self {
-            Self::ColdStart | Self::ChangeToEdge => "-",
+            Self::ColdStart | Self::ChangeToEdge | Self::Renewals => "-",
             Self::Http1Get1k
             | Self::Http2Get1k
             | Self::Get100k
@@ -266,6 +274,7 @@ impl Scenario {
             Self::Http2Floods => floods::run(effort, report).await,
             Self::TlsGrade => tls_grade::run(effort, report).await,
             Self::Kills => kills::run(effort, report).await,
+            Self::Renewals => renewals::run(effort, report),
         }
     }
 }
