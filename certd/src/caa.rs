@@ -134,7 +134,7 @@ impl Work {
     }
 
     /// Whether a text in a zone of ours proves the name: our own names, and a creator's whose alias leads there.
-    async fn is_by_text(&self, host: &Host, domain: Option<DomainId>) -> bool {
+    pub(crate) async fn is_by_text(&self, host: &Host, domain: Option<DomainId>) -> bool {
         let Some(proofs) = &self.proofs else { return false };
         match domain {
             Some(domain) => proofs.is_delegated(host, domain).await,

@@ -251,6 +251,7 @@ impl<'a> Memory<'a> {
     /// The authority that is to be asked now. One that has not told yet who it is does so first: the records may not
     /// allow it.
     async fn choose(&mut self) -> Result<Candidate<'a>, AcmeError> {
+        self.agree_on_way().await?;
         loop {
             self.candidates = match self.work.candidates(&self.order).await {
                 Err(error) if self.part_over(&error).await? => continue,

@@ -172,6 +172,90 @@ fn creators(domain: &DomainRecord) -> String {
     )
 }
 
+/// As [`creators`], for the zone's own name and its `www`, of which the first of `delegated` have the alias.
+fn creators_both(domains: [&DomainRecord; 2], delegated: usize) -> String {
+    let mut text = "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 30\n@ NS ns1\nns1 A 127.0.0.1\n\
+                    @ A 127.0.0.1\nwww A 127.0.0.1\n"
+        .to_owned();
+    for (at, domain) in domains.into_iter().enumerate() {
+        let (id, host) = (domain.id.to_string(), &domain.host);
+        let bare = id.rsplit('_').next().unwrap().to_ascii_lowercase();
+        text += &format!("_stoa.{host}. TXT \"{}\"\n", domain.target.proof);
+        if at < delegated {
+            text += &format!("_acme-challenge.{host}. CNAME {bare}.acme.{ZONE}.\n");
+        }
+    }
+    text
+}
+
+/// Each has an alias of its own, so that each has a text of its own.
+#[tokio::test]
+async fn a_domain_and_its_www_are_proved_by_two_aliases_in_one_order() {
+    if !pebble_is_there() {
+        return;
+    }
+    let street = Street::start(2).await;
+    // The order of whichever was seen first may be for that one alone.
+    let both = until("the certificate for both", BOUND, async || {
+        let held = street.until_held("www.florist.org").await;
+        anyhow::ensure!(names(&held) == ["florist.org", "www.florist.org"], "{:?}", held.names);
+        Ok(held)
+    });
+    let both = both.await.unwrap();
+    assert_eq!(street.until_held("florist.org").await.id, both.id);
+    until_cleared(&street.before, async || street.server.records(ZONE).await.unwrap()).await;
+    street.running.stop().await.unwrap();
+}
+
+/// Nobody answers http-01 here, so that a name without the alias gets none.
+#[tokio::test]
+async fn a_name_that_is_proved_in_another_way_holds_nobody_back() {
+    if !pebble_is_there() {
+        return;
+    }
+    let street = Street::start(1).await;
+    let apex = street.until_held("florist.org").await;
+    assert_eq!(names(&apex), ["florist.org"]);
+    let order = street.installation.store.order_of(apex.id).await.unwrap().unwrap();
+    assert_eq!(order.attempts, 0);
+    street.running.stop().await.unwrap();
+}
+
+/// A creator's zone with both names, of which some have the alias into our zone.
+struct Street {
+    installation: Installation,
+    server: Bind,
+    before: Vec<String>,
+    running: Running,
+    _held: (Bind, Pebble),
+}
+
+impl Street {
+    async fn start(delegated: usize) -> Self {
+        testkit::tls::install_provider();
+        let sealing = SealingKey::generate();
+        let installation = Installation::new(APPS, &sealing).await;
+        let apex = installation.add_domain("florist.org").await;
+        let www = installation.add_domain("www.florist.org").await;
+        let zone = creators_both([&apex, &www], delegated);
+        let server = Bind::start(&[(ZONE, TEXT), ("florist.org", &zone)]).await.unwrap();
+        let before = server.records(ZONE).await.unwrap();
+        let forwards = [(ZONE, server.address()), ("florist.org", server.address())];
+        let resolver = Bind::forwarding(&forwards, &[]).await.unwrap();
+        let pebble = authority(resolver.address()).await;
+        let settings = settings(&pebble, by_updates(server.address()), server.address());
+        let places = HashMap::from([(server.address().ip(), server.address())]);
+        let lookup = Resolver::new(&[resolver.address()]).unwrap().with_places(places);
+        let store = installation.store.clone();
+        let certd = Certd::start_with(settings, store, sealing, Arc::new(lookup)).await.unwrap();
+        Self { installation, server, before, running: Running::new(certd), _held: (resolver, pebble) }
+    }
+
+    async fn until_held(&self, host: &str) -> CertificateRecord {
+        certificate_for(&self.installation, host).await
+    }
+}
+
 #[tokio::test]
 async fn a_creators_domain_is_proved_by_an_alias_into_our_zone() {
     if !pebble_is_there() {

@@ -11,9 +11,7 @@ use model::chain::serial_of;
 use model::clock::ManualClock;
 use model::domain::{DomainStatus, Routing};
 use model::tenant::Slug;
-use store::{
-    Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, NewTenant, OrderState, Urgency,
-};
+use store::{Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, NewTenant, Urgency};
 use testkit::ca::{self, Problem, Validation};
 use testkit::tls::Tls;
 use testkit::wait::until;
@@ -291,8 +289,11 @@ async fn a_domain_that_was_taken_away_is_on_no_certificate() {
     street.renew(&held).await;
     let renewed = street.until_held(&apex, |new| new.id != both.id).await;
     assert_eq!(renewed.names, names(&[APEX]));
-    let ended = store.order_of(renewed.id).await.unwrap().unwrap();
-    assert_eq!((ended.state, ended.names), (OrderState::Done, names(&[APEX])));
+    assert_eq!(
+        store.order_of(renewed.id).await.unwrap().unwrap().names,
+        names(&[APEX]),
+        "nor was it ordered"
+    );
     street.scene.certd.stop().await.unwrap();
 }
 

@@ -385,10 +385,15 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn latest_order(&self, host: &Host) -> Result<Option<Order>> {
-        let row = sqlx::query("SELECT * FROM orders WHERE host = $1 OR beside = $1 ORDER BY id DESC LIMIT 1")
-            .bind(host.as_str())
-            .fetch_optional(self.pool())
-            .await?;
+        // Each half by an index of its own.
+        let row = sqlx::query(
+            "SELECT * FROM (SELECT * FROM orders WHERE host = $1 ORDER BY id DESC LIMIT 1) AS own
+             UNION ALL SELECT * FROM (SELECT * FROM orders WHERE beside = $1 ORDER BY id DESC LIMIT 1) AS shared
+             ORDER BY id DESC LIMIT 1",
+        )
+        .bind(host.as_str())
+        .fetch_optional(self.pool())
+        .await?;
         row.map(|row| read(&row)).transpose()
     }
 }

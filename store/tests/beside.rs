@@ -1,13 +1,15 @@
 //! Orders and certificates for a domain and its `www` together.
 
 use model::certificate::{CertificateName, CertificateSource, CertificateStatus};
-use model::domain::Facts;
+use model::domain::{Claim, Facts};
 use model::id::CertificateId;
 use store::{
-    Access, App, DomainRecord, NewCertificate, NewOrder, Order, OrderPatch, OrderState, StoreError, Urgency,
+    Access, App, DomainRecord, HOLD, NewCertificate, NewOrder, Order, OrderPatch, OrderState, Shown,
+    StoreError, Urgency,
 };
 
-use crate::bench::{Bench, HOUR, actor, host, sealed};
+use crate::bench::{Bench, HOUR, actor, host, proved, sealed};
+use crate::contests::{settle, sight};
 use crate::on_both_engines;
 
 const APEX: &str = "example.com";
@@ -150,6 +152,26 @@ async fn a_domain_that_goes_leaves_the_certificate_that_it_shared(bench: Bench) 
     assert_eq!(bench.store.active_certificate_for(&host(WWW)).await.unwrap(), None);
 }
 
+async fn a_name_that_moves_to_another_account_leaves_order_and_certificate(bench: Bench) {
+    let (app, apex, www) = shop(&bench).await;
+    let both = bench.certificate(&app, &[APEX, WWW]).await;
+    let other = bench.app(bench.tenant("two").await.id, "other").await;
+    let claim = bench.domain(other.id, WWW).await;
+    settle(&bench, &claim, sight(&bench, Shown::Everywhere, None)).await;
+    bench.clock.advance(HOLD);
+    let order = bench.store.begin_order(order_for(&app, &apex, &[APEX, WWW])).await.unwrap().unwrap();
+    let apex = bench.check(&apex, proved()).await;
+    assert!(apex.next_check_at > bench.now());
+    let moved = settle(&bench, &claim, sight(&bench, Shown::Everywhere, None)).await;
+    assert_eq!(moved.facts.claim, Claim::Proved);
+    assert_eq!(bench.store.order(order.id).await.unwrap().state, OrderState::Failed);
+    let left = bench.store.certificate(Access::Platform, both.id).await.unwrap();
+    assert_eq!(left.names, names(&[APEX]));
+    assert_eq!(bench.store.active_certificate_for(&www.host).await.unwrap(), None);
+    let due = bench.store.due_domains(bench.now(), 9).await.unwrap();
+    assert!(due.iter().any(|due| due.id == apex.id), "it has an order of its own at once");
+}
+
 async fn no_certificate_names_two_accounts(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let other = bench.app(bench.tenant("two").await.id, "other").await;
@@ -182,6 +204,7 @@ on_both_engines! {
     a_domain_that_goes_ends_the_order_and_the_other_is_looked_at_at_once,
     one_certificate_takes_the_place_of_ours_for_each_of_its_names,
     a_domain_that_goes_leaves_the_certificate_that_it_shared,
+    a_name_that_moves_to_another_account_leaves_order_and_certificate,
     no_certificate_names_two_accounts,
     a_companion_is_the_same_apps_www_or_domain,
 }

@@ -96,6 +96,18 @@ impl Memory<'_> {
         Ok(true)
     }
 
+    /// Leaves the other name out if it is proved in another way: an order has one way for all its names.
+    pub(super) async fn agree_on_way(&mut self) -> Result<(), AcmeError> {
+        let other = self.other.as_ref().filter(|other| self.order.beside() == Some(&other.host));
+        let Some(other) = other.filter(|_| self.order.order_url.is_none()) else { return Ok(()) };
+        let own = self.work.is_by_text(&self.order.host, self.order.domain).await;
+        if self.work.is_by_text(&other.host, Some(other.id)).await != own {
+            tracing::info!(host = %self.order.host, beside = %other.host, "the two names are proved in different ways");
+            self.order = self.work.store.part_order(&self.order).await?;
+        }
+        Ok(())
+    }
+
     /// Leaves the other name out unless it points here at this moment, and the authority would look at it.
     pub(super) async fn confirm_beside(&mut self) -> Result<(), AcmeError> {
         if self.order.beside().is_none() {
