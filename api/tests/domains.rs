@@ -126,6 +126,9 @@ async fn a_name_that_cannot_be_a_domain_is_refused_by_value() {
             "{hostname}"
         );
     }
+    let many = desk.post(&path, &json!({"hostname": "*.example.com"})).send().await.of(422);
+    let told = "hostname `*.example.com` stands for many names: connect each one, e.g. `www.example.com`";
+    assert_eq!(many["errors"][0]["message"], told);
     desk.domain(&app, "shop.example.com").await;
     let reply = desk.post(&path, &json!({"hostname": "shop.example.com"})).send().await;
     assert_eq!(reply.refusal(), (409, "domain_taken"));

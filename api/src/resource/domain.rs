@@ -49,7 +49,7 @@ pub(crate) struct DomainView {
     /// The authorities whose client certificates visitors must show; null: visitors are asked for nothing.
     client_ca: Option<Vec<ClientCaView>>,
     /// Another name that visitors may type, `www` for the domain itself or the other way round: connect it as well.
-    /// Told when the domain is added and nobody has that name here.
+    /// Two names of one app that both point here share a certificate. Told when the domain is added and nobody has that name here.
     #[schema(value_type = Option<String>, example = "www.example.com")]
     #[serde(skip_serializing_if = "Option::is_none")]
     companion: Option<Host>,
@@ -337,12 +337,20 @@ pub(crate) async fn create_domain(
     Seen(app): Seen<App>,
     Json(body): Json<NewDomainBody>,
 ) -> Answer<Created<Json<DomainView>>> {
-    let host = Host::parse(&body.hostname)
-        .map_err(|error| Problem::faulty(vec![Fault::invalid("/hostname", error)]))?;
+    let host = named(&body.hostname).map_err(|fault| Problem::faulty(vec![fault]))?;
     let domain = state.store().add_domain(&member.actor, member.access, app.id, host).await?;
     let place = format!("/v1/domains/{}", domain.id);
     let companion = state.store().companion(&domain.host).await?;
     Ok(Created(place, Json(DomainView { companion, ..show(&state, domain).await? })))
+}
+
+/// The one name that is meant.
+fn named(text: &str) -> Result<Host, Fault> {
+    if let Some(rest) = text.strip_prefix("*.") {
+        let message = format!("hostname `{text}` stands for many names: connect each one, e.g. `www.{rest}`");
+        return Err(Fault::invalid("/hostname", message));
+    }
+    Host::parse(text).map_err(|error| Fault::invalid("/hostname", error))
 }
 
 /// Gives one domain.
