@@ -30,6 +30,8 @@ const CHECKS: usize = 32;
 const CHECKS_OF_ONE: usize = 8;
 /// Places that tenants with so many leave to others: a look at servers that are silent takes seconds.
 const CHECKS_LEFT_FREE: usize = 8;
+/// When a domain is looked at again whose look ended in an error.
+const CHECK_FAILED: Duration = Duration::from_secs(30);
 /// Most orders that are looked through for some that may be begun.
 const IN_LINE: u32 = 500;
 /// Longest wait between two rounds: not everything that becomes due moves the store's revision.
@@ -273,10 +275,19 @@ impl Rounds {
             }
             let work = Arc::clone(&self.work);
             self.begin(job, async move {
-                match work.check_in_turn(&domain).await {
-                    Ok(())
-                    | Err(CertdError::Store(StoreError::Stale { .. } | StoreError::NotFound { .. })) => {}
-                    Err(error) => tracing::warn!(host = %domain.host, %error, "domain could not be checked"),
+                let Err(error) = work.check_in_turn(&domain).await else { return };
+                let is_usual = matches!(
+                    error,
+                    CertdError::Store(StoreError::Stale { .. } | StoreError::NotFound { .. })
+                );
+                if !is_usual {
+                    tracing::warn!(host = %domain.host, %error, "domain could not be checked");
+                }
+                // Whatever it was: what fails again and again must not take a place without a pause. If somebody else
+                // wrote meanwhile, nothing is put off.
+                let later = work.store.now().plus(CHECK_FAILED);
+                if let Err(error) = work.store.put_domain_check_off(&domain, later).await {
+                    tracing::debug!(host = %domain.host, %error, "a check that failed was not put off");
                 }
             });
         }

@@ -8,16 +8,17 @@ use anyhow::ensure;
 use async_trait::async_trait;
 use certd::dns::{Kind, Lookup, LookupError, Value};
 use certd::{Certd, Settings};
-use model::Host;
 use model::certificate::CertificateSource;
+use model::clock::{ManualClock, SystemClock};
 use model::domain::DomainStatus;
 use model::seal::SealingKey;
+use model::{Clock as _, Host};
 use testkit::tls::Tls;
 use testkit::wait::until;
 use tokio::time::sleep;
 
 use crate::edge::Edge;
-use crate::rig::{BOUND, Installation, Running, create_app, create_tenant};
+use crate::rig::{BOUND, EDGE, Installation, Running, create_app, create_tenant};
 
 #[tokio::test]
 async fn a_development_zone_is_certified_when_start_returns() {
@@ -160,5 +161,63 @@ async fn a_tenant_with_many_silent_domains_does_not_keep_the_others_waiting() {
     }
     // By age alone, sixty stood before it, of which 32 are asked at a time.
     assert!(told < 28, "{told}");
+    certd.stop().await.unwrap();
+}
+
+/// Every name leads to one domain's target.
+#[derive(Debug)]
+struct Pointing {
+    target: String,
+    looks: AtomicUsize,
+}
+
+#[async_trait]
+impl Lookup for Pointing {
+    async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, LookupError> {
+        Ok(match kind {
+            Kind::Cname if name == "shop.example.com" => {
+                self.looks.fetch_add(1, Ordering::SeqCst);
+                vec![Value::Alias(self.target.clone())]
+            }
+            Kind::A => vec![Value::Address(EDGE)],
+            _ => Vec::new(),
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_domain_whose_looks_end_in_an_error_is_looked_at_again_after_a_while_only() {
+    let (sealing, clock) = (SealingKey::generate(), Arc::new(ManualClock::at(SystemClock.now())));
+    let installation = Installation::at("apps.localhost", &sealing, clock.clone()).await;
+    installation.start(Settings::default()).await.stop().await.unwrap();
+    let domain = installation.add_domain("shop.example.com").await;
+    let target = domain.target.cname.to_string();
+    let lookup = Arc::new(Pointing { target, looks: AtomicUsize::new(0) });
+    // What is signed from now on has ended before it is kept: the store refuses it.
+    let settings = Settings { local_lifetime: Duration::ZERO, ..Settings::default() };
+    let store = installation.store.clone();
+    let certd = Certd::start_with(settings, store, sealing, Arc::clone(&lookup) as _).await.unwrap();
+    let certd = Running::new(certd);
+    let looks = || lookup.looks.load(Ordering::SeqCst);
+    let put_off = async |than| {
+        until("the look to be put off", BOUND, async || {
+            ensure!(installation.domain(&domain).await.next_check_at > installation.store.now());
+            ensure!(looks() > than, "{}", looks());
+            Ok(looks())
+        })
+        .await
+        .unwrap()
+    };
+    let first = put_off(0).await;
+    let other = installation.add_domain("other.example.com").await;
+    until("another round", BOUND, async || {
+        ensure!(installation.domain(&other).await.facts.checked_at.is_some());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(looks(), first, "not before its time");
+    clock.advance(Duration::from_secs(30));
+    put_off(first).await;
     certd.stop().await.unwrap();
 }

@@ -15,7 +15,7 @@ use crate::row::to_json;
 use crate::tenant::expect_version;
 use crate::write::Shape;
 
-/// Changes of status that are kept.
+/// Entries of a timeline that are kept.
 const TIMELINE: usize = 50;
 
 impl Store {
@@ -105,21 +105,24 @@ impl Store {
         Ok(due)
     }
 
-    /// Puts a check that is due off until `at`, unless somebody wrote since the domain was read.
+    /// Puts a check that is due off until `at`, of a domain or a claim, unless somebody wrote since it was read.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn put_domain_check_off(&self, domain: &DomainRecord, at: Timestamp) -> Result<()> {
         let mut turn = self.quiet_write().await?;
-        sqlx::query(
+        for sql in [
             "UPDATE domains SET next_check_at = $3 WHERE id = $1 AND version = $2 AND next_check_at = $4",
-        )
-        .bind(domain.id.to_string())
-        .bind(domain.version.0)
-        .bind(at.unix_millis())
-        .bind(domain.next_check_at.unix_millis())
-        .execute(turn.connection())
-        .await?;
+            "UPDATE contests SET next_check_at = $3 WHERE id = $1 AND version = $2 AND next_check_at = $4",
+        ] {
+            sqlx::query(sql)
+                .bind(domain.id.to_string())
+                .bind(domain.version.0)
+                .bind(at.unix_millis())
+                .bind(domain.next_check_at.unix_millis())
+                .execute(turn.connection())
+                .await?;
+        }
         turn.commit().await
     }
 
@@ -173,10 +176,15 @@ impl Store {
 /// Adds a status to a timeline, unless it is the last one already.
 pub(super) fn note(timeline: &mut Vec<TimelineEntry>, entry: TimelineEntry) {
     if timeline.last().map(|last| last.status) != Some(entry.status) {
-        timeline.push(entry);
-        let surplus = timeline.len().saturating_sub(TIMELINE);
-        timeline.drain(..surplus);
+        add_to_timeline(timeline, entry);
     }
+}
+
+/// Adds an entry to a timeline, of which the newest are kept.
+pub(crate) fn add_to_timeline(timeline: &mut Vec<TimelineEntry>, entry: TimelineEntry) {
+    timeline.push(entry);
+    let surplus = timeline.len().saturating_sub(TIMELINE);
+    timeline.drain(..surplus);
 }
 
 /// A domain with what a check found.
