@@ -1,8 +1,9 @@
 //! `stoa store rebuild`: an empty store is filled with what the edges' replicas hold.
 //!
 //! What an edge was never told cannot come back: API keys (those of the edges and the operator's first are taken from
-//! their files), names of tenants for people, domains that were not proved, usage that was counted, the audit log,
-//! accounts with certificate authorities, the local authority. Those are made anew, or are gone.
+//! their files), names of tenants for people, domains that were not proved, names that are kept for who gave them up,
+//! claims of names that two accounts want, usage that was counted, the audit log, accounts with certificate authorities,
+//! the local authority. Those are made anew, or are gone: a name is had by who proves it, quarantine or not.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -86,7 +87,9 @@ async fn rebuild(
     }
     println!(
         "lost: API keys but {} of edges and the one in `platform-key`, names of tenants, domains that were not proved, \
-         usage, audit log, accounts with certificate authorities, local authority (`ca.pem` is another one)",
+         names kept for who gave them up, claims of names that two accounts want, notices, since when a domain has not \
+         pointed here, usage, audit log, accounts with certificate authorities, local authority (`ca.pem` is another \
+         one)",
         edge_keys.len()
     );
     store.close().await;
