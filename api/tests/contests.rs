@@ -103,7 +103,7 @@ async fn a_holder_releases_and_only_an_operator_keeps() {
     let back = desk.domain(&desk.app(lost["tenant_id"].as_str().unwrap(), "back").await, NAME).await;
     show(&desk, &back).await;
     let kept = desk.post(&format!("/v1/domains/{back}/transfer"), &keep).send().await.of(200);
-    assert_eq!(kept["details"]["contest"], json!({"value": "refused"}));
+    assert_eq!(kept["details"]["contest"], json!({"value": "refused", "cause": "decided"}));
 }
 
 #[tokio::test]

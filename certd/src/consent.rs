@@ -23,6 +23,7 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use model::Host;
+use model::domain::PROOF_PREFIX;
 use model::secret::Secret;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -258,7 +259,7 @@ fn query(service: &Service, zone: &Host, domain: &DomainRecord, state: &str) -> 
     let (host, target) = (domain.host.as_str(), &domain.target);
     let below = host.strip_suffix(zone.as_str()).and_then(|rest| rest.strip_suffix('.')).unwrap_or_default();
     let label = target.cname.as_str().split('.').next().unwrap_or_default();
-    let proof = target.proof.strip_prefix(template::PROOF).unwrap_or(&target.proof);
+    let proof = target.proof.strip_prefix(PROOF_PREFIX).unwrap_or(&target.proof);
     let (redirect, domain) = (service.return_url.as_str(), zone.as_str());
     let parameters = match below.is_empty() {
         true => vec![("domain", domain), ("proof", proof), ("redirect_uri", redirect), ("state", state)],

@@ -56,10 +56,11 @@ impl Work {
     }
 
     /// Makes the certificate, or orders it, that is served when the name moves. A renewal of the present holder that
-    /// is under way goes first.
+    /// is under way, or cannot wait, goes first until the wait is over: then the move waits for this one.
     async fn prepare(&self, claim: &DomainRecord, contest: Contest) -> Result<(), CertdError> {
         let Contest::Waiting { until } = contest else { return Ok(()) };
-        if until.since(self.store.now()) > AHEAD || self.store.is_prepared(claim.id).await? {
+        let now = self.store.now();
+        if until.since(now) > AHEAD || self.store.is_prepared(claim.id).await? {
             return Ok(());
         }
         let names = vec![CertificateName::Exact(claim.host.clone())];
@@ -70,10 +71,14 @@ impl Work {
             return Ok(());
         }
         let held = self.store.active_certificate_for(&claim.host).await?;
-        let is_needed = renewal::urgency(held.as_ref(), self.store.now()) == Urgency::Emergency;
+        let is_over = until <= now;
+        let is_needed = held.is_some() && renewal::urgency(held.as_ref(), now) == Urgency::Emergency;
         let is_forbidden = !matches!(self.forbidden(&claim.host, claim.id).await, Ok(Ok(None)));
-        if (is_needed && held.is_some()) || is_forbidden {
+        if (is_needed && !is_over) || is_forbidden {
             return Ok(());
+        }
+        if is_over && self.store.make_way(claim.id).await? {
+            tracing::info!(host = %claim.host, domain = %claim.id, "the order of a name's last holder was ended");
         }
         let order = NewOrder {
             urgency: Urgency::Waiting,

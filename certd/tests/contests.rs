@@ -1,5 +1,6 @@
 //! Two accounts want one name: what certd sees at its name servers decides, and visitors notice nothing.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -10,17 +11,17 @@ use async_trait::async_trait;
 use certd::dns::{Kind, Lookup, LookupError, Reply, Value};
 use certd::{Certd, Settings};
 use model::change::{Lineage, Object, Revision};
-use model::clock::ManualClock;
-use model::domain::{Contest, DomainStatus};
+use model::clock::{ManualClock, SystemClock};
+use model::domain::{Contest, DomainStatus, Refusal};
 use model::id::TenantId;
 use model::seal::SealingKey;
 use model::tenant::Slug;
-use model::{Host, Timestamp};
-use store::{Access, Actor, DomainRecord, HOLD, NewTenant};
+use model::{Clock as _, Host, Timestamp};
+use store::{Access, Actor, Decision, DomainRecord, HOLD, NewTenant};
 use testkit::wait::until;
 
 use crate::edge::Edge;
-use crate::rig::{BOUND, EDGE, Installation, Running, create_app};
+use crate::rig::{BOUND, EDGE, Installation, Rig, Running, create_app};
 
 const NAME: &str = "shop.example.com";
 const SERVER: &str = "ns1.example.net";
@@ -68,7 +69,8 @@ impl Lookup for Zone {
 }
 
 struct Scene {
-    _edge: Edge,
+    /// What goes with it: an edge, or a rig with its edge.
+    _stage: Box<dyn Any>,
     installation: Installation,
     clock: Arc<ManualClock>,
     zone: Zone,
@@ -79,16 +81,30 @@ struct Scene {
 }
 
 impl Scene {
-    /// A live domain, and another account's claim of it.
+    /// A live domain, and another account's claim of it, where the local authority signs.
     async fn start() -> Self {
-        let (sealing, clock) =
-            (SealingKey::generate(), Arc::new(ManualClock::at(Timestamp::from_unix_seconds(1_795_000_000))));
-        let installation = Installation::at("apps.localhost", &sealing, clock.clone()).await;
+        let sealing = SealingKey::generate();
+        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_seconds(1_795_000_000)));
+        let edge = Edge::start(&sealing).await.unwrap();
+        let scene = Self::on(&edge, &sealing, clock, Settings::default()).await;
+        Self { _stage: Box::new(edge), ..scene }
+    }
+
+    /// The same where Pebble does, by a clock that begins at the machine's.
+    async fn with(rig: Rig) -> Self {
+        rig.dns.add_a(NAME, EDGE).await.unwrap();
+        let settings = Settings { acme: Some(rig.acme()), ..Settings::default() };
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let scene = Self::on(&rig.edge, &rig.sealing, clock, settings).await;
+        Self { _stage: Box::new(rig), ..scene }
+    }
+
+    async fn on(edge: &Edge, sealing: &SealingKey, clock: Arc<ManualClock>, settings: Settings) -> Self {
         testkit::tls::install_provider();
-        let (zone, edge) = (Zone::default(), Edge::start(&sealing).await.unwrap());
-        let store = &installation.store;
+        let installation = Installation::at("apps.localhost", sealing, clock.clone()).await;
+        let (store, zone) = (&installation.store, Zone::default());
         edge.follow(store);
-        let certd = Certd::start_with(Settings::default(), store.clone(), sealing, Arc::new(zone.clone()));
+        let certd = Certd::start_with(settings, store.clone(), sealing.clone(), Arc::new(zone.clone()));
         let certd = Running::new(certd.await.unwrap());
         let own = installation.add_domain(NAME).await;
         zone.set(NAME, Kind::Cname, vec![Value::Alias(own.target.cname.to_string())]);
@@ -96,8 +112,8 @@ impl Scene {
         let new = NewTenant { name: "Other".to_owned(), slug: Slug::parse("other").unwrap() };
         let other = store.create_tenant(&Actor::system("test"), new).await.unwrap().id;
         let app = create_app(store, other, "other").await;
-        let mut scene =
-            Self { _edge: edge, claim: own.clone(), own, installation, clock, zone, other, certd };
+        let (claim, stage) = (own.clone(), Box::new(()));
+        let mut scene = Self { _stage: stage, claim, own, installation, clock, zone, other, certd };
         scene
             .until("the domain to be live", async |scene| Ok(scene.own().await.status == DomainStatus::Live))
             .await;
@@ -128,6 +144,17 @@ impl Scene {
             Ok(())
         });
         reached.await.unwrap();
+    }
+
+    /// Whoever has the name has a certificate for it.
+    async fn check_padlock(&self) {
+        let (store, host) = (&self.installation.store, &self.own.host);
+        let before = store.domain_by_host(host).await.unwrap().unwrap();
+        let held = store.active_certificate_for(host).await.unwrap();
+        let after = store.domain_by_host(host).await.unwrap().unwrap();
+        if before.tenant == after.tenant {
+            assert_eq!(held.and_then(|held| held.tenant), Some(before.tenant));
+        }
     }
 
     async fn check_service(&self) {
@@ -183,6 +210,28 @@ async fn a_name_moves_a_day_after_its_proof_was_seen_and_its_certificate_is_ther
 }
 
 #[tokio::test]
+async fn a_name_that_is_released_moves_with_its_new_certificate_and_not_before() {
+    let Some(rig) = Rig::start(None).await else { return };
+    let scene = Scene::with(rig).await;
+    scene.zone.show(&[&scene.claim.target.proof]);
+    scene
+        .until("the wait", async |scene| Ok(matches!(scene.contest().await, Some(Contest::Waiting { .. }))))
+        .await;
+    let actor = Actor::system("test");
+    let store = &scene.installation.store;
+    store.decide_contest(&actor, Access::Platform, scene.own.id, Decision::Release).await.unwrap();
+    let moved = async |scene: &Scene| {
+        scene.check_padlock().await;
+        Ok(scene.contest().await.is_none())
+    };
+    scene.until("the move", moved).await;
+    scene.check_padlock().await;
+    assert_eq!(served(store).await, [scene.other]);
+    scene.until("the padlock", async |scene| Ok(scene.claim().await.status == DomainStatus::Live)).await;
+    scene.certd.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_holder_that_shows_its_new_record_keeps_the_name() {
     let scene = Scene::start().await;
     scene.zone.show(&[&scene.claim.target.proof]);
@@ -191,7 +240,11 @@ async fn a_holder_that_shows_its_new_record_keeps_the_name() {
         .await;
     let challenged = scene.own().await;
     scene.zone.show(&[&scene.claim.target.proof, &challenged.target.proof]);
-    scene.until("the end", async |scene| Ok(scene.contest().await == Some(Contest::Refused))).await;
+    scene
+        .until("the end", async |scene| {
+            Ok(scene.contest().await == Some(Contest::Refused { cause: Refusal::Proved }))
+        })
+        .await;
     scene.until("peace", async |scene| Ok(scene.own().await.status == DomainStatus::Live)).await;
     scene.clock.advance(HOLD * 2);
     scene

@@ -18,7 +18,7 @@ mod status;
 pub use action::{Actor, NextAction, Offer, Record, RecordKind, Target};
 pub use derive::{GRACE, derive};
 pub use facts::{
-    Authority, Certification, Claim, Contest, Facts, Forbidden, Health, Policy, Presence, Routing,
+    Authority, Certification, Claim, Contest, Facts, Forbidden, Health, Policy, Presence, Refusal, Routing,
 };
 pub use inspection::{Change, Fate, Found, Inspection, Witness};
 pub use notice::NoticeKind;
@@ -27,3 +27,5 @@ pub use status::DomainStatus;
 
 /// Prefix of the label that proves ownership by a TXT record: `_stoa.<host>`.
 pub const PROOF_LABEL: &str = "_stoa";
+/// What the text of that record begins with.
+pub const PROOF_PREFIX: &str = "stoa-proof=";

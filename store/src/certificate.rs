@@ -27,7 +27,7 @@ use crate::write::{Event, Shape, Write};
 pub use lifetime::Term;
 pub use window::{Hastened, RenewalAdvice};
 
-pub(crate) use lifetime::take_in_again;
+pub(crate) use lifetime::{is_secure, take_in_again};
 pub(crate) use removal::{Whose, remove_all_of_app, remove_all_of_tenant, remove_useless, strip};
 
 /// Most names of one certificate (what public authorities allow).

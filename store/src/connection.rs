@@ -178,6 +178,14 @@ fn leads_back(given: &Door, set: &Door) -> Result<()> {
 /// Refuses while a provider is asked to change records of `what`, a domain or an app: what takes them back must not go
 /// in the middle of that.
 pub(crate) async fn refuse_working(connection: &mut AnyConnection, what: &impl ToString) -> Result<()> {
+    match working(connection, what).await? {
+        None => Ok(()),
+        Some(value) => Err(StoreError::Conflict { field: "hostname", value, code: "connection_working" }),
+    }
+}
+
+/// The name whose records a provider is asked to change now, of `what`, a domain or an app.
+pub(crate) async fn working(connection: &mut AnyConnection, what: &impl ToString) -> Result<Option<String>> {
     let row = sqlx::query(
         "SELECT domains.host FROM connections JOIN domains ON domains.id = connections.domain_id
          WHERE (domains.id = $1 OR domains.app_id = $1)
@@ -186,8 +194,7 @@ pub(crate) async fn refuse_working(connection: &mut AnyConnection, what: &impl T
     .bind(what.to_string())
     .fetch_optional(connection)
     .await?;
-    let Some(row) = row else { return Ok(()) };
-    Err(StoreError::Conflict { field: "hostname", value: row.text("host")?, code: "connection_working" })
+    row.map(|row| row.text("host")).transpose()
 }
 
 /// The provider at which records of ours stay when the domain goes now.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::Store;
 use crate::caller::{Access, Actor};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::random;
 use crate::row::Columns as _;
 use crate::write::{Event, Write, sha256_hex};
@@ -109,8 +109,13 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let (id, key) = (row.parsed::<DomainId>("domain_id")?, row.parsed_or_none::<KeyId>("key_id")?);
         let is_good = row.moment("expires_at")? > write.now() && has_key(&mut write, key).await?;
-        if is_good {
-            let domain = self.load_domain(write.connection(), Access::Platform, id).await?;
+        let domain = match self.load_domain(write.connection(), Access::Platform, id).await {
+            Ok(domain) => Some(domain).filter(|_| is_good),
+            // The name may have moved to another account meanwhile.
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(domain) = &domain {
             sqlx::query("UPDATE domains SET next_check_at = $2 WHERE id = $1")
                 .bind(id.to_string())
                 .bind(write.now_millis())
@@ -122,7 +127,7 @@ impl Store {
             write.advance();
         }
         write.commit().await?;
-        Ok(is_good.then_some(id))
+        Ok(domain.map(|domain| domain.id))
     }
 }
 

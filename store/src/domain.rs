@@ -30,9 +30,10 @@ use crate::row::{Columns as _, to_json};
 use crate::write::{Event, Shape, Write};
 use crate::{Store, certificate, connection, consent, order, released};
 
-pub(crate) use contest::forget_tenant;
+pub(crate) use check::add_to_timeline;
 pub use contest::{MAX_CONTESTS_OF_NAME, MAX_CONTESTS_OF_TENANT, MAX_TRIES};
-pub use transfer::{Decision, HOLD, Shown, Sight};
+pub(crate) use contest::{forget_tenant, proof};
+pub use transfer::{Decision, HOLD, SLACK, Shown, Sight};
 
 /// How long a claim that was never proved keeps its name from other tenants: time enough to change records
 /// at a slow provider, not enough to block a name that is somebody else's.
@@ -131,7 +132,7 @@ impl Store {
         let now = write.now();
         let id = DomainId::generate(now);
         let facts = Facts::unknown();
-        let target = self.target(id, host.clone(), contest::proof())?;
+        let target = self.target(id, host.clone(), proof())?;
         let (status, _) = derive(&facts, &target, now);
         let domain = DomainRecord {
             id,
@@ -259,11 +260,7 @@ impl Store {
         certificate::remove_useless(&mut write, &app, &domain.host).await?;
         certificate::strip(&mut write, &app, &domain.host, Whose::Ours).await?;
         write.point(&ObjectId::Site(domain.app), Shape::Present).await?;
-        let mut details = json!({ "hostname": domain.host, "app": domain.app });
-        if let (Some(provider), Some(details)) = (left, details.as_object_mut()) {
-            details.insert("records_stay_at".to_owned(), provider.into());
-        }
-        write.audit(event(&domain, "domain.delete", details)).await?;
+        write.audit(event(&domain, "domain.delete", left_behind(&domain, left))).await?;
         write.commit().await
     }
 
@@ -430,6 +427,15 @@ async fn remove(write: &mut Write, domain: &DomainRecord) -> Result<()> {
         Claim::Proved => released::keep(write, &domain.host, domain.tenant).await,
         Claim::Unproved | Claim::Contested | Claim::Released => Ok(()),
     }
+}
+
+/// What the audit log tells of a domain that goes: also the provider at which records of ours stay.
+fn left_behind(domain: &DomainRecord, provider: Option<&'static str>) -> serde_json::Value {
+    let mut details = json!({ "hostname": domain.host, "app": domain.app });
+    if let (Some(provider), Some(details)) = (provider, details.as_object_mut()) {
+        details.insert("records_stay_at".to_owned(), provider.into());
+    }
+    details
 }
 
 fn event(domain: &DomainRecord, action: &'static str, details: serde_json::Value) -> Event {

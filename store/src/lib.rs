@@ -64,7 +64,7 @@ pub use consent::{CONSENT_LIFE, Return};
 pub use custody::{HOLDER_LIFE, Holder};
 pub use domain::{
     Decision, DomainRecord, HOLD, MAX_CONTESTS_OF_NAME, MAX_CONTESTS_OF_TENANT, MAX_DOMAINS_PER_APP,
-    MAX_TRIES, Shown, Sight, TimelineEntry, UNPROVED_CLAIM,
+    MAX_TRIES, SLACK, Shown, Sight, TimelineEntry, UNPROVED_CLAIM,
 };
 pub use edge::EdgeRecord;
 pub use error::{Result, StoreError};

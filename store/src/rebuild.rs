@@ -17,13 +17,13 @@ use model::ticket::TicketKey;
 use model::{Host, Timestamp};
 use serde_json::json;
 
+use crate::Store;
 use crate::caller::{Actor, Version};
 use crate::certificate::{self, NewCertificate};
-use crate::domain::TimelineEntry;
+use crate::domain::{self, TimelineEntry};
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_json, to_word};
 use crate::write::{Event, Shape, Write};
-use crate::{Store, random};
 
 /// Time between the first looks at two domains: their name servers are not all asked at once.
 const PACE_MILLIS: i64 = 20;
@@ -171,7 +171,7 @@ async fn take_domain(
         presence: if live && ends.is_some() { Presence::Verified } else { Presence::Absent },
         ..Facts::unknown()
     };
-    let proof = format!("stoa-proof={}", random::text());
+    let proof = domain::proof();
     let status = write.store().status_of(id, host.host.clone(), &proof, &facts)?;
     sqlx::query(
         "INSERT INTO domains (id, app_id, tenant_id, host, proof, facts, proved, was_live, status, timeline,

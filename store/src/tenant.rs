@@ -313,6 +313,15 @@ pub(crate) async fn load(
     allowed(access, id, row.as_ref())
 }
 
+/// Whether there is (still) such a tenant.
+pub(crate) async fn is_there(connection: &mut AnyConnection, id: TenantId) -> Result<bool> {
+    let row = sqlx::query("SELECT id FROM tenants WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.is_some())
+}
+
 async fn insert(connection: &mut AnyConnection, tenant: &TenantRecord) -> Result<()> {
     sqlx::query(
         "INSERT INTO tenants (id, name, slug, standing, version, created_at, updated_at)

@@ -1,9 +1,11 @@
 //! Two tenants want one name: who is served, who is told, and when it moves.
 
+mod ends;
+
 use std::time::Duration;
 
 use model::change::{Object, Revision};
-use model::domain::{Claim, Contest, DomainStatus, Facts, NoticeKind, Routing};
+use model::domain::{Claim, Contest, DomainStatus, Facts, NoticeKind, Refusal, Routing};
 use model::id::{AppId, TenantId};
 use store::{
     Access, AuditFilter, Decision, DomainRecord, HOLD, MAX_CONTESTS_OF_NAME, MAX_TRIES, Page, QUARANTINE,
@@ -14,6 +16,7 @@ use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host, live};
 use crate::on_both_engines;
 
 pub(crate) const NAME: &str = "shop.example.com";
+pub(crate) const PROVED: Option<Contest> = Some(Contest::Refused { cause: Refusal::Proved });
 
 pub(crate) fn sight(bench: &Bench, proof: Shown, holders_proof: Option<&str>) -> Sight {
     Sight {
@@ -30,12 +33,12 @@ pub(crate) async fn settle(bench: &Bench, claim: &DomainRecord, sight: Sight) ->
     bench.store.settle_contest(claim.id, claim.version, sight).await.unwrap()
 }
 
-async fn now(bench: &Bench, domain: &DomainRecord) -> DomainRecord {
+pub(crate) async fn now(bench: &Bench, domain: &DomainRecord) -> DomainRecord {
     bench.store.domain(Access::Platform, domain.id).await.unwrap()
 }
 
 /// Who is served at a name, by what edges are told.
-async fn served(bench: &Bench, name: &str) -> Vec<AppId> {
+pub(crate) async fn served(bench: &Bench, name: &str) -> Vec<AppId> {
     let batch = bench.store.changes(&NO_LINEAGE, Revision(0), 1_000).await.unwrap();
     let sites = batch.changes.into_iter().filter_map(|change| match change.object {
         Some(Object::Site(site)) => Some(site),
@@ -52,19 +55,19 @@ async fn told(bench: &Bench, tenant: TenantId) -> Vec<NoticeKind> {
     notices.items.into_iter().map(|notice| notice.kind).collect()
 }
 
-async fn audited(bench: &Bench, tenant: TenantId, target: &DomainRecord) -> Vec<String> {
+pub(crate) async fn audited(bench: &Bench, tenant: TenantId, target: &DomainRecord) -> Vec<String> {
     let filter = AuditFilter { target: Some(target.id.to_string()), ..AuditFilter::default() };
     let events = bench.store.audit_events(Access::Tenant(tenant), &filter, &Page::default()).await.unwrap();
     events.items.into_iter().map(|event| event.action).collect()
 }
 
 /// A live domain of one tenant, and the claim of another one.
-struct Scene {
-    own: DomainRecord,
-    claim: DomainRecord,
+pub(crate) struct Scene {
+    pub(crate) own: DomainRecord,
+    pub(crate) claim: DomainRecord,
 }
 
-async fn scene(bench: &Bench) -> Scene {
+pub(crate) async fn scene(bench: &Bench) -> Scene {
     let (one, two) = (bench.tenant("one").await.id, bench.tenant("two").await.id);
     let (one, two) = (bench.app(one, "one").await, bench.app(two, "two").await);
     let own = bench.proved_domain(one.id, NAME).await;
@@ -170,12 +173,12 @@ async fn a_holder_that_proves_the_name_again_keeps_it(bench: Bench) {
     bench.tick();
     let kept = bench.store.refute_contest(own.id, &challenged.target.proof).await.unwrap();
     assert_eq!((kept.status, kept.facts.contest), (DomainStatus::Live, None));
-    assert_eq!(now(&bench, &claim).await.facts.contest, Some(Contest::Refused));
+    assert_eq!(now(&bench, &claim).await.facts.contest, PROVED);
     assert_eq!(told(&bench, own.tenant).await, [NoticeKind::Challenged, NoticeKind::ClaimEnded]);
     assert_eq!(told(&bench, claim.tenant).await, [NoticeKind::ProofSeen, NoticeKind::ClaimRefused]);
     bench.clock.advance(HOLD * 2);
     let late = settle(&bench, &claim, sight(&bench, Shown::Everywhere, None)).await;
-    assert_eq!((late.facts.contest, served(&bench, NAME).await), (Some(Contest::Refused), vec![own.app]));
+    assert_eq!((late.facts.contest, served(&bench, NAME).await), (PROVED, vec![own.app]));
 }
 
 async fn at_the_last_moment_the_holders_proof_counts_before_the_move(bench: Bench) {
@@ -184,25 +187,8 @@ async fn at_the_last_moment_the_holders_proof_counts_before_the_move(bench: Benc
     let challenged = now(&bench, &own).await;
     bench.clock.advance(HOLD * 2);
     let both = sight(&bench, Shown::Everywhere, Some(&challenged.target.proof));
-    assert_eq!(settle(&bench, &claim, both).await.facts.contest, Some(Contest::Refused));
+    assert_eq!(settle(&bench, &claim, both).await.facts.contest, PROVED);
     assert_eq!(served(&bench, NAME).await, [own.app]);
-}
-
-async fn a_proof_that_goes_away_ends_the_wait(bench: Bench) {
-    let Scene { own, claim } = scene(&bench).await;
-    for wait in 0..3 {
-        settle(&bench, &claim, sight(&bench, Shown::Everywhere, None)).await;
-        bench.clock.advance(HOLD);
-        let untold = settle(&bench, &claim, sight(&bench, Shown::Untold, None)).await;
-        assert!(matches!(untold.facts.contest, Some(Contest::Waiting { .. })), "silence moves nothing");
-        let lapsed = settle(&bench, &claim, sight(&bench, Shown::Missing, None)).await;
-        let wanted = if wait < 2 { Contest::Asked } else { Contest::Refused };
-        assert_eq!(lapsed.facts.contest, Some(wanted));
-        assert_eq!(
-            (now(&bench, &own).await.status, served(&bench, NAME).await),
-            (DomainStatus::Live, vec![own.app])
-        );
-    }
 }
 
 async fn a_holder_may_release_the_name_and_an_operator_may_decide_either_way(bench: Bench) {
@@ -218,6 +204,8 @@ async fn a_holder_may_release_the_name_and_an_operator_may_decide_either_way(ben
     assert!(matches!(decide(claimant, claim.id, Decision::Release).await, Err(StoreError::Conflict { .. })));
     let kept = decide(Access::Platform, own.id, Decision::Keep).await.unwrap();
     assert_eq!(kept.status, DomainStatus::Live);
+    let cause = Refusal::Decided;
+    assert_eq!(now(&bench, &claim).await.facts.contest, Some(Contest::Refused { cause }));
     let claim = bench.domain(claim.app, NAME).await;
     settle(&bench, &claim, sight(&bench, Shown::Everywhere, None)).await;
     decide(holder, own.id, Decision::Release).await.unwrap();
@@ -252,6 +240,7 @@ async fn a_claim_of_a_name_that_was_given_up_waits_a_day_too(bench: Bench) {
         "a claim like any other"
     );
     assert_eq!(bench.store.domain_by_host(&host(NAME)).await.unwrap().unwrap().id, claim.id);
+    assert!(audited(&bench, claim.tenant, &claim).await.contains(&"domain.add".to_owned()));
 }
 
 async fn a_name_that_nobody_ever_proved_goes_to_the_first_proof(bench: Bench) {
@@ -288,8 +277,43 @@ async fn claims_are_bounded_by_name_and_by_tenant(bench: Bench) {
     assert!(matches!(claim_of(late.id).await, Err(StoreError::TooMany { limit: MAX_CONTESTS_OF_NAME, .. })));
     bench.clock.advance(UNPROVED_CLAIM);
     claim_of(late.id).await.unwrap();
+    assert!(matches!(claim_of(claim.app).await, Err(StoreError::TooMany { limit: MAX_TRIES, .. })));
     bench.clock.advance(DAY * 30);
     claim_of(claim.app).await.unwrap();
+    assert_eq!(served(&bench, NAME).await, [own.app]);
+}
+
+async fn whoever_shows_no_proof_for_an_hour_makes_room_and_whoever_showed_one_stays(bench: Bench) {
+    let Scene { own, claim } = scene(&bench).await;
+    let mut claims = vec![claim];
+    for number in 1..MAX_CONTESTS_OF_NAME {
+        let name = format!("more-{number}");
+        let app = bench.app(bench.tenant(&name).await.id, &name).await;
+        claims.push(bench.domain(app.id, NAME).await);
+    }
+    // The first waits for its end, the second shows its proof as well, and the third did once, a while ago.
+    for claim in &claims[..3] {
+        settle(&bench, claim, sight(&bench, Shown::Everywhere, None)).await;
+    }
+    bench.clock.advance(HOUR);
+    settle(&bench, &claims[1], sight(&bench, Shown::Everywhere, None)).await;
+    let mut gone = Vec::new();
+    for number in 0..4 {
+        let name = format!("late-{number}");
+        let app = bench.app(bench.tenant(&name).await.id, &name).await;
+        match bench.store.add_domain(&actor(), Access::Platform, app.id, host(NAME)).await {
+            Ok(_) => gone.push(number),
+            Err(error) => assert!(matches!(error, StoreError::TooMany { limit: MAX_CONTESTS_OF_NAME, .. })),
+        }
+    }
+    assert_eq!(gone, [0, 1, 2], "as many as had shown nothing for an hour");
+    for (number, claim) in claims.iter().enumerate() {
+        let found = bench.store.domain(Access::Platform, claim.id).await;
+        assert_eq!(found.is_ok(), number < 2, "{number}");
+    }
+    assert!(
+        audited(&bench, claims[4].tenant, &claims[4]).await.contains(&"domain.contest.displace".to_owned())
+    );
     assert_eq!(served(&bench, NAME).await, [own.app]);
 }
 
@@ -316,16 +340,16 @@ async fn a_notice_is_taken_away_by_whom_it_tells_only(bench: Bench) {
 }
 
 on_both_engines! {
-    a_claim_of_anothers_domain_has_its_own_proof_and_harms_nobody,
     a_claim_of_a_name_that_was_given_up_waits_a_day_too,
+    a_claim_of_anothers_domain_has_its_own_proof_and_harms_nobody,
     a_holder_may_release_the_name_and_an_operator_may_decide_either_way,
     a_holder_that_proves_the_name_again_keeps_it,
     a_name_that_its_holder_gives_up_goes_to_who_proved_it,
     a_name_that_nobody_ever_proved_goes_to_the_first_proof,
     a_notice_is_taken_away_by_whom_it_tells_only,
-    a_proof_that_goes_away_ends_the_wait,
     a_proved_claim_waits_a_day_and_then_the_name_moves_in_one_change,
     at_the_last_moment_the_holders_proof_counts_before_the_move,
     claims_are_bounded_by_name_and_by_tenant,
     what_goes_with_its_app_or_tenant_leaves_no_claim_behind,
+    whoever_shows_no_proof_for_an_hour_makes_room_and_whoever_showed_one_stays,
 }

@@ -171,7 +171,9 @@ pub(crate) struct DetailsView {
     #[schema(value_type = String, format = DateTime)]
     next_check_at: Timestamp,
     /// How this account stands where another one wants the same name: `asked` (prove that it is yours), `waiting` (it
-    /// moves here at `until`), `refused`, `lost`, or `challenged` (it moves away at `until`); null: nobody else does.
+    /// moves here at `until`, or as soon as its certificate is there), `refused` (`cause`: the other one `proved` it, the
+    /// operator `decided` so, or the claim `lapsed` too often), `lost`, or `challenged` (it moves away at `until`); null:
+    /// nobody else does.
     #[schema(value_type = Option<Object>)]
     contest: Option<Contest>,
 }

@@ -16,7 +16,8 @@ use crate::request::Json;
 #[schema(as = Transfer)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TransferBody {
-    /// `release`: the domain moves to the account that proved it, at once. `keep`: it stays; only an operator decides
+    /// `release`: the domain moves to the account that proved it, at once, or as soon as its new certificate is there,
+    /// which is waited for up to an hour. `keep`: it stays; only an operator decides
     /// so, its holder keeps it by adding the record that the domain shows.
     #[schema(value_type = String, example = "release")]
     decision: Decision,

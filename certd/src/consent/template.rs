@@ -4,14 +4,12 @@
 use std::net::IpAddr;
 
 use model::Host;
-use model::domain::PROOF_LABEL;
+use model::domain::{PROOF_LABEL, PROOF_PREFIX};
 use serde_json::{Value, json};
 
 use super::Service;
 use crate::CertdError;
 
-/// What every proof begins with.
-pub(super) const PROOF: &str = "stoa-proof=";
 const SITE: &str = include_str!("site.json");
 /// How long others keep the records, in seconds.
 const TTL: u32 = 300;
@@ -61,8 +59,8 @@ fn apex(site: &Value, addresses: &[IpAddr]) -> Value {
         })
         .collect();
     records.push(json!({
-        "type": "TXT", "host": PROOF_LABEL, "data": format!("{PROOF}%proof%"), "ttl": TTL,
-        "txtConflictMatchingMode": "Prefix", "txtConflictMatchingPrefix": PROOF,
+        "type": "TXT", "host": PROOF_LABEL, "data": format!("{PROOF_PREFIX}%proof%"), "ttl": TTL,
+        "txtConflictMatchingMode": "Prefix", "txtConflictMatchingPrefix": PROOF_PREFIX,
     }));
     let mut apex = site.clone();
     if let Some(fields) = apex.as_object_mut() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ::time::OffsetDateTime;
 
-use super::{Actor, Facts};
+use super::{Actor, Facts, Refusal};
 use crate::Timestamp;
 
 pub use connecting::{Notice, offer};
@@ -79,8 +79,13 @@ pub enum Message<'a> {
         /// When it moves.
         until: Timestamp,
     },
-    /// `claimed_elsewhere`: its holder proved it as well.
-    Kept,
+    /// `claimed_elsewhere`: proved, and about to move here.
+    MovingSoon,
+    /// `claimed_elsewhere`: it does not move here.
+    Kept {
+        /// Why.
+        cause: Refusal,
+    },
     /// `claimed_elsewhere`: it moved away.
     Lost,
     /// `at_risk`, `needs_dns` or `moved`: another account proved that it is theirs.
@@ -227,7 +232,7 @@ impl Message<'_> {
             Self::InvalidName
             | Self::ClaimedElsewhere { .. }
             | Self::ProveElsewhere { .. }
-            | Self::Kept
+            | Self::Kept { .. }
             | Self::Lost
             | Self::Challenged { .. }
             | Self::Suspended
@@ -254,6 +259,7 @@ impl Message<'_> {
             Self::OurProblem { .. } => Actor::Us,
             Self::Removed { .. }
             | Self::Moving { .. }
+            | Self::MovingSoon
             | Self::Late { .. }
             | Self::Remembered { .. }
             | Self::Issuing
@@ -286,7 +292,8 @@ impl Message<'_> {
             }
             Self::ProveElsewhere { .. }
             | Self::Moving { .. }
-            | Self::Kept
+            | Self::MovingSoon
+            | Self::Kept { .. }
             | Self::Lost
             | Self::Challenged { .. } => self.contest(now, pace),
             _ => self.certificate(now, pace),
@@ -364,7 +371,7 @@ impl Message<'_> {
                 pace.words()
             ),
             Self::Moving { until } => format!(
-                "Found it. The domain moves here by {}, unless its present owner proves it as well. Nothing to do.",
+                "Found it. The domain moves here by {}, unless the other account proves it as well. Nothing to do.",
                 moment(*until, now)
             ),
             Self::Challenged { until } => format!(
@@ -375,8 +382,22 @@ impl Message<'_> {
             Self::Lost => "This domain moved to another account, which proved it. Ask us if that is wrong; you can \
                            remove it here at any time."
                 .to_owned(),
-            _ => "Its present owner has shown that this domain is theirs. Ask them to remove it there; you can remove \
-                  it here at any time."
+            Self::Kept { cause: Refusal::Decided } => {
+                "We decided that this domain does not move here. Ask us if that is wrong; you can remove it here at \
+                 any time."
+                    .to_owned()
+            }
+            Self::Kept { cause: Refusal::Lapsed } => {
+                "Three times we could not confirm your claim until its end, so the domain stays. Ask us for help, or remove \
+                 it at any time."
+                    .to_owned()
+            }
+            Self::Kept { cause: Refusal::Proved } => {
+                "Its present owner has shown that this domain is theirs. Ask them to remove it there; you can remove \
+                 it here at any time."
+                    .to_owned()
+            }
+            _ => "Found it. The domain moves here as soon as all is ready, usually within an hour. Nothing to do."
                 .to_owned(),
         }
     }

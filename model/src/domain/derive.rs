@@ -130,11 +130,12 @@ fn message<'a>(
         DomainStatus::InvalidName => Message::InvalidName,
         DomainStatus::Suspended => Message::Suspended,
         DomainStatus::Removed => Message::Removed { until: facts.kept_until },
-        DomainStatus::ClaimedElsewhere => contested(facts),
+        DomainStatus::ClaimedElsewhere => contested(facts, now),
         DomainStatus::NeedsDns | DomainStatus::AtRisk | DomainStatus::Moved
             if let Some(until) = challenged_until(facts) =>
         {
-            Message::Challenged { until }
+            // Until it has moved, its holder can keep it still.
+            Message::Challenged { until: until.max(now) }
         }
         DomainStatus::NeedsDns | DomainStatus::Conflict => records(facts, target, entry),
         DomainStatus::WrongZone => wrong_zone(facts, target),
@@ -161,10 +162,11 @@ fn message<'a>(
 }
 
 /// How a claim of a name stands that another account has.
-fn contested(facts: &Facts) -> Message<'_> {
+fn contested(facts: &Facts, now: Timestamp) -> Message<'_> {
     match facts.contest {
-        Some(Contest::Waiting { until }) => Message::Moving { until },
-        Some(Contest::Refused) => Message::Kept,
+        Some(Contest::Waiting { until }) if until > now => Message::Moving { until },
+        Some(Contest::Waiting { .. }) => Message::MovingSoon,
+        Some(Contest::Refused { cause }) => Message::Kept { cause },
         Some(Contest::Lost) => Message::Lost,
         Some(Contest::Asked) => Message::ProveElsewhere { provider: provider(facts) },
         Some(Contest::Challenged { .. }) | None => Message::ClaimedElsewhere { free_at: facts.kept_until },

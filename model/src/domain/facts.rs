@@ -153,8 +153,11 @@ pub enum Contest {
         /// When it moves.
         until: Timestamp,
     },
-    /// The holder has shown that it is theirs, or the operator has said so.
-    Refused,
+    /// It came to nothing: the name stays where it is.
+    Refused {
+        /// Why.
+        cause: Refusal,
+    },
     /// This one had the name, which moved to another one that showed that it is theirs.
     Lost,
     /// This one has the name, which moves to another one then, unless this one shows anew that it is its own.
@@ -162,6 +165,18 @@ pub enum Contest {
         /// When it moves.
         until: Timestamp,
     },
+}
+
+/// Why a claim of a name came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The holder has shown that it is theirs.
+    Proved,
+    /// The operator has said so.
+    Decided,
+    /// It was not confirmed until the end of its wait, too often.
+    Lapsed,
 }
 
 /// What the edges show to the outside.

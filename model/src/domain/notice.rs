@@ -17,9 +17,9 @@ pub enum NoticeKind {
     MovedAway,
     /// This account proved that a domain of another one is its own.
     ProofSeen,
-    /// That proof is not seen any more.
+    /// That proof was not confirmed until the end of the wait, which begins anew with it.
     ProofGone,
-    /// The other account keeps the domain.
+    /// The claim has ended; the domain shows why.
     ClaimRefused,
     /// The domain moved to this account.
     MovedHere,
@@ -55,15 +55,18 @@ impl NoticeKind {
                 )
             }
             Self::ProofSeen => format!(
-                "You proved that {host} is yours. It moves here by {by}, unless its present owner proves the same."
+                "You proved that {host} is yours. It moves here by {by}, unless the other account proves the same."
             ),
             Self::ProofGone => {
                 format!(
-                    "The record that proves that {host} is yours is gone. Put it back; the wait begins anew."
+                    "We could not confirm your claim of {host} until its end. Check the record that the domain shows; the \
+                     wait begins anew."
                 )
             }
             Self::ClaimRefused => {
-                format!("The present owner of {host} keeps it, having shown that it is theirs.")
+                format!(
+                    "Your claim of {host} has ended, and the domain does not move here. It shows you why."
+                )
             }
             Self::MovedHere => {
                 format!("{host} moved here from another account. It is served for you from now on.")

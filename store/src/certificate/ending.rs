@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{CertificateRecord, read};
 use crate::Store;
 use crate::caller::Actor;
-use crate::domain::TimelineEntry;
+use crate::domain::{TimelineEntry, add_to_timeline};
 use crate::error::Result;
 use crate::row::{Columns as _, to_json};
 use crate::write::{Event, Write};
@@ -25,8 +25,6 @@ const WARNINGS: [(u16, &str); 3] = [
 ];
 /// Most warnings of one kind in one call.
 const MOST: i64 = 100;
-/// Entries of a timeline that are kept.
-const TIMELINE: usize = 50;
 
 impl Store {
     /// Gives the warnings that are due, at most 100 of each kind; tells them, each with its days. One that comes late,
@@ -104,9 +102,8 @@ async fn note(write: &mut Write, host: &Host, certificate: &CertificateRecord, d
         .await?;
     let Some(row) = row else { return Ok(()) };
     let mut timeline: Vec<TimelineEntry> = row.json("timeline")?;
-    timeline.push(TimelineEntry { at: now, status: row.word("status")?, ends_in_days: Some(days) });
-    let surplus = timeline.len().saturating_sub(TIMELINE);
-    timeline.drain(..surplus);
+    let entry = TimelineEntry { at: now, status: row.word("status")?, ends_in_days: Some(days) };
+    add_to_timeline(&mut timeline, entry);
     sqlx::query("UPDATE domains SET timeline = $2, version = version + 1 WHERE id = $1")
         .bind(row.text("id")?)
         .bind(to_json(&timeline)?)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::certificate::{CertificateName, CertificateSource, CertificateStatus};
 use model::change::ObjectId;
-use model::id::CertificateId;
+use model::id::{CertificateId, TenantId};
 use model::{Host, Timestamp};
 use serde_json::json;
 
@@ -220,6 +220,23 @@ fn check_renewable(certificate: &CertificateRecord) -> Result<()> {
             Err(StoreError::invalid("status", reason))
         }
     }
+}
+
+/// Whether a tenant has a valid certificate that is served for `host`.
+pub(crate) async fn is_secure(write: &mut Write, host: &Host, tenant: TenantId) -> Result<bool> {
+    let now = write.now_millis();
+    let row = sqlx::query(
+        "SELECT certificates.id FROM certificate_names
+         JOIN certificates ON certificates.id = certificate_names.certificate_id
+         WHERE certificate_names.name = $1 AND certificates.tenant_id = $2 AND certificates.status = 'active'
+         AND certificates.not_after > $3 LIMIT 1",
+    )
+    .bind(host.as_str())
+    .bind(tenant.to_string())
+    .bind(now)
+    .fetch_optional(write.connection())
+    .await?;
+    Ok(row.is_some())
 }
 
 /// Keeps a certificate that was kept before, with the times that it had then: nothing of its renewal changes.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use model::Host;
-use model::domain::{Claim, Contest, Facts, derive};
+use model::domain::{Claim, Contest, Facts, PROOF_PREFIX, Refusal, derive};
 use model::id::{AppId, DomainId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -28,8 +28,14 @@ pub const MAX_CONTESTS_OF_NAME: usize = 5;
 pub const MAX_CONTESTS_OF_TENANT: usize = 20;
 /// Most claims of one name that one account makes within [`MEMORY`], however they end.
 pub const MAX_TRIES: usize = 3;
+/// How long a claim has to show its proof before it gives way to another one where there is no room.
+const UNSEEN: Duration = Duration::from_secs(3600);
 /// For how long a claim is counted.
 const MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Counts the claims of a name by other tenants.
+const OTHERS: &str =
+    "SELECT COUNT(*) AS claims FROM contests WHERE host = $1 AND tenant_id <> $2 AND state = 'open'";
 
 /// A claim with the standing of its tenant, ready for a `WHERE`.
 macro_rules! select {
@@ -63,7 +69,12 @@ pub(super) fn read(store: &Store, row: &AnyRow) -> Result<DomainRecord> {
     let contest = match (row.word("state")?, row.moment_or_none("hold_until")?) {
         (State::Open, Some(until)) => Contest::Waiting { until },
         (State::Open, None) => Contest::Asked,
-        (State::Refused, _) => Contest::Refused,
+        (State::Refused, _) => {
+            // What was refused before causes were written down was refused by a proof.
+            let cause =
+                if row.text_or_none("cause")?.is_some() { row.word("cause")? } else { Refusal::Proved };
+            Contest::Refused { cause }
+        }
         (State::Lost | State::Gone, _) => Contest::Lost,
     };
     let facts =
@@ -130,8 +141,8 @@ pub(super) async fn open(write: &mut Write, app: &App, host: Host) -> Result<Dom
 }
 
 /// A text that only this claim has.
-pub(super) fn proof() -> String {
-    format!("stoa-proof={}", random::text())
+pub(crate) fn proof() -> String {
+    format!("{PROOF_PREFIX}{}", random::text())
 }
 
 /// Ends what was never proved in its time, forgets what is counted no more, and refuses what is too much.
@@ -139,13 +150,15 @@ async fn make_room(write: &mut Write, app: &App, host: &Host) -> Result<()> {
     let now = write.now();
     sqlx::query(
         "UPDATE contests SET state = 'gone', ended_at = $2, version = version + 1 WHERE host = $1
-         AND ((state = 'open' AND hold_until IS NULL AND created_at <= $3)
+         AND ((state = 'open' AND hold_until IS NULL AND created_at <= $3
+                 AND COALESCE(proof_seen_at, created_at) <= $5)
              OR (tenant_id = $4 AND state IN ('refused', 'lost')))",
     )
     .bind(host.as_str())
     .bind(now.unix_millis())
     .bind(now.minus(UNPROVED_CLAIM).unix_millis())
     .bind(app.tenant.to_string())
+    .bind(now.minus(UNSEEN).unix_millis())
     .execute(write.connection())
     .await?;
     sqlx::query("DELETE FROM contests WHERE state = 'gone' AND created_at <= $1 AND ended_at <= $1")
@@ -165,12 +178,9 @@ async fn make_room(write: &mut Write, app: &App, host: &Host) -> Result<()> {
             code: "domain_taken",
         });
     }
+    displace(write, app.tenant, host).await?;
     let bounds = [
-        (
-            "claims of this name by others",
-            MAX_CONTESTS_OF_NAME,
-            "SELECT COUNT(*) AS claims FROM contests WHERE host = $1 AND tenant_id <> $2 AND state = 'open'",
-        ),
+        ("claims of this name by others", MAX_CONTESTS_OF_NAME, OTHERS),
         (
             "claims by this account of names that others have",
             MAX_CONTESTS_OF_TENANT,
@@ -188,6 +198,37 @@ async fn make_room(write: &mut Write, app: &App, host: &Host) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where there is no room for one more claim of a name, the one goes whose proof was not seen for the longest time, an
+/// hour at least: who owns the name shows it sooner. One that is to get the name is never displaced, and one that
+/// bothered nobody is not counted.
+async fn displace(write: &mut Write, tenant: TenantId, host: &Host) -> Result<()> {
+    let others = count(write, OTHERS, [host.as_str(), &tenant.to_string()]).await?;
+    if others < MAX_CONTESTS_OF_NAME {
+        return Ok(());
+    }
+    let (store, unseen_since) = (write.store().clone(), write.now().minus(UNSEEN));
+    let row = sqlx::query(select!(
+        "WHERE contests.host = $1 AND contests.tenant_id <> $2 AND contests.state = 'open'
+         AND contests.hold_until IS NULL AND COALESCE(contests.proof_seen_at, contests.created_at) <= $3
+         ORDER BY COALESCE(contests.proof_seen_at, contests.created_at), contests.id LIMIT 1"
+    ))
+    .bind(host.as_str())
+    .bind(tenant.to_string())
+    .bind(unseen_since.unix_millis())
+    .fetch_optional(write.connection())
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    let claim = read(&store, &row)?;
+    end(write, &claim, State::Gone).await?;
+    sqlx::query("DELETE FROM contests WHERE id = $1 AND holds = 0")
+        .bind(claim.id.to_string())
+        .execute(write.connection())
+        .await?;
+    let details =
+        json!({ "hostname": claim.host, "reason": "claimed by another tenant, and its proof was not seen" });
+    write.audit(event(&claim, "domain.contest.displace", details)).await
 }
 
 async fn count(write: &mut Write, sql: &'static str, [one, other]: [&str; 2]) -> Result<usize> {

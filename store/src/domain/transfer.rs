@@ -4,30 +4,35 @@
 //! which the holder is told and keeps the name by one proof: a new one, since old records prove nothing about today.
 //! A move is one change: the row of the name, what edges are told, both audit events, both notices.
 
+mod moving;
+mod step;
+
 use std::time::Duration;
 
 use model::Timestamp;
-use model::change::ObjectId;
-use model::domain::{Certification, Claim, Contest, Facts, NoticeKind, Policy, Presence, derive};
+use model::domain::{Claim, Contest, Facts, NoticeKind, Refusal, derive};
 use model::id::{DomainId, TenantId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::contest::{self, State};
-use super::{DomainRecord, TimelineEntry, by_host, check, event, insert};
+use super::{DomainRecord, TimelineEntry, by_host, check, event};
 use crate::caller::{Access, Actor, Version};
-use crate::certificate::{self, NewCertificate, Whose};
+use crate::certificate::{self, NewCertificate};
 use crate::error::{Result, StoreError};
-use crate::row::{Columns as _, to_json};
-use crate::tenant::expect_version;
-use crate::write::{Shape, Write};
+use crate::row::{Columns as _, to_json, to_word};
+use crate::tenant::{self, expect_version};
+use crate::write::Write;
 use crate::{Store, connection, notice, order, released};
+
+pub use step::SLACK;
+use step::{Known, Step, step};
 
 /// How long a holder has to prove a name again that another account proved.
 pub const HOLD: Duration = Duration::from_secs(24 * 3600);
 /// The field of a certificate to be kept that is stored by itself.
 const KEY: &str = "key";
-/// How often the proof of one claim may come and go before the claim ends.
+/// How often a claim may fail to be confirmed until the end of its wait before it ends.
 const MAX_HOLDS: i64 = 3;
 
 /// Whether a proof is at the name's own servers.
@@ -72,21 +77,6 @@ enum Holder {
     Nobody,
 }
 
-/// What becomes of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Stay,
-    /// The name is free: the claim is one like any other.
-    Promote,
-    /// Its proof was seen: the holder is told.
-    Hold,
-    /// Its proof is gone.
-    Lapse,
-    /// The holder keeps the name.
-    Refuse,
-    Move,
-}
-
 impl Store {
     /// Writes down what a look at a claimed name found, and what follows. Gives the claim, or the domain that it has
     /// become.
@@ -98,23 +88,23 @@ impl Store {
         let claim = self.claim(write.connection(), Access::Platform, id).await?;
         expect_version(("domain", id), claim.version, Some(version))?;
         let holder = holder_of(&mut write, &claim).await?;
-        let step = step(&mut write, &claim, &holder, &sight).await?;
+        let known = known(&mut write, &claim, &holder, &sight).await?;
         let until = write.now().plus(HOLD);
-        match step {
-            Step::Stay => save(&mut write, &claim, &sight, claim_until(&claim)).await?,
+        match step(&claim, &holder, &sight, known) {
+            Step::Stay => {
+                save(&mut write, &claim, &sight, (claim_until(&claim), known.missing_since)).await?
+            }
             Step::Hold => {
-                save(&mut write, &claim, &sight, Some(until)).await?;
+                save(&mut write, &claim, &sight, (Some(until), None)).await?;
                 begin_hold(&mut write, &claim, &holder, until).await?;
             }
             Step::Lapse => {
-                save(&mut write, &claim, &sight, None).await?;
+                save(&mut write, &claim, &sight, (None, None)).await?;
                 lapse(&mut write, &claim, &holder).await?;
             }
-            Step::Refuse => refuse(&mut write, &claim, &holder).await?,
-            Step::Promote => {
-                become_domain(&mut write, &claim, Facts { claim: Claim::Unproved, ..sight.facts }).await?;
-            }
-            Step::Move => move_here(&mut write, &claim, holder, sight.facts).await?,
+            Step::Refuse => refuse(&mut write, &claim, &holder, Refusal::Proved).await?,
+            Step::Promote => moving::promote(&mut write, &claim, sight.facts).await?,
+            Step::Move => moving::move_here(&mut write, &claim, holder, sight.facts).await?,
         }
         write.commit().await?;
         self.domain(Access::Platform, id).await
@@ -131,7 +121,7 @@ impl Store {
             return Err(StoreError::Stale { what: "domain", id: id.to_string(), current: holder.version });
         }
         if let Some(claim) = waiting(&mut write, &holder).await? {
-            refuse(&mut write, &claim, &Holder::Domain(Box::new(holder))).await?;
+            refuse(&mut write, &claim, &Holder::Domain(Box::new(holder)), Refusal::Proved).await?;
             write.commit().await?;
         }
         self.domain(Access::Platform, id).await
@@ -165,7 +155,7 @@ impl Store {
         };
         let holder = holder_of(&mut write, &claim).await?;
         match decision {
-            Decision::Keep => refuse(&mut write, &claim, &holder).await?,
+            Decision::Keep => refuse(&mut write, &claim, &holder, Refusal::Decided).await?,
             Decision::Release => {
                 hasten(&mut write, &claim).await?;
                 let details = json!({ "hostname": claim.host });
@@ -200,16 +190,35 @@ impl Store {
         Ok(kept.rows_affected() == 1)
     }
 
-    /// Whether a certificate is kept for a claim.
+    /// Whether a certificate is kept for a claim that is valid still.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn is_prepared(&self, id: DomainId) -> Result<bool> {
-        let row = sqlx::query("SELECT certificate FROM contests WHERE id = $1")
-            .bind(id.to_string())
-            .fetch_optional(self.pool())
-            .await?;
-        Ok(row.map(|row| row.text_or_none("certificate")).transpose()?.flatten().is_some())
+        let mut connection = self.pool().acquire().await?;
+        moving::is_prepared(&mut connection, id, self.now()).await
+    }
+
+    /// Ends the open order of a name's holder, its own or one that it stands beside another name in, for a claim whose time has come: there is one order a name at a time, and
+    /// the next certificate is to be the claimant's. False: nothing was in its way.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn make_way(&self, id: DomainId) -> Result<bool> {
+        let mut write = self.write(&Actor::system("certd")).await?;
+        let claim = contest::find(self, write.connection(), id).await?;
+        let is_due = |claim: &DomainRecord| claim_until(claim).is_some_and(|until| until <= self.now());
+        let Some(claim) = claim.filter(is_due) else { return Ok(false) };
+        let Some(holder) = by_host(&mut write, &claim.host).await? else { return Ok(false) };
+        let reason = "the domain is about to move to another account";
+        let beside = order::part(&mut write, &holder.host).await?;
+        if beside + order::abandon_of(&mut write, holder.id, reason).await? == 0 {
+            return Ok(false);
+        }
+        let details = json!({ "hostname": holder.host, "reason": reason });
+        write.audit(event(&holder, "domain.order_end", details)).await?;
+        write.commit().await?;
+        Ok(true)
     }
 }
 
@@ -240,30 +249,28 @@ async fn waiting(write: &mut Write, domain: &DomainRecord) -> Result<Option<Doma
     row.map(|row| contest::read(&store, &row)).transpose()
 }
 
-async fn step(write: &mut Write, claim: &DomainRecord, holder: &Holder, sight: &Sight) -> Result<Step> {
-    if !matches!(claim.facts.contest, Some(Contest::Asked | Contest::Waiting { .. })) {
-        return Ok(Step::Stay);
+async fn known(write: &mut Write, claim: &DomainRecord, holder: &Holder, sight: &Sight) -> Result<Known> {
+    let row = sqlx::query("SELECT missing_since FROM contests WHERE id = $1")
+        .bind(claim.id.to_string())
+        .fetch_one(write.connection())
+        .await?;
+    let (now, before) = (write.now(), row.moment_or_none("missing_since")?);
+    let (mut holder_is_secure, mut holder_is_busy) = (false, false);
+    if let Holder::Domain(holder) = holder {
+        holder_is_secure = certificate::is_secure(write, &holder.host, holder.tenant).await?;
+        holder_is_busy = connection::working(write.connection(), &holder.id).await?.is_some();
     }
-    let until = claim_until(claim);
-    Ok(match (holder, sight.proof, until) {
-        (Holder::Nobody, ..) => Step::Promote,
-        _ if claim.facts.policy != Policy::Allowed => Step::Stay,
-        (Holder::Domain(holder), _, Some(_))
-            if sight.holders_proof.as_ref() == Some(&holder.target.proof) =>
-        {
-            Step::Refuse
-        }
-        (_, Shown::Everywhere, Some(until)) if until <= write.now() => Step::Move,
-        (_, Shown::Missing, Some(_)) => Step::Lapse,
-        (_, Shown::Everywhere, None) if waiting(write, claim).await?.is_some() => Step::Stay,
-        // Nobody is served, and nobody ever proved it: the first proof counts.
-        (Holder::Domain(holder), Shown::Everywhere, None)
-            if holder.facts.claim == Claim::Unproved && !holder.was_live =>
-        {
-            Step::Move
-        }
-        (_, Shown::Everywhere, None) => Step::Hold,
-        _ => Step::Stay,
+    Ok(Known {
+        now,
+        missing_since: match sight.proof {
+            Shown::Everywhere => None,
+            Shown::Missing => before.or(Some(now)),
+            Shown::Untold => before,
+        },
+        is_prepared: moving::is_prepared(write.connection(), claim.id, now).await?,
+        is_behind: waiting(write, claim).await?.is_some_and(|first| first.id != claim.id),
+        holder_is_secure,
+        holder_is_busy,
     })
 }
 
@@ -271,16 +278,23 @@ async fn save(
     write: &mut Write,
     claim: &DomainRecord,
     sight: &Sight,
-    hold_until: Option<Timestamp>,
+    (hold_until, missing_since): (Option<Timestamp>, Option<Timestamp>),
 ) -> Result<()> {
-    let next = hold_until.map_or(sight.next_check_at, |until| sight.next_check_at.min(until));
+    let now = write.now();
+    // An end that is past is no reason to look at once: what stays open after it keeps to its rhythm.
+    let end = hold_until.filter(|until| *until > now);
+    let next = end.map_or(sight.next_check_at, |until| sight.next_check_at.min(until));
+    let seen_at = (sight.proof == Shown::Everywhere).then(|| now.unix_millis());
     sqlx::query(
-        "UPDATE contests SET facts = $2, hold_until = $3, next_check_at = $4, version = version + 1 WHERE id = $1",
+        "UPDATE contests SET facts = $2, hold_until = $3, next_check_at = $4, missing_since = $5,
+         proof_seen_at = COALESCE($6, proof_seen_at), version = version + 1 WHERE id = $1",
     )
     .bind(claim.id.to_string())
     .bind(to_json(&sight.facts)?)
     .bind(hold_until.map(Timestamp::unix_millis))
     .bind(next.unix_millis())
+    .bind(missing_since.map(Timestamp::unix_millis))
+    .bind(seen_at)
     .execute(write.connection())
     .await?;
     Ok(())
@@ -314,10 +328,11 @@ async fn begin_hold(
             let contest = until.map(|until| Contest::Challenged { until });
             tell_holder(write, domain, contest, contest::proof()).await
         }
-        Holder::Former(tenant) => {
+        // The name is kept for a tenant that may be gone.
+        Holder::Former(tenant) if tenant::is_there(write.connection(), *tenant).await? => {
             notice::tell(write, *tenant, NoticeKind::Challenged, (None, &claim.host), until).await
         }
-        Holder::Nobody => Ok(()),
+        Holder::Former(_) | Holder::Nobody => Ok(()),
     }
 }
 
@@ -327,9 +342,9 @@ async fn lapse(write: &mut Write, claim: &DomainRecord, holder: &Holder) -> Resu
         .fetch_one(write.connection())
         .await?;
     if row.integer("holds")? >= MAX_HOLDS {
-        return refuse(write, claim, holder).await;
+        return refuse(write, claim, holder, Refusal::Lapsed).await;
     }
-    order::abandon_of(write, claim.id, "the proof is gone").await?;
+    order::abandon_of(write, claim.id, "the claim was not confirmed until its end").await?;
     sqlx::query("UPDATE contests SET certificate = NULL, key_sealed = NULL WHERE id = $1")
         .bind(claim.id.to_string())
         .execute(write.connection())
@@ -341,9 +356,14 @@ async fn lapse(write: &mut Write, claim: &DomainRecord, holder: &Holder) -> Resu
 }
 
 /// The holder keeps the name.
-async fn refuse(write: &mut Write, claim: &DomainRecord, holder: &Holder) -> Result<()> {
+async fn refuse(write: &mut Write, claim: &DomainRecord, holder: &Holder, cause: Refusal) -> Result<()> {
     contest::end(write, claim, State::Refused).await?;
-    let details = json!({ "hostname": claim.host });
+    sqlx::query("UPDATE contests SET cause = $2 WHERE id = $1")
+        .bind(claim.id.to_string())
+        .bind(to_word(&cause)?)
+        .execute(write.connection())
+        .await?;
+    let details = json!({ "hostname": claim.host, "cause": cause });
     write.audit(event(claim, "domain.contest.refuse", details)).await?;
     notice::tell(write, claim.tenant, NoticeKind::ClaimRefused, (Some(claim.id), &claim.host), None).await?;
     relieve(write, claim, holder).await
@@ -416,93 +436,4 @@ pub(super) async fn give_way(write: &mut Write, holder: &DomainRecord) -> Result
         .execute(write.connection())
         .await?;
     Ok(())
-}
-
-/// Makes a claim the domain of its name, which nobody has.
-async fn become_domain(write: &mut Write, claim: &DomainRecord, facts: Facts) -> Result<DomainRecord> {
-    released::forget(write, &claim.host).await?;
-    sqlx::query("DELETE FROM contests WHERE id = $1")
-        .bind(claim.id.to_string())
-        .execute(write.connection())
-        .await?;
-    let now = write.now();
-    let facts = Facts {
-        certification: Certification::None,
-        presence: Presence::Absent,
-        away_since: None,
-        contest: None,
-        ..facts
-    };
-    let (status, _) = derive(&facts, &claim.target, now);
-    let mut timeline = claim.timeline.clone();
-    check::note(&mut timeline, TimelineEntry { at: now, status, ends_in_days: None });
-    let domain = DomainRecord {
-        facts,
-        status,
-        timeline,
-        version: claim.version.next(),
-        next_check_at: now,
-        ..claim.clone()
-    };
-    insert(write.connection(), &domain).await?;
-    Ok(domain)
-}
-
-/// Moves the name. Edges hear of the new certificate first, then of the new site, which takes the name over in one
-/// step, then that the old one is without it.
-async fn move_here(write: &mut Write, claim: &DomainRecord, holder: Holder, facts: Facts) -> Result<()> {
-    let prepared = prepared(write, claim.id).await?;
-    if let Holder::Domain(old) = &holder {
-        lose(write, old).await?;
-    }
-    let domain = become_domain(write, claim, Facts { claim: Claim::Proved, ..facts }).await?;
-    if let Some(new) = prepared.and_then(|new| write.store().checked(new).ok()) {
-        certificate::keep(write, new).await?;
-    }
-    write.point(&ObjectId::Site(domain.app), Shape::Present).await?;
-    if let Holder::Domain(old) = &holder {
-        if old.app != domain.app {
-            write.point(&ObjectId::Site(old.app), Shape::Present).await?;
-        }
-        let app = write.store().clone().load_app(write.connection(), Access::Platform, old.app).await?;
-        certificate::remove_useless(write, &app, &old.host).await?;
-        certificate::strip(write, &app, &old.host, Whose::Any).await?;
-        let details = json!({ "hostname": old.host, "app": old.app });
-        write.audit(event(old, "domain.move_away", details)).await?;
-        notice::tell(write, old.tenant, NoticeKind::MovedAway, (Some(old.id), &old.host), None).await?;
-    }
-    let details = json!({ "hostname": domain.host, "app": domain.app });
-    write.audit(event(&domain, "domain.move_here", details)).await?;
-    notice::tell(write, domain.tenant, NoticeKind::MovedHere, (Some(domain.id), &domain.host), None).await
-}
-
-/// The domain becomes a claim that is over: its owner sees what has become of it.
-async fn lose(write: &mut Write, old: &DomainRecord) -> Result<()> {
-    order::part(write, &old.host).await?;
-    order::abandon_of(write, old.id, "the domain moved to another account").await?;
-    connection::remove(write, old.id).await?;
-    sqlx::query("DELETE FROM domains WHERE id = $1")
-        .bind(old.id.to_string())
-        .execute(write.connection())
-        .await?;
-    let now = write.now();
-    let facts = Facts { claim: Claim::Contested, contest: Some(Contest::Lost), ..Facts::unknown() };
-    let (status, _) = derive(&facts, &old.target, now);
-    let mut timeline = old.timeline.clone();
-    check::note(&mut timeline, TimelineEntry { at: now, status, ends_in_days: None });
-    let lost = DomainRecord { facts, status, timeline, version: old.version.next(), ..old.clone() };
-    contest::insert(write, &lost, State::Lost).await
-}
-
-async fn prepared(write: &mut Write, id: DomainId) -> Result<Option<NewCertificate>> {
-    let row = sqlx::query("SELECT certificate, key_sealed FROM contests WHERE id = $1")
-        .bind(id.to_string())
-        .fetch_one(write.connection())
-        .await?;
-    let told = row.json_or_none::<Value>("certificate")?.zip(row.text_or_none("key_sealed")?);
-    let Some((mut told, key)) = told else { return Ok(None) };
-    told.as_object_mut().map(|fields| fields.insert(KEY.to_owned(), key.into()));
-    serde_json::from_value(told)
-        .map(Some)
-        .map_err(|error| StoreError::corrupt(format!("contests.certificate: {error}")))
 }

@@ -89,10 +89,11 @@ pub(crate) async fn abandon(write: &mut Write, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Ends the open order of a domain, but not another one's for the same name; its holder is fenced.
-pub(crate) async fn abandon_of(write: &mut Write, domain: DomainId, reason: &'static str) -> Result<()> {
+/// Ends the open order of a domain, but not another one's for the same name; its holder is fenced. Gives how many that
+/// were.
+pub(crate) async fn abandon_of(write: &mut Write, domain: DomainId, reason: &'static str) -> Result<u64> {
     let now = write.now_millis();
-    sqlx::query(
+    let ended = sqlx::query(
         "UPDATE orders SET state = 'failed', error = $3, key_sealed = NULL, lease_until = 0, fence = fence + 1,
          updated_at = $2 WHERE domain_id = $1 AND state = 'open'",
     )
@@ -101,12 +102,12 @@ pub(crate) async fn abandon_of(write: &mut Write, domain: DomainId, reason: &'st
     .bind(reason)
     .execute(write.connection())
     .await?;
-    Ok(())
+    Ok(ended.rows_affected())
 }
 
 /// Ends the open order in which `host`, which goes, stands beside another name. Whichever of two it was, the other one's
-/// domain is due at once: it has an order of its own as soon as it is looked at.
-pub(crate) async fn part(write: &mut Write, host: &Host) -> Result<()> {
+/// domain is due at once: it has an order of its own as soon as it is looked at. Gives how many orders ended.
+pub(crate) async fn part(write: &mut Write, host: &Host) -> Result<u64> {
     let now = write.now_millis();
     sqlx::query(
         "UPDATE domains SET next_check_at = $2 WHERE next_check_at > $2 AND host IN
@@ -117,7 +118,7 @@ pub(crate) async fn part(write: &mut Write, host: &Host) -> Result<()> {
     .bind(now)
     .execute(write.connection())
     .await?;
-    sqlx::query(
+    let ended = sqlx::query(
         "UPDATE orders SET state = 'failed', error = 'the domain beside it was removed', key_sealed = NULL,
          lease_until = 0, fence = fence + 1, updated_at = $2 WHERE beside = $1 AND state = 'open'",
     )
@@ -125,5 +126,5 @@ pub(crate) async fn part(write: &mut Write, host: &Host) -> Result<()> {
     .bind(now)
     .execute(write.connection())
     .await?;
-    Ok(())
+    Ok(ended.rows_affected())
 }

@@ -14,7 +14,10 @@ fn every_sentence() -> Vec<Message<'static>> {
         Message::Issuing,
         Message::Prepared,
         Message::Deploying,
-        Message::Kept,
+        Message::Kept { cause: Refusal::Proved },
+        Message::Kept { cause: Refusal::Decided },
+        Message::Kept { cause: Refusal::Lapsed },
+        Message::MovingSoon,
         Message::Lost,
         Message::Uploaded,
     ];
@@ -139,7 +142,7 @@ fn what_becomes_of_mail_is_told_plainly() {
 #[test]
 fn every_kind_of_message_is_checked() {
     let kinds: std::collections::HashSet<_> = every_sentence().iter().map(std::mem::discriminant).collect();
-    assert_eq!(kinds.len(), 36, "a new message belongs into `every_sentence`");
+    assert_eq!(kinds.len(), 37, "a new message belongs into `every_sentence`");
     let texts: std::collections::HashSet<_> = every_sentence()
         .iter()
         .map(|message| message.text(NOW, Pace::Seconds))

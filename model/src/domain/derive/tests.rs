@@ -1,7 +1,9 @@
 //! The statuses one by one, then promises over a million made-up vectors of facts.
 
+use std::collections::HashSet;
+
 use super::super::connection::Connector;
-use super::super::{Authority, NameForm, Provider, plain};
+use super::super::{Authority, NameForm, Provider, Refusal, plain};
 use super::*;
 use crate::Host;
 use crate::host::HostError;
@@ -327,7 +329,7 @@ fn any_facts(dice: &mut Dice, forbidden: &Forbidden) -> Facts {
             [
                 Contest::Asked,
                 Contest::Waiting { until },
-                Contest::Refused,
+                Contest::Refused { cause: Refusal::Lapsed },
                 Contest::Lost,
                 Contest::Challenged { until },
             ][dice.below(5)]
@@ -436,5 +438,10 @@ fn a_claim_of_another_accounts_domain_is_told_each_step() {
     let waiting = told(Contest::Waiting { until: NOW.plus(Duration::from_secs(3600)) });
     assert_eq!((waiting.0, waiting.1), (Actor::Nobody, None));
     assert!(waiting.2.starts_with("Found it. The domain moves here by 09:00 UTC"), "{}", waiting.2);
-    assert_ne!(told(Contest::Refused).2, told(Contest::Lost).2);
+    let late = told(Contest::Waiting { until: NOW });
+    assert!(late.0 == Actor::Nobody && late.2.contains("as soon as all is ready"), "{}", late.2);
+    let ends = [Refusal::Proved, Refusal::Decided, Refusal::Lapsed].map(|cause| Contest::Refused { cause });
+    let ends: HashSet<_> = ends.into_iter().chain([Contest::Lost]).map(|end| told(end).2).collect();
+    assert_eq!(ends.len(), 4, "each end is told as it was: {ends:?}");
+    assert_eq!(ends.iter().filter(|text| text.contains("present owner has shown")).count(), 1);
 }
