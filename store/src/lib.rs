@@ -79,7 +79,7 @@ pub use released::QUARANTINE;
 pub use sealed::Resealed;
 pub use standing::Standing;
 pub use tenant::{LimitsView, NewTenant, TenantPatch, TenantRecord};
-pub use turn::deal;
+pub use turn::{deal, is_told_anew};
 pub use usage::{UsageGroup, UsageLine, UsageQuery};
 
 use engine::Engine;

@@ -19,7 +19,7 @@ use model::id::TenantId;
 use model::{Host, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
-use store::{Hastened, Term, Urgency};
+use store::{Hastened, Term, Urgency, is_told_anew};
 use testkit::ca::{Limits as Theirs, Placed, Stub};
 
 use super::ledger::Ledger;
@@ -84,8 +84,8 @@ struct Order {
     next_at: Timestamp,
     /// Its turn, if one is reserved, and whether another order may have it.
     turn: Option<(Timestamp, bool)>,
-    /// When it was first told its turn, and which.
-    told: Option<(Timestamp, Timestamp)>,
+    /// Which turns it was told, and when.
+    told: Vec<(Timestamp, Timestamp)>,
     placed: Option<Placed>,
 }
 
@@ -110,13 +110,13 @@ enum Event {
 }
 
 /// What became of an order.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Done {
     pub(super) name: usize,
     pub(super) urgency: Urgency,
     pub(super) begun_at: Timestamp,
     pub(super) done_at: Timestamp,
-    pub(super) told: Option<(Timestamp, Timestamp)>,
+    pub(super) told: Vec<(Timestamp, Timestamp)>,
     pub(super) was_revoked: bool,
 }
 
@@ -313,7 +313,7 @@ impl World {
             attempts: 0,
             next_at: now,
             turn: None,
-            told: None,
+            told: Vec::new(),
             placed: None,
         };
         let key = (order.number, number);
@@ -394,7 +394,8 @@ impl World {
 
     /// Deals the turns out anew that are not so near, as the store does.
     fn deal(&mut self) {
-        let soon = self.now.plus(SOON);
+        let now = self.now;
+        let soon = now.plus(SOON);
         let waits = |name: &Name| {
             let order = name.order.as_ref()?;
             let turn = order.turn.filter(|(turn, is_shared)| *is_shared && *turn > soon)?.0;
@@ -408,6 +409,9 @@ impl World {
                 continue;
             };
             if order.next_at != turn {
+                if is_told_anew(order.told.last().map_or(order.next_at, |(_, told)| *told), turn, now) {
+                    order.told.push((now, turn));
+                }
                 (order.next_at, order.turn) = (turn, Some((turn, true)));
                 let key = (order.number, number);
                 self.will(turn, Event::Line(key));
@@ -464,7 +468,7 @@ impl World {
         order.turn = Some(turn);
         let until = turn.0.max(rested);
         if until > now {
-            order.told.get_or_insert((now, until));
+            order.told.push((now, until));
             return Err(until);
         }
         match self.stub.place(name.host.as_str(), held.map(|held| held.serial), now) {
