@@ -11,4 +11,10 @@ use model::domain::{Inspection, Witness};
 pub trait Inspect: Debug + Send + Sync + 'static {
     /// Gives what was found, and which kinds of records nobody could tell. Ends within some 15 seconds.
     async fn inspect(&self, host: &Host, witness: Witness) -> Inspection;
+
+    /// The text that proves a name to our authority for as long as it stands (dns-persist-01); none: that is switched
+    /// off, or nobody knows our account there yet.
+    async fn standing_proof(&self) -> Option<String> {
+        None
+    }
 }

@@ -1,6 +1,8 @@
 //! Which of our authorities the CAA records of an order's names allow (RFC 8659), by our account there and by the ways
 //! in which we can prove the names (RFC 8657).
 
+use std::sync::Arc;
+
 use model::Host;
 use model::acme::ChallengeKind;
 use model::certificate::CertificateName;
@@ -9,7 +11,7 @@ use model::id::DomainId;
 use store::{Order, StoreError};
 
 use crate::acme::{AcmeError, Authority};
-use crate::dns::{self, Issuer, LookupError, Policy, Scope};
+use crate::dns::{self, Issuer, LookupError, Policy, Scope, Standing};
 use crate::work::Work;
 
 /// An authority that may make a certificate, and how the names are proved to it.
@@ -21,6 +23,39 @@ pub(crate) struct Candidate<'a> {
 
 /// What the records say about the names of one certificate; nothing: they are not to be compared.
 type Policies = Vec<(Policy, Scope)>;
+
+/// How the names of one certificate can be proved beside the way that is usual for an authority.
+#[derive(Debug, Default)]
+struct Ways {
+    /// By texts in a zone of ours.
+    by_text: bool,
+    /// By texts that stand for good: those of each name. Nothing: that is switched off.
+    standing: Vec<(Vec<Standing>, Scope)>,
+}
+
+/// Knows the text that proves a name to the first authority for good (dns-persist-01). Cheap to clone.
+#[derive(Clone)]
+pub struct StandingProof(Arc<Work>);
+
+impl std::fmt::Debug for StandingProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StandingProof").finish_non_exhaustive()
+    }
+}
+
+impl StandingProof {
+    pub(crate) fn new(work: Arc<Work>) -> Self {
+        Self(work)
+    }
+
+    /// The text; none: it is switched off, or the authority's name or our account there is not known yet.
+    pub async fn text(&self) -> Option<String> {
+        let authority = self.0.authorities.first().filter(|_| self.0.settings.dns_persist)?;
+        let identity = self.0.identities(authority).into_iter().next()?;
+        let account = authority.account_url().await.ok().flatten()?;
+        Some(Standing::text(&identity, &account))
+    }
+}
 
 impl Work {
     /// The authorities that may make the order's certificate, the one that we would rather have first. One that has
@@ -38,12 +73,13 @@ impl Work {
                 return Err(AcmeError::NotYet { host: order.host.to_string(), reason });
             }
         };
-        let by_text = self.are_by_text(order).await?;
+        let ways =
+            Ways { by_text: self.are_by_text(order).await?, standing: self.standing(&order.names).await };
         let mut candidates = Vec::with_capacity(self.authorities.len());
         for authority in &self.authorities {
             let is_there = order.order_url.is_some() && order.authority.as_deref() == Some(authority.name());
-            let allowed = self.kind(authority, by_text, &policies).await?;
-            let preferred = preferred(authority, by_text);
+            let allowed = self.kind(authority, &ways, &policies).await?;
+            let preferred = self.preferred(authority, &ways).await?;
             let kind = allowed.or(is_there.then_some(preferred));
             candidates.extend(kind.map(|kind| Candidate { authority, kind }));
         }
@@ -59,19 +95,25 @@ impl Work {
         host: &Host,
         domain: DomainId,
     ) -> Result<Result<Option<Forbidden>, StoreError>, LookupError> {
-        let policies = self.policies(&[CertificateName::Exact(host.clone())]).await?;
-        let by_text = !policies.is_empty() && self.is_by_text(host, Some(domain)).await;
-        Ok(self.missing(by_text, &policies).await)
+        let names = [CertificateName::Exact(host.clone())];
+        let policies = self.policies(&names).await?;
+        let ways = if policies.is_empty() {
+            Ways::default()
+        } else {
+            let by_text = self.is_by_text(host, Some(domain)).await;
+            Ways { by_text, standing: self.standing(&names).await }
+        };
+        Ok(self.missing(&ways, &policies).await)
     }
 
-    async fn missing(&self, by_text: bool, policies: &Policies) -> Result<Option<Forbidden>, StoreError> {
+    async fn missing(&self, ways: &Ways, policies: &Policies) -> Result<Option<Forbidden>, StoreError> {
         let mut missing = None;
         for authority in &self.authorities {
-            if self.kind(authority, by_text, policies).await?.is_some() {
+            if self.kind(authority, ways, policies).await?.is_some() {
                 return Ok(None);
             }
             if missing.is_none() {
-                let issuer = self.issuer(authority, preferred(authority, by_text)).await?;
+                let issuer = self.issuer(authority, self.preferred(authority, ways).await?).await?;
                 missing = policies.iter().find_map(|(policy, scope)| policy.forbidden(&issuer, *scope));
             }
         }
@@ -84,10 +126,7 @@ impl Work {
             return Ok(policies);
         }
         for name in names {
-            let (host, scope) = match name {
-                CertificateName::Exact(host) => (host, Scope::Exact),
-                CertificateName::Wildcard(host) => (host, Scope::Wildcard),
-            };
+            let (host, scope) = scope(name);
             policies.push((dns::policy(self.lookup.as_ref(), host).await?, scope));
         }
         policies.retain(|(policy, _)| policy.says_anything());
@@ -98,19 +137,48 @@ impl Work {
     async fn kind(
         &self,
         authority: &Authority,
-        by_text: bool,
+        ways: &Ways,
         policies: &Policies,
     ) -> Result<Option<ChallengeKind>, StoreError> {
+        let preferred = self.preferred(authority, ways).await?;
         if policies.is_empty() {
-            return Ok(Some(preferred(authority, by_text)));
+            return Ok(Some(preferred));
         }
-        for kind in [preferred(authority, by_text), authority.challenge()] {
+        for kind in [preferred, authority.challenge()] {
             let issuer = self.issuer(authority, kind).await?;
             if policies.iter().all(|(policy, scope)| policy.allows(&issuer, *scope)) {
                 return Ok(Some(kind));
             }
         }
         Ok(None)
+    }
+
+    /// A text that we write where we can, for every authority knows that way; one that stands already; else the usual
+    /// way.
+    async fn preferred(&self, authority: &Authority, ways: &Ways) -> Result<ChallengeKind, StoreError> {
+        let (now, issuer) = (self.store.now(), self.issuer(authority, ChallengeKind::DnsPersist01).await?);
+        let stands = |(texts, scope): &(Vec<Standing>, Scope)| {
+            texts.iter().any(|text| text.proves(&issuer, *scope, now))
+        };
+        Ok(if ways.by_text {
+            ChallengeKind::Dns01
+        } else if !ways.standing.is_empty() && ways.standing.iter().all(stands) {
+            ChallengeKind::DnsPersist01
+        } else {
+            authority.challenge()
+        })
+    }
+
+    /// The texts that stand for each name, if it is to be looked for them.
+    async fn standing(&self, names: &[CertificateName]) -> Vec<(Vec<Standing>, Scope)> {
+        let mut found = Vec::new();
+        if self.settings.dns_persist {
+            for name in names {
+                let (host, scope) = scope(name);
+                found.push((dns::standing(self.lookup.as_ref(), host).await, scope));
+            }
+        }
+        found
     }
 
     async fn issuer(&self, authority: &Authority, kind: ChallengeKind) -> Result<Issuer, StoreError> {
@@ -143,8 +211,11 @@ impl Work {
     }
 }
 
-fn preferred(authority: &Authority, by_text: bool) -> ChallengeKind {
-    if by_text { ChallengeKind::Dns01 } else { authority.challenge() }
+fn scope(name: &CertificateName) -> (&Host, Scope) {
+    match name {
+        CertificateName::Exact(host) => (host, Scope::Exact),
+        CertificateName::Wildcard(host) => (host, Scope::Wildcard),
+    }
 }
 
 /// In the words of RFC 8657.
@@ -153,6 +224,7 @@ fn method(kind: ChallengeKind) -> &'static str {
         ChallengeKind::Http01 => "http-01",
         ChallengeKind::TlsAlpn01 => "tls-alpn-01",
         ChallengeKind::Dns01 => "dns-01",
+        ChallengeKind::DnsPersist01 => "dns-persist-01",
     }
 }
 

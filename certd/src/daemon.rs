@@ -16,6 +16,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::acme::WIDEST;
+use crate::caa::StandingProof;
 use crate::consent::Consents;
 use crate::dns::{Inspector, Lookup, Resolver};
 use crate::domains::Renewal;
@@ -115,6 +116,12 @@ impl Certd {
     #[must_use]
     pub fn challenge_zone(&self) -> Option<Host> {
         self.work.settings.dns.as_ref().map(|dns| dns.zone.clone())
+    }
+
+    /// Tells the text that proves a name to the first authority for good.
+    #[must_use]
+    pub fn standing_proof(&self) -> StandingProof {
+        StandingProof::new(Arc::clone(&self.work))
     }
 
     /// Makes links to creators' own providers, if we are known to any.

@@ -13,6 +13,7 @@ mod observe;
 mod providers;
 mod public;
 mod resolver;
+mod standing;
 mod wire;
 
 use std::net::IpAddr;
@@ -31,6 +32,7 @@ pub use observe::{Observation, View, observe};
 pub use providers::Providers;
 pub(crate) use public::is_public;
 pub use resolver::Resolver;
+pub use standing::{Standing, standing};
 pub use wire::Reply;
 
 /// How long one look at a domain may take in all.

@@ -33,6 +33,7 @@ mod settings;
 mod work;
 mod zones;
 
+pub use caa::StandingProof;
 pub use daemon::Certd;
 pub use error::CertdError;
 pub use guard::{Forbidden, Guard};

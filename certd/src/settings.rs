@@ -29,6 +29,8 @@ pub struct Settings {
     pub dns: Option<DnsZone>,
     /// How long its name servers may take to show a text.
     pub dns_wait: Duration,
+    /// Whether names may be proved by a text that stands for good (dns-persist-01), where there is one.
+    pub dns_persist: bool,
     /// Name servers that are asked; none: the system's.
     pub resolvers: Vec<SocketAddr>,
     /// The names by which [`Settings::acme`] knows itself in CAA records, beside those that it tells (`caaIdentities`
@@ -60,6 +62,7 @@ impl Default for Settings {
             fallbacks: Vec::new(),
             dns: None,
             dns_wait: adapters::WAIT,
+            dns_persist: false,
             resolvers: Vec::new(),
             caa_identities: Vec::new(),
             probe: None,

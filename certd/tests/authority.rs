@@ -37,6 +37,7 @@ const HOST: &str = "shop.example.com";
 pub(crate) struct Records {
     aliases: Arc<Mutex<HashMap<String, String>>>,
     permissions: Arc<Mutex<HashMap<String, Vec<Value>>>>,
+    texts: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Records {
@@ -48,6 +49,16 @@ impl Records {
     /// Takes the record away again.
     pub(crate) fn disconnect(&self, domain: &DomainRecord) {
         self.aliases.lock().unwrap().remove(domain.host.as_str());
+    }
+
+    /// Sets the TXT record of a name.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        self.texts.lock().unwrap().insert(name.to_owned(), text.to_owned());
+    }
+
+    /// The TXT record of a name.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.texts.lock().unwrap().get(name).cloned()
     }
 
     /// Adds a CAA record to a name.
@@ -62,6 +73,9 @@ impl Lookup for Records {
     async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, LookupError> {
         if kind == Kind::Caa {
             return Ok(self.permissions.lock().unwrap().get(name).cloned().unwrap_or_default());
+        }
+        if kind == Kind::Txt {
+            return Ok(self.text(name).map(Value::Text).into_iter().collect());
         }
         let target = self.aliases.lock().unwrap().get(name).cloned().filter(|_| kind == Kind::Cname);
         Ok(target.map(Value::Alias).into_iter().collect())

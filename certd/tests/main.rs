@@ -24,5 +24,6 @@ mod live;
 mod local;
 mod oracle;
 mod rig;
+mod standing;
 mod together;
 mod year;

@@ -15,11 +15,12 @@ use crate::{file, secret};
 pub(crate) use dns::KEYS as DNS_KEYS;
 pub use dns::{AcmeDns, DnsProvider, TsigAlgorithm};
 
-pub(crate) const KEYS: [&str; 9] = [
+pub(crate) const KEYS: [&str; 10] = [
     "directory",
     "ca_file",
     "contact",
     "challenge",
+    "dns_persist",
     "profiles",
     "eab_key_id",
     "eab_hmac_key",
@@ -45,6 +46,8 @@ pub struct Acme {
     pub challenge: ChallengeKind,
     /// The zone of ours where texts for dns-01 are written; there with that challenge only.
     pub dns: Option<AcmeDns>,
+    /// Whether names may be proved by a text that their owners leave in the DNS for good (dns-persist-01).
+    pub dns_persist: bool,
     /// Kinds of certificates that are wanted, the best first.
     pub profiles: Vec<String>,
     /// The account that was made on its own site, if it wants one.
@@ -70,7 +73,8 @@ pub(crate) fn read(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Acm
     }
     let first = authority(section, challenge(section, faults), faults);
     let dns = zone(section, first.challenge, faults);
-    Some(Acme { fallbacks: fallbacks(section, &first, faults), dns, ..first })
+    let dns_persist = section.truth("dns_persist", faults).unwrap_or_default();
+    Some(Acme { fallbacks: fallbacks(section, &first, faults), dns, dns_persist, ..first })
 }
 
 /// The zone for dns-01, which that challenge needs and no other has a use for.
@@ -83,7 +87,7 @@ fn zone(section: &Section<'_>, challenge: ChallengeKind, faults: &mut Faults<'_>
                 "`acme.challenge` is `dns-01`, but there is no [acme.dns]: name the zone to write into",
             );
         }
-        (ChallengeKind::Http01 | ChallengeKind::TlsAlpn01, Some(place), _) => {
+        (challenge, Some(place), _) if challenge != ChallengeKind::Dns01 => {
             faults.at(place, "[acme.dns] is for `acme.challenge = \"dns-01\"`: write that, or remove it");
         }
         _ => {}
@@ -123,6 +127,7 @@ fn authority(section: &Section<'_>, challenge: ChallengeKind, faults: &mut Fault
         contact: contact(section, faults),
         challenge,
         dns: None,
+        dns_persist: false,
         profiles: profiles.iter().map(|text| text.value.to_owned()).collect(),
         external: external(section, faults),
         fallbacks: Vec::new(),

@@ -14,6 +14,9 @@ pub const HTTP01_PREFIX: &str = "/.well-known/acme-challenge/";
 /// The label before a name that is proved by a text (RFC 8555 §8.4).
 pub const DNS01_LABEL: &str = "_acme-challenge";
 
+/// The label before a name that is proved by a text that stays (draft-ietf-acme-dns-persist).
+pub const STANDING_LABEL: &str = "_validation-persist";
+
 /// Where the text for a creator's domain stands in a zone of ours: what `_acme-challenge.<host>` must be an alias of,
 /// so that its certificates can be made before, and whether or not, its visitors come here.
 #[must_use]
@@ -90,6 +93,9 @@ pub enum ChallengeKind {
     /// A text in the DNS (RFC 8555 §8.4). Edges have no part in it.
     #[serde(rename = "dns-01")]
     Dns01,
+    /// A text in the DNS that stays for good (draft-ietf-acme-dns-persist). Nobody answers anything.
+    #[serde(rename = "dns-persist-01")]
+    DnsPersist01,
 }
 
 /// One answer that an edge holds ready.

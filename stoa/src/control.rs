@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use certd::Certd;
 use certd::consent::Consents;
 use certd::dns::Inspector;
 use certd::local_ca::LocalAuthority;
+use certd::{Certd, StandingProof};
 use config::Settings;
 use model::domain::{Inspection, Witness};
 use model::seal::{KeyRing, SealingKey};
@@ -31,12 +31,19 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// certd's look at domains, as the API asks for it.
 #[derive(Debug)]
-struct Inspecting(Inspector);
+struct Inspecting {
+    inspector: Inspector,
+    standing: StandingProof,
+}
 
 #[async_trait]
 impl api::Inspect for Inspecting {
     async fn inspect(&self, host: &Host, witness: Witness) -> Inspection {
-        self.0.inspect(host, witness).await
+        self.inspector.inspect(host, witness).await
+    }
+
+    async fn standing_proof(&self) -> Option<String> {
+        self.standing.text().await
     }
 }
 
@@ -215,8 +222,9 @@ impl ReadyControl {
         let Self { control: Control { store, master, listener, stop, custody, .. }, daemon } = self;
         let stopped = stop.subscribe();
         let socket = listener.as_fd().try_clone_to_owned()?;
+        let inspecting = Inspecting { inspector: daemon.inspector(), standing: daemon.standing_proof() };
         let state = api::State::new(store.clone(), master.clone(), api::Settings::default())
-            .with_inspector(Arc::new(Inspecting(daemon.inspector())))
+            .with_inspector(Arc::new(inspecting))
             .with_challenge_zone(daemon.challenge_zone());
         let state = match daemon.consents()? {
             Some(consents) => state.with_consent(Arc::new(Consenting(consents))),

@@ -137,6 +137,7 @@ pub(crate) fn certd(settings: &Settings, probe: Option<SocketAddr>) -> certd::Se
         acme: settings.acme.as_ref().map(authority),
         fallbacks: settings.acme.iter().flat_map(|acme| &acme.fallbacks).map(authority).collect(),
         dns: settings.acme.as_ref().and_then(|acme| acme.dns.as_ref()).map(dns_zone),
+        dns_persist: settings.acme.as_ref().is_some_and(|acme| acme.dns_persist),
         resolvers: settings.dns.resolvers.clone(),
         probe,
         connect: certd::Connect {

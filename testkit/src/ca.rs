@@ -106,6 +106,8 @@ pub struct Options {
     pub reuse_authorizations: Option<Duration>,
     /// Whether it offers renewal information.
     pub renewal_info: bool,
+    /// Whether it offers dns-persist-01 (draft-ietf-acme-dns-persist).
+    pub dns_persist: bool,
     /// Names that it refuses.
     pub blocked: HashSet<String>,
     /// What nonces, tokens, serial numbers and faults are drawn from.
@@ -130,6 +132,7 @@ impl Default for Options {
             reuse_orders: true,
             reuse_authorizations: None,
             renewal_info: true,
+            dns_persist: false,
             blocked: HashSet::new(),
             seed: 1,
         }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use model::acme::{DNS01_LABEL, delegate};
+use model::acme::{DNS01_LABEL, STANDING_LABEL, delegate};
 use model::domain::connection::Connector;
 use model::domain::{Actor, Claim, Contest, DomainStatus, Presence, Record, RecordKind, derive};
 use model::id::{AppId, CertificateId, DomainId, TenantId};
@@ -109,7 +109,7 @@ pub(crate) struct RecordView {
     /// The value.
     value: String,
     /// Whether the domain is connected without it as well. The alias of `_acme-challenge` is: with it the padlock can be
-    /// made and renewed also while a proxy or a wall stands before the address.
+    /// made and renewed also while a proxy or a wall stands before the address. So is the text at `_validation-persist`.
     optional: bool,
 }
 
@@ -275,6 +275,14 @@ fn challenge_alias(state: &crate::State, domain: &DomainRecord) -> Option<Record
     Some(RecordView { optional: true, ..record.into() })
 }
 
+/// The text that proves the name to our authority for as long as it stands, where that is switched on.
+async fn standing_proof(state: &crate::State, domain: &DomainRecord) -> Option<RecordView> {
+    let inspector = state.inspector().filter(|_| domain.facts.claim != Claim::Contested)?;
+    let text = inspector.standing_proof().await?;
+    let record = Record::new(RecordKind::Txt, format!("{STANDING_LABEL}.{}", domain.host), text);
+    Some(RecordView { optional: true, ..record.into() })
+}
+
 /// Which domains.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -305,9 +313,9 @@ pub(crate) async fn show(state: &crate::State, domain: DomainRecord) -> Answer<D
     let store = state.store();
     let serving = store.active_certificate_for(&domain.host).await?;
     let own = serving.filter(|certificate| certificate.tenant == Some(domain.tenant));
-    let alias = challenge_alias(state, &domain);
+    let optional = [challenge_alias(state, &domain), standing_proof(state, &domain).await];
     let mut view = DomainView::of(domain, own.map(|certificate| certificate.id), store.now());
-    view.records.extend(alias);
+    view.records.extend(optional.into_iter().flatten());
     Ok(view)
 }
 

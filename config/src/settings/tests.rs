@@ -387,6 +387,7 @@ fn authorities_are_asked_in_the_order_in_which_they_stand() {
     );
     let acme = settings(&text).acme.unwrap();
     assert_eq!((acme.profiles.as_slice(), acme.external.is_none()), (&["tlsserver".to_owned()][..], true));
+    assert!(!acme.dns_persist, "a draft is off unless somebody wants it");
     let [second, third] = acme.fallbacks.as_slice() else { panic!("{:?}", acme.fallbacks) };
     assert_eq!((second.directory.as_str(), third.directory.as_str()), ("https://b.test", "https://c.test"));
     assert_eq!(second.contact.as_deref(), Some("mailto:ops@a.test"), "the first one's");

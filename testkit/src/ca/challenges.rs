@@ -66,8 +66,10 @@ impl State {
             return id;
         }
         let (id, expires) = (self.next_id(), self.now().plus(PENDING));
-        let offered =
-            ChallengeType::ALL.into_iter().filter(|kind| !wildcard || *kind == ChallengeType::Dns01);
+        let persists = self.options.dns_persist;
+        let offered = ChallengeType::ALL.into_iter().filter(|kind| {
+            (persists || *kind != ChallengeType::DnsPersist01) && (!wildcard || kind.proves_wildcards())
+        });
         let challenges = offered
             .map(|kind| {
                 let token = BASE64URL.encode(self.chance.random::<[u8; 32]>());
@@ -117,9 +119,13 @@ impl State {
         let mut body = json!({
             "type": challenge.kind.as_str(),
             "url": self.url(format_args!("challenge/{id}/{at}")),
-            "token": challenge.token,
             "status": challenge.progress.as_str(),
         });
+        if challenge.kind == ChallengeType::DnsPersist01 {
+            put(&mut body, "issuer-domain-names", json!([self.options.identity]));
+        } else {
+            put(&mut body, "token", challenge.token.as_str());
+        }
         if let Some(error) = &challenge.error {
             put(&mut body, "error", error.to_json());
         }

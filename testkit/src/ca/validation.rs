@@ -13,10 +13,16 @@ pub enum ChallengeType {
     Http01,
     Dns01,
     TlsAlpn01,
+    DnsPersist01,
 }
 
 impl ChallengeType {
-    pub(super) const ALL: [Self; 3] = [Self::Http01, Self::Dns01, Self::TlsAlpn01];
+    pub(super) const ALL: [Self; 4] = [Self::Http01, Self::Dns01, Self::TlsAlpn01, Self::DnsPersist01];
+
+    /// Whether a wildcard can be proved so.
+    pub(super) const fn proves_wildcards(self) -> bool {
+        matches!(self, Self::Dns01 | Self::DnsPersist01)
+    }
 
     /// `http-01`, …
     #[must_use]
@@ -25,6 +31,7 @@ impl ChallengeType {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
             Self::TlsAlpn01 => "tls-alpn-01",
+            Self::DnsPersist01 => "dns-persist-01",
         }
     }
 }
