@@ -45,6 +45,8 @@ const STORE_AWAY: Duration = Duration::from_secs(1);
 const WALK: Duration = Duration::from_secs(5);
 /// How often ended certificates are written off.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often it is looked for certificates that ended so long ago that they are forgotten.
+const PURGE: Duration = Duration::from_secs(3600);
 /// How often certificates are looked for whose renewal no domain's own check sees to.
 const RENEWALS: Duration = Duration::from_secs(1);
 /// How long one of them is left alone after its renewal was set going.
@@ -201,6 +203,7 @@ struct Rounds {
     zones_at: Timestamp,
     walk_at: Timestamp,
     sweep_at: Timestamp,
+    purge_at: Timestamp,
     renewals_at: Timestamp,
     trials_at: Timestamp,
     deal_at: Instant,
@@ -221,6 +224,7 @@ impl Rounds {
             zones_at: at_once,
             walk_at: at_once,
             sweep_at: at_once,
+            purge_at: at_once,
             renewals_at: at_once,
             trials_at: at_once,
             deal_at: Instant::now(),
@@ -250,6 +254,10 @@ impl Rounds {
             self.work.store.purge_budget().await?;
             self.work.store.forget_credentials().await?;
             self.sweep_at = now.plus(SWEEP);
+        }
+        if is_due(self.purge_at, now, PURGE) {
+            let is_done = self.work.store.purge_certificates().await? == 0;
+            self.purge_at = now.plus(if is_done { PURGE } else { SWEEP });
         }
         Ok(())
     }

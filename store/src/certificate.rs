@@ -3,6 +3,7 @@
 mod ending;
 mod lifetime;
 mod owner;
+mod purge;
 mod removal;
 mod roll_back;
 mod window;

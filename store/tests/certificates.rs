@@ -337,7 +337,26 @@ async fn an_app_of_a_public_zone_wants_an_order_until_it_is_covered(bench: Bench
     assert!(wanting(nearly).await.is_empty(), "an uploaded wildcard covers all to its end");
 }
 
+async fn a_key_is_not_kept_for_ever(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let first = bench.certificate(&app, &["www.example.com"]).await;
+    bench.tick();
+    let second = bench.certificate(&app, &["www.example.com"]).await;
+    let there = async |id| bench.store.certificate(Access::Platform, id).await.is_ok();
+    bench.clock.advance(first.not_after.since(bench.now()) + DAY * 29);
+    bench.store.expire_certificates().await.unwrap();
+    assert_eq!(bench.store.purge_certificates().await.unwrap(), 0);
+    bench.clock.advance(DAY * 2);
+    assert_eq!(bench.store.purge_certificates().await.unwrap(), 2);
+    assert!(!there(first.id).await && !there(second.id).await);
+    assert_eq!(bench.store.purge_certificates().await.unwrap(), 0);
+    bench.tick();
+    let third = bench.certificate(&app, &["www.example.com"]).await;
+    assert!(there(third.id).await, "the name goes on");
+}
+
 on_both_engines! {
+    a_key_is_not_kept_for_ever,
     owners_of_uploads_are_warned_at_21_7_and_1_days_once_each,
     a_late_upload_is_warned_of_by_the_most_urgent_warning_only,
     after_a_roll_back_renewal_waits_for_half_of_what_is_left,
