@@ -55,12 +55,12 @@ impl Settled {
         Ok(parse(&self.leaf)?.issuer().to_string())
     }
 
-    /// The serial number in hexadecimal.
+    /// The serial number in hexadecimal, as the store has it.
     ///
     /// # Errors
     /// If the certificate cannot be read.
     pub fn serial(&self) -> Result<String> {
-        Ok(parse(&self.leaf)?.tbs_certificate.raw_serial_as_string())
+        model::chain::serial_of(&self.leaf).context("the certificate cannot be read")
     }
 
     /// The DNS names of the certificate.

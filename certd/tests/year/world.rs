@@ -17,7 +17,7 @@ use model::change::Revision;
 use model::clock::{Clock, ManualClock};
 use model::domain::DomainStatus;
 use model::edge::EdgeReport;
-use model::id::{AppId, EdgeId, TenantId};
+use model::id::{AppId, CertificateId, EdgeId, TenantId};
 use model::seal::SealingKey;
 use model::site::HeaderPolicy;
 use model::tenant::Slug;
@@ -36,6 +36,8 @@ use tokio::time::Instant;
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How often certificates are noted: sooner than the store forgets one that has ended.
+const SEEN: Duration = Duration::from_secs(20 * 24 * 3600);
 /// Longer than all the work of one moment takes.
 const BOUND: Duration = Duration::from_secs(600);
 /// For how long a question is one process's, as certd has it.
@@ -73,6 +75,10 @@ pub(crate) struct Year {
     edge: EdgeReport,
     lease: Duration,
     certds: Vec<(watch::Sender<bool>, JoinHandle<()>)>,
+    /// All public certificates as they were seen last; what ended long ago is forgotten by the store.
+    seen: BTreeMap<CertificateId, CertificateRecord>,
+    /// When it was looked for them.
+    seen_at: Timestamp,
     _dir: TempDir,
 }
 
@@ -135,9 +141,22 @@ impl Year {
             sites: 0,
             certificates: 0,
         };
-        let (domains, apps) = (Vec::new(), Vec::new());
-        let year =
-            Self { clock, store, aliases, domains, live: 0, tenant, apps, edge, lease, certds, _dir: dir };
+        let (domains, apps, seen, seen_at) = (Vec::new(), Vec::new(), BTreeMap::new(), clock.now());
+        let year = Self {
+            clock,
+            store,
+            aliases,
+            domains,
+            live: 0,
+            tenant,
+            apps,
+            edge,
+            lease,
+            certds,
+            seen,
+            seen_at,
+            _dir: dir,
+        };
         year.advance(Duration::ZERO).await;
         year
     }
@@ -199,7 +218,7 @@ impl Year {
     }
 
     /// Lets time pass in steps of a least and a greatest length.
-    pub(crate) async fn pass(&self, time: Duration, (least, most): (Duration, Duration)) {
+    pub(crate) async fn pass(&mut self, time: Duration, (least, most): (Duration, Duration)) {
         let end = self.clock.now().plus(time);
         self.settle().await;
         while self.clock.now() < end {
@@ -207,6 +226,9 @@ impl Year {
             let next = self.next(now.plus(most)).await.max(now.plus(least)).min(end);
             self.advance(next.since(now)).await;
             self.settle().await;
+            if next.since(self.seen_at) > SEEN {
+                self.see().await;
+            }
         }
     }
 
@@ -250,29 +272,38 @@ impl Year {
         Ok(orders)
     }
 
-    /// All public certificates of each name, in the order in which they were made.
-    async fn histories(&self) -> BTreeMap<Host, Vec<CertificateRecord>> {
-        let mut histories: BTreeMap<Host, Vec<CertificateRecord>> = BTreeMap::new();
-        let by_name: HashMap<String, Host> =
-            self.domains.iter().map(|domain| (domain.host.to_string(), domain.host.clone())).collect();
+    /// Notes all public certificates that the store knows.
+    async fn see(&mut self) {
         let mut page = Page::first(Page::MAX_LIMIT);
         loop {
             let filter = CertificateFilter::default();
             let found = self.store.certificates(Access::Platform, &filter, &page).await.unwrap();
-            for held in found.items.into_iter().filter(|held| held.source == CertificateSource::Acme) {
-                let host = by_name[&held.names[0].to_string()].clone();
-                histories.entry(host).or_default().push(held);
-            }
+            let public = found.items.into_iter().filter(|held| held.source == CertificateSource::Acme);
+            self.seen.extend(public.map(|held| (held.id, held)));
             page.cursor = found.next;
             if page.cursor.is_none() {
-                return histories;
+                break;
             }
         }
+        self.seen_at = self.clock.now();
+    }
+
+    /// All public certificates of each name, in the order in which they were made.
+    async fn histories(&mut self) -> BTreeMap<Host, Vec<CertificateRecord>> {
+        self.see().await;
+        let mut histories: BTreeMap<Host, Vec<CertificateRecord>> = BTreeMap::new();
+        let by_name: HashMap<String, Host> =
+            self.domains.iter().map(|domain| (domain.host.to_string(), domain.host.clone())).collect();
+        for held in self.seen.values() {
+            let host = by_name[&held.names[0].to_string()].clone();
+            histories.entry(host).or_default().push(held.clone());
+        }
+        histories
     }
 
     /// That no name was without a valid certificate from its first one on, and none has two that are served. Gives
     /// how many certificates there are.
-    pub(crate) async fn assert_no_expiry(&self) -> usize {
+    pub(crate) async fn assert_no_expiry(&mut self) -> usize {
         let histories = self.histories().await;
         assert_eq!(histories.len(), self.domains.len());
         for (host, history) in &histories {
