@@ -31,6 +31,9 @@ struct Ways {
     by_text: bool,
     /// By texts that stand for good: those of each name. Nothing: that is switched off.
     standing: Vec<(Vec<Standing>, Scope)>,
+    /// Whether what stands may not be good enough for the authority, since the last attempt failed: then the usual way is
+    /// gone first.
+    is_in_doubt: bool,
 }
 
 /// Knows the text that proves a name to the first authority for good (dns-persist-01). Cheap to clone.
@@ -73,8 +76,11 @@ impl Work {
                 return Err(AcmeError::NotYet { host: order.host.to_string(), reason });
             }
         };
-        let ways =
-            Ways { by_text: self.are_by_text(order).await?, standing: self.standing(&order.names).await };
+        let ways = Ways {
+            by_text: self.are_by_text(order).await?,
+            standing: self.standing(&order.names).await,
+            is_in_doubt: order.attempts % 2 == 1,
+        };
         let mut candidates = Vec::with_capacity(self.authorities.len());
         for authority in &self.authorities {
             let is_there = order.order_url.is_some() && order.authority.as_deref() == Some(authority.name());
@@ -101,7 +107,7 @@ impl Work {
             Ways::default()
         } else {
             let by_text = self.is_by_text(host, Some(domain)).await;
-            Ways { by_text, standing: self.standing(&names).await }
+            Ways { by_text, standing: self.standing(&names).await, is_in_doubt: false }
         };
         Ok(self.missing(&ways, &policies).await)
     }
@@ -141,10 +147,12 @@ impl Work {
         policies: &Policies,
     ) -> Result<Option<ChallengeKind>, StoreError> {
         let preferred = self.preferred(authority, ways).await?;
-        if policies.is_empty() {
-            return Ok(Some(preferred));
-        }
-        for kind in [preferred, authority.challenge()] {
+        let usual = authority.challenge();
+        let kinds = match preferred {
+            ChallengeKind::DnsPersist01 if ways.is_in_doubt => [usual, preferred],
+            _ => [preferred, usual],
+        };
+        for kind in kinds {
             let issuer = self.issuer(authority, kind).await?;
             if policies.iter().all(|(policy, scope)| policy.allows(&issuer, *scope)) {
                 return Ok(Some(kind));

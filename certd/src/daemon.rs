@@ -186,6 +186,10 @@ enum Job {
     Ask(u64),
     /// Tries authorities that failed, and changes keys of accounts.
     Try,
+    /// Deals turns with authorities out anew, and waits until that may be done again.
+    Deal,
+    /// Forgets what ended long ago.
+    Purge,
     /// Walks over zones and apps.
     Walk,
 }
@@ -206,7 +210,6 @@ struct Rounds {
     purge_at: Timestamp,
     renewals_at: Timestamp,
     trials_at: Timestamp,
-    deal_at: Instant,
     /// Certificates whose renewal was set going, and until when they are left alone; at most [`DUE`] a look.
     left_alone: HashMap<CertificateId, Timestamp>,
 }
@@ -227,7 +230,6 @@ impl Rounds {
             purge_at: at_once,
             renewals_at: at_once,
             trials_at: at_once,
-            deal_at: Instant::now(),
             left_alone: HashMap::new(),
         }
     }
@@ -241,7 +243,7 @@ impl Rounds {
         self.check_domains(now).await?;
         self.set_renewals_going(now).await?;
         self.walk(now).await?;
-        self.deal_turns().await?;
+        self.deal_turns();
         self.work_off_orders().await?;
         self.work_off_connections(now).await?;
         self.ask_authorities(now).await?;
@@ -255,9 +257,10 @@ impl Rounds {
             self.work.store.forget_credentials().await?;
             self.sweep_at = now.plus(SWEEP);
         }
-        if is_due(self.purge_at, now, PURGE) {
-            let is_done = self.work.store.purge_certificates().await? == 0;
-            self.purge_at = now.plus(if is_done { PURGE } else { SWEEP });
+        if is_due(self.purge_at, now, PURGE) && !self.has(Job::Purge) {
+            self.purge_at = now.plus(PURGE);
+            let store = self.work.store.clone();
+            self.begin(Job::Purge, async move { while let Ok(1..) = store.purge_certificates().await {} });
         }
         Ok(())
     }
@@ -270,9 +273,11 @@ impl Rounds {
         // Those under way are still due: they stand at the front of the list.
         let most = limit(CHECKS + under_way);
         let due = self.work.store.due_domains(now, most).await?;
+        let are_more = limit(due.len()) >= most;
         self.begin_checks(due);
         let busy = self.tenants_with_enough_checks();
-        if !busy.is_empty() {
+        let is_room = self.count(|job| matches!(job, Job::Check(..))) < CHECKS;
+        if are_more && is_room && !busy.is_empty() {
             let due = self.work.store.due_domains_besides(&busy, now, most).await?;
             self.begin_checks(due);
         }
@@ -341,21 +346,30 @@ impl Rounds {
         Ok(())
     }
 
-    /// Sees to it that nobody who waits for an authority's limits has more turns than others who do.
-    async fn deal_turns(&mut self) -> Result<(), CertdError> {
-        let begun = Instant::now();
-        if begun < self.deal_at {
-            return Ok(());
+    /// Sees to it that nobody who waits for an authority's limits has more turns than others who do. The task goes on
+    /// until it may be done again.
+    fn deal_turns(&mut self) {
+        if self.has(Job::Deal) {
+            return;
         }
-        for authority in &self.work.authorities {
-            match self.work.store.deal_turns(authority.name()).await {
-                Ok(0) | Err(StoreError::Fenced { .. }) => {}
-                Ok(moved) => tracing::info!(authority = authority.name(), moved, "turns were dealt out anew"),
-                Err(error) => return Err(error.into()),
+        let (work, mut shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
+        self.begin(Job::Deal, async move {
+            let begun = Instant::now();
+            for authority in &work.authorities {
+                match work.store.deal_turns(authority.name()).await {
+                    Ok(0) | Err(StoreError::Fenced { .. }) => {}
+                    Ok(moved) => {
+                        tracing::info!(authority = authority.name(), moved, "turns were dealt out anew");
+                    }
+                    Err(error) => tracing::warn!(%error, "turns were not dealt out anew"),
+                }
             }
-        }
-        self.deal_at = Instant::now() + DEAL.0.max(begun.elapsed() * DEAL.1);
-        Ok(())
+            let pause = sleep(DEAL.0.max(begun.elapsed() * DEAL.1));
+            tokio::select! {
+                () = pause => {}
+                _ = shutdown.wait_for(|stop| *stop) => {}
+            }
+        });
     }
 
     async fn work_off_connections(&mut self, now: Timestamp) -> Result<(), CertdError> {

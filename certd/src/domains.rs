@@ -100,7 +100,10 @@ impl Work {
     }
 
     /// The certificate that serves the domain; one of another account counts for nothing.
-    async fn certificate_of(&self, domain: &DomainRecord) -> Result<Option<CertificateRecord>, StoreError> {
+    pub(crate) async fn certificate_of(
+        &self,
+        domain: &DomainRecord,
+    ) -> Result<Option<CertificateRecord>, StoreError> {
         let held = self.store.active_certificate_for(&domain.host).await?;
         Ok(held.filter(|held| held.tenant.is_none_or(|tenant| tenant == domain.tenant)))
     }

@@ -280,7 +280,12 @@ impl<'a> Memory<'a> {
                 if work.is_overdue(&self.order, &self.predecessor) =>
             {
                 tracing::warn!(host = %self.order.host, url = self.order.order_url, "order is placed anew");
-                self.forget().await?;
+                // It may wait for one of two names.
+                if self.order.beside().is_some() {
+                    self.order = work.store.part_order(&self.order).await?;
+                } else {
+                    self.forget().await?;
+                }
                 if has_others {
                     work.stay_away(chosen.authority, &self.order).await?;
                 }

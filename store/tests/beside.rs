@@ -103,6 +103,16 @@ async fn an_order_that_goes_on_alone_leaves_the_other_name_free(bench: Bench) {
     assert!(matches!(bench.store.part_order(&late).await, Err(StoreError::Fenced { .. })));
 }
 
+async fn whoever_waited_for_a_turn_does_not_wait_again_because_of_the_other_name(bench: Bench) {
+    let (app, apex, _) = shop(&bench).await;
+    let both = bench.store.begin_order(order_for(&app, &apex, &[APEX, WWW])).await.unwrap().unwrap();
+    let held = leased(&bench, &both).await;
+    let held = bench.store.reserve_order(held.id, held.fence, "https://ca.test", &[]).await.unwrap();
+    assert!(held.slot_at.is_some());
+    let alone = bench.store.part_order(&held).await.unwrap();
+    assert_eq!((alone.beside(), alone.slot_at), (None, held.slot_at));
+}
+
 async fn a_domain_that_goes_ends_the_order_and_the_other_is_looked_at_at_once(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     for gone in [WWW, APEX] {
@@ -202,6 +212,7 @@ on_both_engines! {
     a_name_whose_own_order_is_under_way_is_on_the_others_too_unless_it_fails,
     of_two_processes_that_begin_from_either_name_one_does,
     an_order_that_goes_on_alone_leaves_the_other_name_free,
+    whoever_waited_for_a_turn_does_not_wait_again_because_of_the_other_name,
     a_domain_that_goes_ends_the_order_and_the_other_is_looked_at_at_once,
     one_certificate_takes_the_place_of_ours_for_each_of_its_names,
     a_domain_that_goes_leaves_the_certificate_that_it_shared,

@@ -4,6 +4,7 @@
 //! goes on for its own name, at once unless that one is to blame, and the other domain is looked at again, which begins
 //! an order of its own.
 
+use model::certificate::CertificateSource;
 use model::domain::Policy;
 use model::id::DomainId;
 use store::{DomainRecord, Order, OrderPatch, StoreError};
@@ -24,10 +25,12 @@ impl Work {
         let is_here = known.policy == Policy::Allowed
             && known.forbidden.is_none()
             && facts::may_order(known, other.was_live, known.claim, &known.routing);
-        if !is_quiet || !is_here || known.uploaded_until.is_some_and(|until| until > self.store.now()) {
+        if !is_quiet || !is_here {
             return Ok(None);
         }
-        Ok(Some(other))
+        // Its facts tell of an upload at its next look only.
+        let held = self.certificate_of(&other).await?;
+        Ok(Some(other).filter(|_| held.is_none_or(|held| held.source != CertificateSource::Upload)))
     }
 
     /// The domain whose name stands beside that of an order, if it is the same app's still.
