@@ -1,11 +1,21 @@
 //! Strangers who speak nonsense to the listeners. Anybody can, by the thousand: it is counted, and no alarm.
 
 use anyhow::{Result, ensure};
+use rand::RngExt as _;
+use testkit::ca::{self, Ca};
+use testkit::dns::ChallTestSrv;
+use testkit::edge::Edge;
+use testkit::origin::Origin;
 use testkit::tls::Tls;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::installation::WithApp;
+use crate::installation::{Apart, WithApp, acme_config};
+
+/// Names that strangers ask for.
+const NAMES: usize = 50_000;
+/// As many at a time.
+const AT_A_TIME: usize = 16;
 
 /// Speaks and waits until the edge ends it.
 async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) {
@@ -48,5 +58,45 @@ async fn what_strangers_break_is_nothing_that_an_operator_is_woken_for() -> Resu
             "{kind} not in {metrics}"
         );
     }
+    Ok(())
+}
+
+/// So many handshakes for names that nobody has; all are refused.
+async fn ask_for_random_names(edge: &Edge, count: usize) -> Result<()> {
+    let mut strangers = tokio::task::JoinSet::new();
+    for _ in 0..AT_A_TIME {
+        let https = edge.https;
+        strangers.spawn(async move {
+            let tls = Tls::trusting_anyone();
+            for _ in 0..count / AT_A_TIME {
+                let name = format!("{:016x}.shop.example.com", rand::rng().random::<u64>());
+                let answer = tls.handshake(https, &name).await;
+                ensure!(answer.is_err(), "`{name}` was served: {answer:?}");
+            }
+            Ok(())
+        });
+    }
+    while let Some(ended) = strangers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn random_names_cost_no_order_and_no_read_of_the_database() -> Result<()> {
+    let (dns, ca) = (ChallTestSrv::start().await?, Ca::start(ca::Options::default()).await?);
+    let config = acme_config(&ca.directory_url, &ca.ca_file, &dns);
+    let mut apart = Apart::start(&config, "").await?;
+    let origin = Origin::start("one").await?;
+    let app = apart.tenant("ann").await?.app("shop", &[&origin]).await?;
+    app.live().await?;
+    ask_for_random_names(&apart.visited, NAMES / 2).await?;
+    // Without a control plane there is no database that could be read.
+    apart.control.kill9();
+    ask_for_random_names(&apart.visited, NAMES / 2).await?;
+    let served = apart.visited.tls()?.handshake(apart.visited.https, &app.hostname).await;
+    ensure!(served.is_ok(), "{served:?}");
+    apart.control.start_again().await?;
+    ensure!(ca.counts().orders == 0, "{:?}", ca.counts());
     Ok(())
 }
