@@ -2,11 +2,12 @@
 
 use anyhow::{Result, ensure};
 use rand::RngExt as _;
+use rustls::AlertDescription;
 use testkit::ca::{self, Ca};
 use testkit::dns::ChallTestSrv;
 use testkit::edge::Edge;
 use testkit::origin::Origin;
-use testkit::tls::Tls;
+use testkit::tls::{Tls, alert};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -71,7 +72,8 @@ async fn ask_for_random_names(edge: &Edge, count: usize) -> Result<()> {
             for _ in 0..count / AT_A_TIME {
                 let name = format!("{:016x}.shop.example.com", rand::rng().random::<u64>());
                 let answer = tls.handshake(https, &name).await;
-                ensure!(answer.is_err(), "`{name}` was served: {answer:?}");
+                let refused = answer.as_ref().err().and_then(alert);
+                ensure!(refused == Some(AlertDescription::UnrecognisedName), "`{name}`: {answer:?}");
             }
             Ok(())
         });
