@@ -220,6 +220,35 @@ async fn an_order_that_is_never_finished_is_placed_anew_and_nothing_is_finalized
     world.certd.stop().await.unwrap();
 }
 
+/// It may wait for one of the two.
+#[tokio::test]
+async fn an_order_for_two_names_that_is_never_finished_goes_on_for_one() {
+    let world = World::start(1, Limits::default()).await;
+    let store = &world.installation.store;
+    let apex = world.connect("example.com").await;
+    world.authority_of(&apex).await;
+    let www = world.connect("www.example.com").await;
+    let both = until("the certificate for both", BOUND, async || {
+        world.clock.advance(SECOND);
+        let held = store.active_certificate_for(&www.host).await?;
+        held.filter(|held| held.names.len() == 2).ok_or_else(|| anyhow::anyhow!("none"))
+    });
+    let both = both.await.unwrap();
+    world.cas[0].script(Rule::next(1, Fault::Processing));
+    store.request_renewal(&Actor::system("test"), Access::Platform, both.id).await.unwrap();
+    let begun = until("the renewal", BOUND, async || {
+        world.clock.advance(SECOND);
+        let order = store.latest_order(&apex.host).await?;
+        order
+            .filter(|order| order.names.len() == 2 && order.certificate != both.id && order.attempts == 1)
+            .ok_or_else(|| anyhow::anyhow!("none"))
+    });
+    let begun = begun.await.unwrap();
+    let done = world.until(&begun, MINUTE * 2, is_done).await;
+    assert_eq!(done.names, [CertificateName::Exact(apex.host)]);
+    world.certd.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn an_order_that_is_never_finished_goes_to_the_next_authority() {
     let world = World::start(2, Limits::default()).await;
