@@ -24,10 +24,6 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Closing(watch::Receiver<bool>);
 
 impl Closing {
-    pub(crate) fn is_closing(&self) -> bool {
-        *self.0.borrow()
-    }
-
     /// Returns when the process ends.
     pub(crate) async fn told(&mut self) {
         // Without its sender the server is gone.

@@ -103,7 +103,6 @@ struct Progress {
     /// The version that the client has from an earlier stream.
     known: Option<String>,
     news: watch::Receiver<Revision>,
-    closing: Option<Closing>,
     renew_at: Instant,
     _place: Place,
 }
@@ -137,7 +136,6 @@ pub(crate) async fn domain_events(
         sent: None,
         known,
         news: state.store().watch(),
-        closing,
         renew_at: Instant::now(),
         state,
         caller,
@@ -148,7 +146,7 @@ pub(crate) async fn domain_events(
     progress.state.store().watch_domain(domain.id, progress.state.now().plus(WISH), next).await?;
     // A task of its own: a client that does not read holds up its own body, and not the end of its stream.
     let (tell, told) = mpsc::channel(1);
-    tokio::spawn(progress.run(tell));
+    tokio::spawn(progress.run(tell, closing));
     let events = stream::unfold(told, |mut told| async {
         let event = told.recv().await?;
         Some((Ok::<_, Infallible>(event), told))
@@ -161,7 +159,13 @@ pub(crate) async fn domain_events(
 
 impl Progress {
     /// Tells what changes until the stream is over.
-    async fn run(mut self, tell: mpsc::Sender<Event>) {
+    async fn run(mut self, tell: mpsc::Sender<Event>, closing: Option<Closing>) {
+        let closing = async {
+            match closing {
+                Some(mut closing) => closing.told().await,
+                None => std::future::pending().await,
+            }
+        };
         let all = async {
             while let Some(event) = self.next().await {
                 if !matches!(timeout(STALLED, tell.send(event)).await, Ok(Ok(()))) {
@@ -172,6 +176,7 @@ impl Progress {
         tokio::select! {
             () = all => {}
             () = tell.closed() => {}
+            () = closing => {}
             () = sleep(LONGEST) => {}
         }
     }
@@ -179,9 +184,6 @@ impl Progress {
     /// The next event; none: the stream is over.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if self.closing.as_ref().is_some_and(Closing::is_closing) {
-                return None;
-            }
             match self.look().await {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
@@ -224,16 +226,9 @@ impl Progress {
 
     async fn wait(&mut self) {
         sleep(BREATH).await;
-        let closing = async {
-            match &mut self.closing {
-                Some(closing) => closing.told().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = sleep(TICK - BREATH) => {}
             Ok(()) = self.news.changed() => {}
-            () = closing => {}
         }
     }
 }
