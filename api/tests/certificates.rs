@@ -131,7 +131,7 @@ async fn insert(desk: &Desk, tenant: &str, app: &str) -> CertificateId {
         source: CertificateSource::Acme,
         issuer: "Test".to_owned(),
         serial: "01".to_owned(),
-        names: vec![model::certificate::CertificateName::Exact(Host::parse("ann.apps.localhost").unwrap())],
+        names: vec![model::HostPattern::Exact(Host::parse("ann.apps.localhost").unwrap())],
         chain_pem: id.to_string(),
         key: desk.master.seal(&Certificate::key_context(id), b"key").unwrap(),
         not_before: Timestamp::from_unix_millis(desk::NOW - 1000),

@@ -1,8 +1,7 @@
 //! Creators' own domains.
 
-use model::certificate::CertificateName;
 use model::domain::{Certification, Claim, Facts, Presence, Routing};
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde_json::json;
 use store::Access;
 
@@ -145,7 +144,7 @@ async fn a_domain_names_the_certificate_that_serves_it() {
     let certificate = desk.post(&format!("/v1/apps/{app}/certificates"), &made).send().await.created("id");
     let domain = desk.get(&format!("/v1/domains/{id}")).send().await.of(200);
     assert_eq!(domain["certificate_id"], json!(certificate));
-    let name = CertificateName::Exact(Host::parse("shop.example.com").unwrap()).to_string();
+    let name = HostPattern::Exact(Host::parse("shop.example.com").unwrap()).to_string();
     assert_eq!(
         desk.get(&format!("/v1/certificates/{certificate}")).send().await.of(200)["names"],
         json!([name])

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion};
 use feed::Sink as _;
-use model::certificate::{Certificate, CertificateName};
+use model::HostPattern;
+use model::certificate::Certificate;
 use model::change::{Change, Object, Revision};
 use model::clock::{Clock as _, SystemClock};
 use model::id::CertificateId;
@@ -39,7 +40,7 @@ impl Edge {
         Self { state, key, chain_pem: made.cert.pem(), key_der: made.signing_key.serialize_der() }
     }
 
-    fn certificate(&self, name: CertificateName) -> Change {
+    fn certificate(&self, name: HostPattern) -> Change {
         let now = SystemClock.now();
         let id = CertificateId::generate(now);
         let key = self.key.seal(&Certificate::key_context(id), &self.key_der).expect("a sound key seals");

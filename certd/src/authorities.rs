@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use model::Timestamp;
-use model::certificate::CertificateName;
+use model::{HostPattern, Timestamp};
 use store::{CertificateRecord, Circuit, Draw, Order, RenewalAdvice, StoreError, Urgency};
 
 use crate::acme::{AcmeError, Advice, Authority, Limits, Purpose};
@@ -85,7 +84,7 @@ pub(crate) struct Predecessor {
     /// Directory of the authority that made it.
     made_by: Option<String>,
     /// The names that it was made for.
-    made_for: Vec<CertificateName>,
+    made_for: Vec<HostPattern>,
     /// Whether an order may say that it replaces it.
     is_linked: bool,
 }

@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use model::Host;
 use model::acme::ChallengeKind;
-use model::certificate::CertificateName;
 use model::domain::Forbidden;
 use model::id::DomainId;
+use model::{Host, HostPattern};
 use store::{Order, StoreError};
 
 use crate::acme::{AcmeError, Authority};
@@ -101,7 +100,7 @@ impl Work {
         host: &Host,
         domain: DomainId,
     ) -> Result<Result<Option<Forbidden>, StoreError>, LookupError> {
-        let names = [CertificateName::Exact(host.clone())];
+        let names = [HostPattern::Exact(host.clone())];
         let policies = self.policies(&names).await?;
         let ways = if policies.is_empty() {
             Ways::default()
@@ -126,7 +125,7 @@ impl Work {
         Ok(missing)
     }
 
-    async fn policies(&self, names: &[CertificateName]) -> Result<Policies, LookupError> {
+    async fn policies(&self, names: &[HostPattern]) -> Result<Policies, LookupError> {
         let mut policies = Policies::new();
         if self.authorities.iter().all(|authority| self.identities(authority).is_empty()) {
             return Ok(policies);
@@ -178,7 +177,7 @@ impl Work {
     }
 
     /// The texts that stand for each name, if it is to be looked for them.
-    async fn standing(&self, names: &[CertificateName]) -> Vec<(Vec<Standing>, Scope)> {
+    async fn standing(&self, names: &[HostPattern]) -> Vec<(Vec<Standing>, Scope)> {
         let mut found = Vec::new();
         if self.settings.dns_persist {
             for name in names {
@@ -219,10 +218,10 @@ impl Work {
     }
 }
 
-fn scope(name: &CertificateName) -> (&Host, Scope) {
+fn scope(name: &HostPattern) -> (&Host, Scope) {
     match name {
-        CertificateName::Exact(host) => (host, Scope::Exact),
-        CertificateName::Wildcard(host) => (host, Scope::Wildcard),
+        HostPattern::Exact(host) => (host, Scope::Exact),
+        HostPattern::Wildcard(host) => (host, Scope::Wildcard),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::certificate::CertificateName;
+use model::HostPattern;
 use model::domain::{Claim, Contest, Facts, Routing};
 use store::{DomainRecord, NewOrder, Shown, Sight, Urgency};
 
@@ -63,7 +63,7 @@ impl Work {
         if until.since(now) > AHEAD || self.store.is_prepared(claim.id).await? {
             return Ok(());
         }
-        let names = vec![CertificateName::Exact(claim.host.clone())];
+        let names = vec![HostPattern::Exact(claim.host.clone())];
         if !self.is_public() {
             let owner = Owner { tenant: Some(claim.tenant), app: Some(claim.app) };
             let new = self.signed_locally(&names, owner)?;

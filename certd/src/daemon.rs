@@ -5,11 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::certificate::CertificateName;
 use model::domain::{Claim, Routing};
 use model::id::{CertificateId, DomainId, OrderId, TenantId};
 use model::seal::KeyRing;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use store::{CertificateRecord, DomainRecord, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
@@ -466,7 +465,7 @@ impl Rounds {
     async fn renew(&mut self, due: &CertificateRecord, now: Timestamp) -> Result<(), CertdError> {
         let mut domains = Vec::new();
         for name in &due.names {
-            let (CertificateName::Exact(host) | CertificateName::Wildcard(host)) = name;
+            let (HostPattern::Exact(host) | HostPattern::Wildcard(host)) = name;
             if self.work.store.zones().contains(host) {
                 return self.work.renew_zone(host).await;
             }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use model::Timestamp;
-use model::certificate::{CertificateName, CertificateSource};
+use model::certificate::CertificateSource;
 use model::domain::{
     Authority, Certification, Claim, Contest, DomainStatus, Facts, Health, Presence, Routing,
 };
 use model::id::{AppId, CertificateId, DomainId, TenantId};
+use model::{HostPattern, Timestamp};
 use store::{
     Access, Actor, CertificateRecord, DomainRecord, NewCertificate, NewOrder, Order, OrderState, Shown,
     StoreError, Urgency,
@@ -245,7 +245,7 @@ impl Work {
     async fn begin(&self, domain: &DomainRecord, held: Option<&CertificateRecord>) -> Result<(), CertdError> {
         let beside = self.beside(domain).await?;
         let hosts = std::iter::once(&domain.host).chain(beside.as_ref().map(|beside| &beside.host));
-        let names: Vec<_> = hosts.cloned().map(CertificateName::Exact).collect();
+        let names: Vec<_> = hosts.cloned().map(HostPattern::Exact).collect();
         if !self.is_public() {
             let owner = Owner { tenant: Some(domain.tenant), app: Some(domain.app) };
             return self.sign_locally(&names, owner).await;
@@ -277,11 +277,7 @@ impl Work {
     }
 
     /// A new certificate of the local authority, in the store when this returns.
-    pub(crate) async fn sign_locally(
-        &self,
-        names: &[CertificateName],
-        owner: Owner,
-    ) -> Result<(), CertdError> {
+    pub(crate) async fn sign_locally(&self, names: &[HostPattern], owner: Owner) -> Result<(), CertdError> {
         let new = self.signed_locally(names, owner)?;
         self.store.insert_certificate(&Actor::system("certd"), new).await?;
         Ok(())
@@ -290,7 +286,7 @@ impl Work {
     /// A new certificate of the local authority, in nobody's hands yet.
     pub(crate) fn signed_locally(
         &self,
-        names: &[CertificateName],
+        names: &[HostPattern],
         owner: Owner,
     ) -> Result<NewCertificate, CertdError> {
         let now = self.store.now();

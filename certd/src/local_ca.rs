@@ -7,10 +7,9 @@
 
 use std::time::Duration;
 
-use model::Timestamp;
-use model::certificate::CertificateName;
 use model::chain::{self, Inspected};
 use model::seal::KeyRing;
+use model::{HostPattern, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SerialNumber,
@@ -84,7 +83,7 @@ impl LocalAuthority {
     /// [`CertdError::LocalCa`] if the library refuses the names, or the root ends before the leaf would begin.
     pub fn issue(
         &self,
-        names: &[CertificateName],
+        names: &[HostPattern],
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<Inspected, CertdError> {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::acme::{Challenge, ChallengeKind};
-use model::certificate::{Certificate, CertificateName, CertificateSource};
+use model::certificate::{Certificate, CertificateSource};
 use model::chain::Inspected;
 use model::domain::Routing;
 use model::id::{CertificateId, OrderId};
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use store::{Access, Actor, DomainRecord, NewCertificate, Order, OrderPatch, OrderState, StoreError};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -442,7 +442,7 @@ impl Journal for Memory<'_> {
         &self.order.host
     }
 
-    fn names(&self) -> Vec<CertificateName> {
+    fn names(&self) -> Vec<HostPattern> {
         self.order.names.clone()
     }
 

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use model::certificate::{CertificateName, CertificateSource};
-use model::{Host, Timestamp};
+use model::certificate::CertificateSource;
+use model::{Host, HostPattern, Timestamp};
 use store::{App, NewOrder};
 
 use crate::domains::Owner;
@@ -37,7 +37,7 @@ impl Work {
         if let Some(due) = due {
             return Ok(due);
         }
-        let names = [CertificateName::Wildcard(zone.clone()), CertificateName::Exact(zone.clone())];
+        let names = [HostPattern::Wildcard(zone.clone()), HostPattern::Exact(zone.clone())];
         self.sign_locally(&names, Owner { tenant: None, app: None }).await?;
         tracing::info!(%zone, "the local authority signed a wildcard certificate");
         let made = self.store.active_certificate_for(&any).await?;
@@ -76,7 +76,7 @@ impl Work {
         let order = NewOrder {
             urgency: renewal::urgency(held.as_ref(), self.store.now()),
             host: host.clone(),
-            names: vec![CertificateName::Exact(host.clone())],
+            names: vec![HostPattern::Exact(host.clone())],
             tenant: Some(app.tenant),
             app: Some(app.id),
             domain: None,
@@ -101,7 +101,7 @@ impl Work {
         let order = NewOrder {
             urgency: renewal::urgency(held.as_ref(), self.store.now()),
             host: zone.clone(),
-            names: vec![CertificateName::Wildcard(zone.clone()), CertificateName::Exact(zone.clone())],
+            names: vec![HostPattern::Wildcard(zone.clone()), HostPattern::Exact(zone.clone())],
             tenant: None,
             app: None,
             domain: None,

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use certd::{Acme, External, Settings};
-use model::certificate::CertificateName;
 use model::clock::{ManualClock, SystemClock};
 use model::domain::DomainStatus;
 use model::seal::SealingKey;
 use model::secret::Secret;
-use model::{Clock as _, Host};
+use model::{Clock as _, Host, HostPattern};
 use store::{NewOrder, OrderState, Urgency};
 use testkit::ca::{self, Ca, Fault, Kind as Asked, Rule};
 use testkit::pebble::{self, Pebble};
@@ -109,7 +108,7 @@ async fn an_authority_that_only_answers_is_left_as_one_that_is_gone() {
     };
     let certd = installation.start(settings).await;
     let host = Host::parse("shop.example.com").unwrap();
-    let names = vec![CertificateName::Exact(host.clone())];
+    let names = vec![HostPattern::Exact(host.clone())];
     let new = NewOrder { host, names, tenant: None, app: None, domain: None, urgency: Urgency::Waiting };
     let order = installation.store.begin_order(new).await.unwrap().unwrap();
     let begun = clock.now();

@@ -11,11 +11,10 @@ use certd::dns::{Kind, Lookup, LookupError, Value};
 use certd::{Acme, Certd, Settings};
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use model::certificate::CertificateName;
 use model::clock::{Clock, ManualClock};
 use model::domain::DomainStatus;
 use model::seal::SealingKey;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use store::{DomainRecord, NewOrder, Order, OrderState, Urgency};
 use testkit::ca::{self, Ca, CaaRecord, CaaRecords, Fault, Kind as Asked, Rule, Validation, Wait};
 use testkit::tls::Tls;
@@ -146,7 +145,7 @@ impl Scene {
     /// Begins an order of the marketplace itself, which needs no domain.
     pub(crate) async fn order(&self, host: &str) -> Order {
         let host = Host::parse(host).unwrap();
-        let names = vec![CertificateName::Exact(host.clone())];
+        let names = vec![HostPattern::Exact(host.clone())];
         let order =
             NewOrder { host, names, tenant: None, app: None, domain: None, urgency: Urgency::Waiting };
         self.installation.store.begin_order(order).await.unwrap().unwrap()

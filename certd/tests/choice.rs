@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use certd::{Acme, Certd, Settings};
-use model::certificate::CertificateName;
 use model::clock::ManualClock;
 use model::domain::{DomainStatus, RecordKind, derive};
 use model::seal::SealingKey;
-use model::{Clock as _, Host};
+use model::{Clock as _, Host, HostPattern};
 use store::{Access, Actor, DomainRecord, NewOrder, Order, OrderState, Urgency};
 use testkit::ca::{self, Ca, Fault, Kind as Asked, Limits, Rate, Rule, Wait};
 use testkit::wait::until;
@@ -87,7 +86,7 @@ impl World {
     /// Begins an order of the marketplace itself.
     async fn order(&self, host: &str) -> Order {
         let host = Host::parse(host).unwrap();
-        let names = vec![CertificateName::Exact(host.clone())];
+        let names = vec![HostPattern::Exact(host.clone())];
         let urgency = Urgency::Waiting;
         let new = NewOrder { host, names, tenant: None, app: None, domain: None, urgency };
         self.installation.store.begin_order(new).await.unwrap().unwrap()
@@ -245,7 +244,7 @@ async fn an_order_for_two_names_that_is_never_finished_goes_on_for_one() {
     });
     let begun = begun.await.unwrap();
     let done = world.until(&begun, MINUTE * 2, is_done).await;
-    assert_eq!(done.names, [CertificateName::Exact(apex.host)]);
+    assert_eq!(done.names, [HostPattern::Exact(apex.host)]);
     world.certd.stop().await.unwrap();
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use model::Clock as _;
-use model::certificate::{CertificateName, CertificateSource, CertificateStatus};
+use model::HostPattern;
+use model::certificate::{CertificateSource, CertificateStatus};
 use model::chain::serial_of;
 use model::clock::ManualClock;
 use model::domain::{DomainStatus, Routing};
@@ -54,7 +55,7 @@ async fn a_domain_and_its_www_are_shown_with_one_certificate() {
     certd.stop().await.unwrap();
 }
 
-fn names(of: &[&str]) -> Vec<CertificateName> {
+fn names(of: &[&str]) -> Vec<HostPattern> {
     of.iter().map(|name| name.parse().unwrap()).collect()
 }
 

@@ -14,9 +14,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
-use crate::Timestamp;
-use crate::certificate::CertificateName;
 use crate::host::HostError;
+use crate::{HostPattern, Timestamp};
 
 /// Largest chain and largest key, in bytes of text.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -29,7 +28,7 @@ pub const CLOCK_LEEWAY: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Inspected {
     /// The DNS names of the leaf, in its order, without repetition.
-    pub names: Vec<CertificateName>,
+    pub names: Vec<HostPattern>,
     /// Who signed it: the issuer's common name, or its whole name if it has none.
     pub issuer: String,
     /// Serial number of the leaf, lower-case hexadecimal without leading zeros.
@@ -220,8 +219,8 @@ fn dns_names<'a>(certificate: &'a X509Certificate<'_>) -> impl Iterator<Item = &
     })
 }
 
-fn names(leaf: &X509Certificate<'_>) -> Result<Vec<CertificateName>, InspectError> {
-    let mut names: Vec<CertificateName> = Vec::new();
+fn names(leaf: &X509Certificate<'_>) -> Result<Vec<HostPattern>, InspectError> {
+    let mut names: Vec<HostPattern> = Vec::new();
     for text in dns_names(leaf) {
         let name = text.parse()?;
         if !names.contains(&name) {

@@ -5,6 +5,7 @@
 //! their own variant, because an edge answers them differently.
 
 pub mod likeness;
+mod pattern;
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -13,6 +14,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use pattern::HostPattern;
 
 /// Longest host name in bytes (RFC 1035 §2.3.4, without the root's dot).
 pub const MAX_BYTES: usize = 253;

@@ -30,5 +30,5 @@ pub mod time;
 pub mod usage;
 
 pub use clock::Clock;
-pub use host::Host;
+pub use host::{Host, HostPattern};
 pub use time::Timestamp;

@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
-use model::certificate::{Certificate, CertificateName};
+use model::certificate::Certificate;
 use model::id::CertificateId;
 use model::seal::SealingKey;
-use model::{Clock, Host, Timestamp};
+use model::{Clock, Host, HostPattern, Timestamp};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use smallvec::SmallVec;
@@ -161,14 +161,14 @@ impl Certificates {
         counts
     }
 
-    fn place<'c, 'n>(&'c self, name: &'n CertificateName) -> (&'c ByName, &'n Host) {
+    fn place<'c, 'n>(&'c self, name: &'n HostPattern) -> (&'c ByName, &'n Host) {
         match name {
-            CertificateName::Exact(host) => (&self.exact, host),
-            CertificateName::Wildcard(parent) => (&self.wildcard, parent),
+            HostPattern::Exact(host) => (&self.exact, host),
+            HostPattern::Wildcard(parent) => (&self.wildcard, parent),
         }
     }
 
-    fn take_out(&self, name: &CertificateName, id: CertificateId) {
+    fn take_out(&self, name: &HostPattern, id: CertificateId) {
         let (map, host) = self.place(name);
         if let Some(mut list) = map.get_mut(host) {
             list.retain(|served| served.id != id);

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use feed::Replica;
 use feed::replica::Loaded;
-use model::Host;
-use model::certificate::{Certificate, CertificateName, CertificateSource};
+use model::certificate::{Certificate, CertificateSource};
 use model::chain;
 use model::change::Object;
 use model::clock::SystemClock;
@@ -21,6 +20,7 @@ use model::id::{AppId, TenantId};
 use model::seal::{EDGE_FEED_PURPOSE, KeyRing, SealingKey};
 use model::secret::Secret;
 use model::ticket::TicketKey;
+use model::{Host, HostPattern};
 use store::{Access, Actor, NewCertificate, NewKey, Salvage, Scope, Store};
 
 use crate::command::{Place, StoreVerb};
@@ -213,8 +213,8 @@ fn take(
     let clear = seal.open(&context, &certificate.key)?;
     let found = chain::inspect(&certificate.chain_pem, &clear, store.now())?;
     let owner = certificate.names.iter().find_map(|name| match name {
-        CertificateName::Exact(host) => owners.get(host),
-        CertificateName::Wildcard(_) => None,
+        HostPattern::Exact(host) => owners.get(host),
+        HostPattern::Wildcard(_) => None,
     });
     let app = owner.filter(|(tenant, _)| Some(*tenant) == certificate.tenant).map(|(_, app)| *app);
     ensure!(certificate.tenant.is_none() || app.is_some(), "its tenant has no app of that name");

@@ -8,11 +8,11 @@ mod removal;
 mod roll_back;
 mod window;
 
-use model::certificate::{Certificate, CertificateName, CertificateSource, CertificateStatus};
+use model::certificate::{Certificate, CertificateSource, CertificateStatus};
 use model::change::ObjectId;
 use model::id::{AppId, CertificateId, TenantId};
 use model::seal::Sealed;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::AnyConnection;
@@ -52,7 +52,7 @@ pub struct NewCertificate {
     /// Serial number, hexadecimal.
     pub serial: String,
     /// The names it is served for, 1 to 100.
-    pub names: Vec<CertificateName>,
+    pub names: Vec<HostPattern>,
     /// Leaf first, PEM.
     pub chain_pem: String,
     /// The private key, sealed in [`Certificate::key_context`] of `id`.
@@ -79,7 +79,7 @@ pub struct CertificateRecord {
     /// Serial number, hexadecimal.
     pub serial: String,
     /// The names it is served for, in order.
-    pub names: Vec<CertificateName>,
+    pub names: Vec<HostPattern>,
     /// Leaf first, PEM.
     pub chain_pem: String,
     /// The private key, sealed.

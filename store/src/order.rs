@@ -7,10 +7,9 @@ mod beside;
 
 use std::time::Duration;
 
-use model::certificate::CertificateName;
 use model::id::{AppId, CertificateId, DomainId, OrderId, TenantId};
 use model::seal::Sealed;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::AnyConnection;
@@ -40,7 +39,7 @@ pub struct NewOrder {
     /// The name that single flight is about, without a wildcard's star.
     pub host: Host,
     /// The names of the certificate: that one, and at most one other exact name, for which no other order is begun meanwhile.
-    pub names: Vec<CertificateName>,
+    pub names: Vec<HostPattern>,
     /// Whose it is; none: the marketplace's.
     pub tenant: Option<TenantId>,
     /// The app it is for.
@@ -106,7 +105,7 @@ pub struct Order {
     /// The name that single flight is about.
     pub host: Host,
     /// The names of the certificate.
-    pub names: Vec<CertificateName>,
+    pub names: Vec<HostPattern>,
     /// Whose it is; none: the marketplace's.
     pub tenant: Option<TenantId>,
     /// The app it is for.
@@ -205,7 +204,7 @@ impl Store {
         if let Some(beside) = beside::other(&new.host, &names).cloned()
             && beside::is_failing(&mut write, &beside).await?
         {
-            names.retain(|name| *name != CertificateName::Exact(beside.clone()));
+            names.retain(|name| *name != HostPattern::Exact(beside.clone()));
         }
         if let Some(held) = seen
             && is_certified_since(&mut write, (&new.host, new.tenant), held).await?

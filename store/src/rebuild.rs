@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use model::certificate::CertificateName;
 use model::change::ObjectId;
 use model::client_ca::ClientCa;
 use model::domain::{Certification, Claim, Facts, Presence, Routing};
@@ -14,7 +13,7 @@ use model::limits::Limits;
 use model::site::{HostOrigin, Site, SiteHost};
 use model::tenant::Tenant;
 use model::ticket::TicketKey;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde_json::json;
 
 use crate::Store;
@@ -109,7 +108,7 @@ fn ends(certificates: &[NewCertificate]) -> BTreeMap<Host, Timestamp> {
     let mut ends: BTreeMap<Host, Timestamp> = BTreeMap::new();
     for certificate in certificates {
         for name in &certificate.names {
-            if let CertificateName::Exact(host) = name {
+            if let HostPattern::Exact(host) = name {
                 let end = ends.entry(host.clone()).or_default();
                 *end = (*end).max(certificate.not_after);
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use model::backend::Backend;
-use model::certificate::{CertificateName, CertificateSource};
+use model::certificate::CertificateSource;
 use model::change::{Lineage, Revision};
 use model::clock::ManualClock;
 use model::domain::{Certification, Claim, Facts, Presence, Routing};
@@ -13,7 +13,7 @@ use model::id::{AppId, CertificateId, TenantId};
 use model::seal::{Sealed, SealingKey};
 use model::site::{HeaderPolicy, Settings};
 use model::tenant::Slug;
-use model::{Clock, Host, Timestamp};
+use model::{Clock, Host, HostPattern, Timestamp};
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 use store::{
@@ -117,7 +117,7 @@ impl Bench {
             source: CertificateSource::Acme,
             issuer: "Test CA".to_owned(),
             serial: "01ab".to_owned(),
-            names: names.iter().map(|name| name.parse::<CertificateName>().unwrap()).collect(),
+            names: names.iter().map(|name| name.parse::<HostPattern>().unwrap()).collect(),
             chain_pem: format!("-----BEGIN CERTIFICATE-----\n{id}\n-----END CERTIFICATE-----\n"),
             key: sealed(),
             not_before: self.now(),

@@ -1,6 +1,7 @@
 //! Orders and certificates for a domain and its `www` together.
 
-use model::certificate::{CertificateName, CertificateSource, CertificateStatus};
+use model::HostPattern;
+use model::certificate::{CertificateSource, CertificateStatus};
 use model::domain::{Claim, Facts};
 use model::id::CertificateId;
 use store::{
@@ -15,7 +16,7 @@ use crate::on_both_engines;
 const APEX: &str = "example.com";
 const WWW: &str = "www.example.com";
 
-fn names(of: &[&str]) -> Vec<CertificateName> {
+fn names(of: &[&str]) -> Vec<HostPattern> {
     of.iter().map(|name| name.parse().unwrap()).collect()
 }
 

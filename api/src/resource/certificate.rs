@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use model::certificate::{Certificate, CertificateName, CertificateSource, CertificateStatus};
+use model::certificate::{Certificate, CertificateSource, CertificateStatus};
 use model::chain::{self, Inspected, Part};
 use model::domain::Claim;
 use model::id::{AppId, CertificateId, TenantId};
 use model::secret::Secret;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use store::{App, CertificateFilter, CertificateRecord, NewCertificate, Page, Store};
 use utoipa::ToSchema;
@@ -32,7 +32,7 @@ pub(crate) struct CertificateView {
     app_id: Option<AppId>,
     /// The names it is served for.
     #[schema(value_type = Vec<String>)]
-    names: Vec<CertificateName>,
+    names: Vec<HostPattern>,
     /// local_ca, acme or upload.
     #[schema(value_type = String, example = "acme")]
     source: CertificateSource,
@@ -263,8 +263,8 @@ async fn hosts(store: &Store, member: &Member, app: &App) -> Answer<Vec<Host>> {
 }
 
 /// A wildcard is never an app's own: it would also cover names that others may have.
-fn check_names(names: &[CertificateName], hosts: &[Host]) -> Result<(), Problem> {
-    let own = |name: &CertificateName| matches!(name, CertificateName::Exact(host) if hosts.contains(host));
+fn check_names(names: &[HostPattern], hosts: &[Host]) -> Result<(), Problem> {
+    let own = |name: &HostPattern| matches!(name, HostPattern::Exact(host) if hosts.contains(host));
     let faults: Vec<Fault> = names
         .iter()
         .filter(|name| !own(name))

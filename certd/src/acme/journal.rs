@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::acme::{Challenge, ChallengeKind};
-use model::certificate::CertificateName;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use zeroize::Zeroizing;
 
 use super::AcmeError;
@@ -18,8 +17,8 @@ pub(crate) trait Journal: Send {
     fn host(&self) -> &Host;
 
     /// The names of the certificate: that name, and what stands beside it.
-    fn names(&self) -> Vec<CertificateName> {
-        vec![CertificateName::Exact(self.host().clone())]
+    fn names(&self) -> Vec<HostPattern> {
+        vec![HostPattern::Exact(self.host().clone())]
     }
 
     /// How the names are proved, to an authority with this usual way.

@@ -12,9 +12,8 @@ use instant_acme::{
     Order, OrderStatus,
 };
 use model::acme::{Challenge, ChallengeKind, Token};
-use model::certificate::CertificateName;
 use model::chain::{self, Inspected};
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
@@ -325,7 +324,7 @@ async fn fetch(
 fn check(
     chain: &str,
     key: &Zeroizing<Vec<u8>>,
-    wanted: &[CertificateName],
+    wanted: &[HostPattern],
     now: Timestamp,
 ) -> Result<Inspected, AcmeError> {
     let inspected = chain::inspect(chain, key, now)?;
@@ -340,7 +339,7 @@ fn check(
 /// names only the authorization tells which one failed.
 async fn why_invalid(
     session: &Session,
-    (host, names): (&Host, Vec<CertificateName>),
+    (host, names): (&Host, Vec<HostPattern>),
     order: &mut Order,
 ) -> Result<AcmeError, AcmeError> {
     let told = order.state().error.as_ref().map(reason_of);

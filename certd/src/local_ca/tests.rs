@@ -23,7 +23,7 @@ async fn store(dir: &Path) -> Store {
     Store::open(options, Arc::new(SystemClock)).await.unwrap()
 }
 
-fn names(texts: &[&str]) -> Vec<CertificateName> {
+fn names(texts: &[&str]) -> Vec<HostPattern> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 

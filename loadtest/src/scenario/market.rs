@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use feed::Replica;
 use model::backend::Backend;
-use model::certificate::{Certificate, CertificateName};
+use model::certificate::Certificate;
 use model::change::{Batch, Change, Lineage, Object, Revision};
 use model::clock::{Clock as _, SystemClock};
 use model::id::{AppId, CertificateId, TenantId};
@@ -15,7 +15,7 @@ use model::limits::{Limits, MAX, Rate};
 use model::seal::SealingKey;
 use model::site::{HeaderPolicy, HostOrigin, Settings, Site, SiteHost};
 use model::tenant::{Slug, Standing, Tenant};
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 
@@ -140,7 +140,7 @@ impl Market {
             id,
             tenant: None,
             source: None,
-            names: vec![CertificateName::Exact(host)],
+            names: vec![HostPattern::Exact(host)],
             chain_pem: format!("{}{}", leaf.pem(), self.issuer.pem()),
             key: self.key.seal(&Certificate::key_context(id), &pair.serialize_der())?,
             not_before: now.minus(Duration::from_secs(3600)),

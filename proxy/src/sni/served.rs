@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::ArcSwapOption;
-use model::Timestamp;
-use model::certificate::{Certificate, CertificateName, CertificateSource};
+use model::certificate::{Certificate, CertificateSource};
 use model::id::CertificateId;
 use model::seal::{SealError, Sealed, SealingKey};
+use model::{HostPattern, Timestamp};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -37,7 +37,7 @@ pub(crate) struct Served {
     /// Whether its owner uploaded it, so that nobody renews it.
     pub(super) is_upload: bool,
     pub(super) id: CertificateId,
-    pub(super) names: Box<[CertificateName]>,
+    pub(super) names: Box<[HostPattern]>,
     leaf: CertificateDer<'static>,
     issuers: Issuers,
     sealed: Sealed,

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use model::certificate::CertificateName;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde_json::json;
 
 use super::{CertificateRecord, read};
@@ -80,7 +79,7 @@ impl Store {
             return Ok(false);
         }
         for name in &certificate.names {
-            if let CertificateName::Exact(host) = name {
+            if let HostPattern::Exact(host) = name {
                 note(&mut write, host, certificate, days).await?;
             }
         }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use model::certificate::{CertificateName, CertificateSource, CertificateStatus};
+use model::certificate::{CertificateSource, CertificateStatus};
 use model::change::ObjectId;
 use model::id::{CertificateId, TenantId};
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde_json::json;
 
 use super::{CertificateRecord, NewCertificate, insert, read};
@@ -126,7 +126,7 @@ impl Store {
     /// If the database does not answer.
     pub async fn active_certificate_for(&self, host: &Host) -> Result<Option<CertificateRecord>> {
         let parent = host.parent().and_then(|parent| Host::parse(parent).ok());
-        let wildcard = parent.map(|parent| CertificateName::Wildcard(parent).to_string()).unwrap_or_default();
+        let wildcard = parent.map(|parent| HostPattern::Wildcard(parent).to_string()).unwrap_or_default();
         let now = self.now();
         let row = sqlx::query(
             "SELECT certificates.* FROM certificate_names
@@ -162,7 +162,7 @@ impl Store {
         )
         .bind(now.unix_millis())
         .bind(format!(".{zone}"))
-        .bind(CertificateName::Wildcard(zone.clone()).to_string())
+        .bind(HostPattern::Wildcard(zone.clone()).to_string())
         .bind(i64::from(limit))
         .fetch_all(self.pool())
         .await?;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use model::Host;
-use model::certificate::{CertificateName, CertificateSource};
+use model::certificate::CertificateSource;
+use model::{Host, HostPattern};
 
 use super::CertificateRecord;
 use crate::app::App;
@@ -39,14 +39,14 @@ async fn check_names(write: &mut Write, new: &CertificateRecord, app: &App) -> R
     let own = own_hosts(write, new.source, app).await?;
     for name in &new.names {
         match name {
-            CertificateName::Wildcard(_) => {
+            HostPattern::Wildcard(_) => {
                 let reason = format!(
                     "the certificate names `{name}`: only the platform's certificates may have wildcards"
                 );
                 return Err(StoreError::invalid("names", reason));
             }
-            CertificateName::Exact(host) if own.contains(host) => {}
-            CertificateName::Exact(host) => {
+            HostPattern::Exact(host) if own.contains(host) => {}
+            HostPattern::Exact(host) => {
                 return Err(StoreError::not_found("proved domain of the app", host));
             }
         }

@@ -1,9 +1,8 @@
 //! Certificates that go with their app, their tenant or their last name. Their keys are not kept.
 
-use model::Host;
-use model::certificate::CertificateName;
 use model::change::ObjectId;
 use model::id::{AppId, CertificateId, TenantId};
+use model::{Host, HostPattern};
 
 use crate::app::App;
 use crate::error::Result;
@@ -53,7 +52,7 @@ pub(crate) async fn remove_useless(write: &mut Write, app: &App, host: &Host) ->
     .fetch_all(write.connection())
     .await?;
     for row in &rows {
-        let names: Vec<CertificateName> = row.json("names")?;
+        let names: Vec<HostPattern> = row.json("names")?;
         if !names.iter().any(|name| hosts.iter().any(|host| name.covers(host))) {
             remove(write, row.parsed("id")?).await?;
         }
@@ -73,7 +72,7 @@ pub(crate) enum Whose {
 /// Lets no certificate of the app answer for `host` any more, after [`remove_useless`]: those that name others too
 /// lose the name.
 pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host, whose: Whose) -> Result<()> {
-    let name = CertificateName::Exact(host.clone());
+    let name = HostPattern::Exact(host.clone());
     let rows = sqlx::query(
         "SELECT id, names FROM certificates WHERE app_id = $1 AND status = 'active' AND id IN
          (SELECT certificate_id FROM certificate_names WHERE name = $2) AND (source <> 'upload' OR $3 = 1)",
@@ -84,7 +83,7 @@ pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host, whose: Whos
     .fetch_all(write.connection())
     .await?;
     for row in &rows {
-        let (id, mut names): (CertificateId, Vec<CertificateName>) = (row.parsed("id")?, row.json("names")?);
+        let (id, mut names): (CertificateId, Vec<HostPattern>) = (row.parsed("id")?, row.json("names")?);
         names.retain(|other| *other != name);
         sqlx::query("UPDATE certificates SET names = $2 WHERE id = $1")
             .bind(id.to_string())

@@ -1,9 +1,8 @@
 //! Orders for two names of one app: a domain and its `www`. No other order of either is begun meanwhile, and neither waits
 //! for the other: the order of a name that is taken away ends, and the other name is looked at again at once.
 
-use model::Host;
-use model::certificate::CertificateName;
 use model::id::{DomainId, OrderId};
+use model::{Host, HostPattern};
 
 use super::{Order, read, refused};
 use crate::Store;
@@ -35,7 +34,7 @@ impl Store {
         )
         .bind(id.to_string())
         .bind(fence)
-        .bind(to_json(&[CertificateName::Exact(order.host.clone())])?)
+        .bind(to_json(&[HostPattern::Exact(order.host.clone())])?)
         .bind(self.now().unix_millis())
         .fetch_optional(turn.connection())
         .await?;
@@ -47,10 +46,10 @@ impl Store {
 }
 
 /// The exact name among `names` that is not `host`.
-pub(super) fn other<'n>(host: &Host, names: &'n [CertificateName]) -> Option<&'n Host> {
+pub(super) fn other<'n>(host: &Host, names: &'n [HostPattern]) -> Option<&'n Host> {
     names.iter().find_map(|name| match name {
-        CertificateName::Exact(name) if name != host => Some(name),
-        CertificateName::Exact(_) | CertificateName::Wildcard(_) => None,
+        HostPattern::Exact(name) if name != host => Some(name),
+        HostPattern::Exact(_) | HostPattern::Wildcard(_) => None,
     })
 }
 

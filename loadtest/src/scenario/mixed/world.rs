@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use model::certificate::{Certificate, CertificateName};
+use model::certificate::Certificate;
 use model::change::Object;
 use model::clock::{Clock as _, SystemClock};
 use model::id::{AppId, CertificateId, TenantId};
 use model::limits::{self, Limits, Rate};
 use model::site::{HeaderPolicy, HostOrigin, Settings, Site, SiteHost};
 use model::tenant::{Slug, Standing, Tenant};
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use tempfile::TempDir;
 
 use super::traffic::Tenants;
@@ -126,7 +126,7 @@ fn certificate(pair: &Pair, now: Timestamp) -> anyhow::Result<Object> {
         id,
         tenant: None,
         source: None,
-        names: vec![CertificateName::Wildcard(Host::parse(ZONE)?)],
+        names: vec![HostPattern::Wildcard(Host::parse(ZONE)?)],
         chain_pem: pair.chain_pem()?,
         key: edge::sealing_key()?.seal(&Certificate::key_context(id), pair.key_der()?.secret_pkcs8_der())?,
         not_before: now.minus(Duration::from_secs(3600)),
