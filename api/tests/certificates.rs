@@ -11,6 +11,8 @@ use store::{Access, Actor, NewCertificate};
 use crate::desk::{self, Desk};
 use crate::domains::prove;
 
+const CA: &str = "https://ca.test/directory";
+
 /// A chain and key as they are uploaded.
 pub(crate) fn certificate(names: &[&str]) -> Value {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -129,6 +131,7 @@ async fn insert(desk: &Desk, tenant: &str, app: &str) -> CertificateId {
         tenant: Some(tenant.parse().unwrap()),
         app: Some(app.parse().unwrap()),
         source: CertificateSource::Acme,
+        authority: Some(CA.to_owned()),
         issuer: "Test".to_owned(),
         serial: "01".to_owned(),
         names: vec![model::HostPattern::Exact(Host::parse("ann.apps.localhost").unwrap())],
@@ -188,6 +191,39 @@ async fn a_roll_back_serves_the_certificate_before_with_its_own_key() {
 }
 
 #[tokio::test]
+async fn what_is_rolled_back_to_is_its_authoritys_still() {
+    let desk = desk::open().await;
+    let (path, [_, current]) = uploaded_twice(&desk).await;
+    let uploaded = current["id"].as_str().unwrap().parse().unwrap();
+    let held = desk.store.certificate(Access::Platform, uploaded).await.unwrap();
+    // As if that one had been ordered: its key and chain are a pair.
+    let id = CertificateId::generate(desk.store.now());
+    let key = desk.master.open(&Certificate::key_context(uploaded), &held.key).unwrap();
+    let ordered = NewCertificate {
+        id,
+        tenant: held.tenant,
+        app: held.app,
+        source: CertificateSource::Acme,
+        authority: Some(CA.to_owned()),
+        issuer: held.issuer,
+        serial: held.serial,
+        names: held.names,
+        chain_pem: held.chain_pem,
+        key: desk.master.seal(&Certificate::key_context(id), &key).unwrap(),
+        not_before: held.not_before,
+        not_after: held.not_after,
+    };
+    desk.store.insert_certificate(&Actor::system("certd"), ordered).await.unwrap();
+    desk.clock.advance(Duration::from_secs(1));
+    let newer = desk.post(&path, &certificate(&["ann.apps.localhost"])).send().await.of(201);
+    desk.clock.advance(Duration::from_secs(1));
+    let again = desk.post(&roll_back(&newer), &json!({})).send().await.of(201);
+    let again = again["id"].as_str().unwrap().parse().unwrap();
+    let again = desk.store.certificate(Access::Platform, again).await.unwrap();
+    assert_eq!((again.source, again.authority.as_deref()), (CertificateSource::Acme, Some(CA)));
+}
+
+#[tokio::test]
 async fn a_roll_back_is_for_whoever_may_see_the_certificate() {
     let desk = desk::open().await;
     let (_, [_, second]) = uploaded_twice(&desk).await;
@@ -208,6 +244,7 @@ async fn a_certificate_that_ended_or_is_damaged_is_not_rolled_back_to() {
         tenant: before.tenant,
         app: before.app,
         source: CertificateSource::Upload,
+        authority: None,
         issuer: "test".to_owned(),
         serial: "beef".to_owned(),
         names: before.names.clone(),

@@ -48,6 +48,7 @@ impl Edge {
             id,
             tenant: None,
             source: None,
+            authority: None,
             names: vec![name],
             chain_pem: self.chain_pem.clone(),
             key,

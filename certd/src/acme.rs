@@ -46,6 +46,7 @@ pub(crate) use retry::LIMITED;
 pub(crate) use budget::registered_domain;
 pub(crate) use journal::Journal;
 pub(crate) use order::complete;
+pub(crate) use window::made_for;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{HostPattern, Timestamp};
 use store::{CertificateRecord, Circuit, Draw, Order, RenewalAdvice, StoreError, Urgency};
 
-use crate::acme::{AcmeError, Advice, Authority, Limits, Purpose};
+use crate::acme::{self, AcmeError, Advice, Authority, Limits, Purpose};
 use crate::caa::Candidate;
 use crate::renewal;
 use crate::work::Work;
@@ -81,8 +81,6 @@ fn verdict(circuit: Option<&Circuit>, free_at: Timestamp, patience: Patience, no
 pub(crate) struct Predecessor {
     /// What is served now.
     pub(crate) held: Option<CertificateRecord>,
-    /// Directory of the authority that made it.
-    made_by: Option<String>,
     /// The names that it was made for.
     made_for: Vec<HostPattern>,
     /// Whether an order may say that it replaces it.
@@ -97,8 +95,8 @@ impl Predecessor {
 
     /// The chain, if that authority made it. One shared name is enough to be replaced (RFC 9773 §5).
     pub(crate) fn chain_of(&self, authority: &str) -> Option<&str> {
-        let same = self.made_by.as_deref() == Some(authority);
-        self.held.as_ref().filter(|_| same).map(|held| held.chain_pem.as_str())
+        let made_there = |held: &&CertificateRecord| held.authority.as_deref() == Some(authority);
+        self.held.as_ref().filter(made_there).map(|held| held.chain_pem.as_str())
     }
 
     fn purpose(&self, authority: &str, order: &Order, now: Timestamp) -> Purpose {
@@ -120,12 +118,8 @@ impl Work {
         // Another account's certificate is renewed by its own orders.
         let held = held.filter(|held| held.tenant == order.tenant);
         let held = held.filter(|held| held.names.iter().any(|name| order.names.contains(name)));
-        let made = match &held {
-            Some(held) => self.store.order_of(held.id).await?,
-            None => None,
-        };
-        let (made_by, made_for) = made.map(|made| (made.authority, made.names)).unwrap_or_default();
-        Ok(Predecessor { held, made_by, made_for, is_linked: true })
+        let made_for = held.as_ref().map(|held| acme::made_for(&held.chain_pem)).unwrap_or_default();
+        Ok(Predecessor { held, made_for, is_linked: true })
     }
 
     /// The authority of the `candidates` that the order goes to.

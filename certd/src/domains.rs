@@ -298,6 +298,7 @@ impl Work {
             tenant: owner.tenant,
             app: owner.app,
             source: CertificateSource::LocalCa,
+            authority: None,
             issuer: found.issuer,
             serial: found.serial,
             names: found.names,

@@ -123,6 +123,7 @@ impl Work {
             tenant: order.tenant,
             app: order.app,
             source: CertificateSource::Acme,
+            authority: Some(authority.name().to_owned()),
             issuer: found.issuer,
             serial: found.serial,
             names: found.names,

@@ -126,6 +126,7 @@ mod tests {
             tenant: None,
             app: None,
             source: CertificateSource::Acme,
+            authority: None,
             issuer: String::new(),
             serial: String::new(),
             names: Vec::new(),

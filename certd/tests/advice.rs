@@ -6,9 +6,11 @@ use anyhow::{Context as _, ensure};
 use certd::Acme;
 use certd::acme::Limits;
 use certd::renewal::due_at;
+use model::certificate::Certificate;
 use model::clock::ManualClock;
+use model::id::CertificateId;
 use model::{Clock as _, Host, Timestamp};
-use store::{Access, Actor, Bucket, CertificateRecord, Order, OrderState};
+use store::{Access, Actor, Bucket, CertificateRecord, NewCertificate, Order, OrderState};
 use testkit::ca::{self, Kind as Asked};
 use testkit::wait::until;
 
@@ -106,6 +108,48 @@ async fn what_is_revoked_is_replaced_after_the_next_question() {
         .await;
     }
     assert_eq!(scene.ca.counts().finalized, 10);
+    scene.certd.stop().await.unwrap();
+}
+
+/// As after a roll-back, and in a store that was rebuilt: no order leads to it.
+#[tokio::test]
+async fn a_certificate_that_came_by_no_order_is_renewed_like_any_other() {
+    let (clock, options) = standing();
+    let scene = Scene::with(options, |acme| Acme { limits: Limits::LetsEncrypt, ..acme }).await;
+    let first = advised(&scene, HOST).await;
+    clock.advance(Duration::from_secs(1));
+    let store = &scene.installation.store;
+    let id = CertificateId::generate(clock.now());
+    let context = |id| Certificate::key_context(id);
+    let key = scene.installation.sealing.open(&context(first.id), &first.key).unwrap();
+    let again = NewCertificate {
+        id,
+        tenant: first.tenant,
+        app: first.app,
+        source: first.source,
+        authority: first.authority.clone(),
+        issuer: first.issuer.clone(),
+        serial: first.serial.clone(),
+        names: first.names.clone(),
+        chain_pem: first.chain_pem.clone(),
+        key: scene.installation.sealing.seal(&context(id), &key).unwrap(),
+        not_before: first.not_before,
+        not_after: first.not_after,
+    };
+    store.roll_back_certificate(&Actor::system("test"), first.id, again).await.unwrap();
+    clock.advance(DAY);
+    let again = until_held(&scene, HOST, |held| held.id == id && held.renewal_window.is_some()).await;
+    go_to(&clock, due_at(&again));
+    until_held(&scene, HOST, |held| {
+        // What a look that was under way overtook is found by the next ones.
+        clock.advance(Duration::from_secs(1));
+        held.id != again.id
+    })
+    .await;
+    let counts = scene.ca.counts();
+    assert_eq!((counts.renewals_inside, counts.renewals_unmarked), (1, 0), "{counts:?}");
+    let drawn = store.ca_budget(&scene.ca.directory_url).await.unwrap();
+    assert_eq!(drawn.iter().map(|line| line.full_at).max(), None, "it is exempt from all limits: {drawn:?}");
     scene.certd.stop().await.unwrap();
 }
 

@@ -200,10 +200,10 @@ async fn what_the_authority_cannot_see_does_not_hold_the_other_name_back() {
     street.renew(&both).await;
     let alone = street.until_held(&apex, |held| held.id != both.id).await;
     assert_eq!(alone.names, names(&[APEX]));
-    let order = street.scene.installation.store.order_of(alone.id).await.unwrap().unwrap();
-    assert_eq!((order.attempts, order.domain), (0, Some(apex.id)), "it was tried again at once");
-
     let store = &street.scene.installation.store;
+    let order = store.latest_order(&apex.host).await.unwrap().unwrap();
+    assert_eq!((order.certificate, order.attempts), (alone.id, 0), "it was tried again at once");
+
     let failing = until("the other name's own order", BOUND, async || {
         street.clock.advance(SECOND);
         let order = store.latest_order(&www.host).await?.context("none")?;
@@ -236,8 +236,8 @@ async fn a_first_certificate_does_not_wait_for_a_name_that_fails() {
     let apex = street.connect(APEX).await;
     let held = street.until_held(&apex, |_| true).await;
     assert_eq!(held.names, names(&[APEX]));
-    let order = store.order_of(held.id).await.unwrap().unwrap();
-    assert_eq!(order.attempts, 0);
+    let order = store.latest_order(&apex.host).await.unwrap().unwrap();
+    assert_eq!((order.certificate, order.attempts), (held.id, 0));
     street.scene.certd.stop().await.unwrap();
 }
 
@@ -249,7 +249,8 @@ async fn a_name_whose_records_forbid_our_authority_is_left_out() {
     street.renew(&both).await;
     let alone = street.until_held(&apex, |held| held.id != both.id).await;
     assert_eq!(alone.names, names(&[APEX]));
-    assert_eq!(street.scene.installation.store.order_of(alone.id).await.unwrap().unwrap().attempts, 0);
+    let order = street.scene.installation.store.latest_order(&apex.host).await.unwrap().unwrap();
+    assert_eq!((order.certificate, order.attempts), (alone.id, 0));
     street.scene.certd.stop().await.unwrap();
 }
 
@@ -290,11 +291,8 @@ async fn a_domain_that_was_taken_away_is_on_no_certificate() {
     street.renew(&held).await;
     let renewed = street.until_held(&apex, |new| new.id != both.id).await;
     assert_eq!(renewed.names, names(&[APEX]));
-    assert_eq!(
-        store.order_of(renewed.id).await.unwrap().unwrap().names,
-        names(&[APEX]),
-        "nor was it ordered"
-    );
+    let order = store.latest_order(&apex.host).await.unwrap().unwrap();
+    assert_eq!((order.certificate, order.names), (renewed.id, names(&[APEX])), "nor was it ordered");
     street.scene.certd.stop().await.unwrap();
 }
 
@@ -310,6 +308,7 @@ async fn a_certificate_that_its_owner_uploaded_is_not_overtaken_by_the_other_nam
         tenant: ours.tenant,
         app: ours.app,
         source: CertificateSource::Upload,
+        authority: None,
         issuer: ours.issuer,
         serial: ours.serial,
         names: ours.names,

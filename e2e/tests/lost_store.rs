@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use testkit::authority::Authority;
+use testkit::ca::{self, Ca, Kind};
 use testkit::command::{Said, binary, run_command};
+use testkit::dns::ChallTestSrv;
 use testkit::edge::Edge;
 use testkit::marketplace::Tenant;
 use testkit::origin::Origin;
@@ -14,7 +16,7 @@ use testkit::stoa::Stoa;
 use testkit::wait;
 
 use crate::crowd::Crowd;
-use crate::installation::{Acme, Apart, connect};
+use crate::installation::{Acme, Apart, WithApp, acme_config, connect};
 
 /// Apps with a certificate of their own.
 const APPS: usize = 20;
@@ -173,5 +175,32 @@ async fn what_was_ordered_is_not_ordered_again() -> Result<()> {
     ensure!(orders(&installed.stoa) == ordered, "{} orders, were {ordered}", orders(&installed.stoa));
     let kept = listed(&installed.stoa, "/certificates", "id").await?;
     ensure!(known.iter().all(|id| kept.contains(id)), "{kept:?} lacks some of {known:?}");
+    Ok(())
+}
+
+/// The edge was told from whom a certificate was ordered: that authority is asked when to renew it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_authority_of_a_certificate_is_not_lost_with_the_store() -> Result<()> {
+    let (dns, ca) = (ChallTestSrv::start().await?, Ca::start(ca::Options::default()).await?);
+    // With another one besides there is nothing to guess.
+    let other = "[[acme.fallback]]\ndirectory = \"https://localhost:1/dir\"\n";
+    let config = acme_config(&ca.directory_url, &ca.ca_file, &dns).replace("[dns]", &format!("{other}[dns]"));
+    let mut installed = WithApp::over(Stoa::builder().config(&config).start().await?).await?;
+    let domain = installed.app.domain("shop.example.test").await?;
+    connect(&dns, &domain).await?;
+    domain.until("live", wait::LONG).await?;
+    let questions = || ca.counts().of(Kind::RenewalInfo);
+    let asked_after = async |before: u64| {
+        let now = questions();
+        ensure!(now > before, "{now} questions");
+        Ok(now)
+    };
+    let asked = wait::until("a question", wait::LONG, async || asked_after(0).await).await?;
+    ensure!(installed.stoa.stop().await?.success());
+    drop_database(&installed.stoa)?;
+    rebuilt(&installed.stoa, &installed.stoa.data().join("edge.replica"), &[]).await?;
+    installed.stoa.start_again().await?;
+    wait::until("another question", wait::LONG, async || asked_after(asked).await).await?;
+    ensure!(ca.counts().orders == 1, "{:?}", ca.counts());
     Ok(())
 }

@@ -17,6 +17,10 @@ pub struct Certificate {
     /// Where it came from; none: whoever told it did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<CertificateSource>,
+    /// Directory of the authority that it was ordered from; none: it was not, or whoever told it did not say. Edges keep
+    /// it for a store that is rebuilt from what they know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// The names it is served for.
     pub names: Vec<HostPattern>,
     /// Leaf first, PEM.

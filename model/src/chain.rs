@@ -194,6 +194,16 @@ pub fn not_after_of(certificate_der: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_unix_seconds(certificate.validity().not_after.timestamp()))
 }
 
+/// The names that a certificate in DER was made for, in their order as [`HostPattern`]s; none if it is damaged or has a
+/// name that cannot be served.
+#[must_use]
+pub fn names_of(certificate_der: &[u8]) -> Option<Vec<HostPattern>> {
+    let (_, leaf) = x509_parser::parse_x509_certificate(certificate_der).ok()?;
+    let mut names = names(&leaf).ok()?;
+    names.sort();
+    Some(names)
+}
+
 fn serial(leaf: &X509Certificate<'_>) -> String {
     let hex = leaf.raw_serial().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let bare = hex.trim_start_matches('0');

@@ -162,6 +162,7 @@ impl Market {
             id,
             tenant: None,
             source: None,
+            authority: None,
             names: names.iter().map(|name| name.parse().unwrap()).collect(),
             chain_pem: leaf.pem(),
             key: self.key.seal(&Certificate::key_context(id), &key.serialize_der()).unwrap(),

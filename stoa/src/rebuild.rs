@@ -20,7 +20,7 @@ use model::id::{AppId, TenantId};
 use model::seal::{EDGE_FEED_PURPOSE, KeyRing, SealingKey};
 use model::secret::Secret;
 use model::ticket::TicketKey;
-use model::{Host, HostPattern};
+use model::{Host, HostPattern, Timestamp};
 use store::{Access, Actor, NewCertificate, NewKey, Salvage, Scope, Store};
 
 use crate::command::{Place, StoreVerb};
@@ -60,7 +60,9 @@ async fn rebuild(
     let store = Store::open(crate::settings::store(&settings), Arc::new(SystemClock)).await?;
     custody::agree(&store, &keys).await?;
     let (found, revision) = (loaded.objects.len(), loaded.revision);
-    let (salvage, left_out) = sort(loaded, &seal, &keys, &store);
+    let found_by =
+        Finder { seal: &seal, keys: &keys, now: store.now(), authority: only_authority(&settings) };
+    let (salvage, left_out) = sort(loaded, &found_by);
     println!("{found} objects up to revision {revision}");
     left_out.tell();
     ensure!(
@@ -164,15 +166,39 @@ impl LeftOut {
     }
 }
 
+/// What is known beside the replica.
+struct Finder<'a> {
+    /// What its secrets are sealed with.
+    seal: &'a SealingKey,
+    /// What the store's are to be sealed with.
+    keys: &'a KeyRing,
+    now: Timestamp,
+    /// Whom certificates were ordered from of which the edge was never told.
+    authority: Option<String>,
+}
+
+impl Finder<'_> {
+    /// From whom a certificate was ordered, by what the edge was told of that.
+    fn authority_of(&self, source: CertificateSource, told: Option<String>) -> Option<String> {
+        told.or_else(|| self.authority.clone().filter(|_| source == CertificateSource::Acme))
+    }
+}
+
+/// The directory of the one authority that is configured; of several it may have been any.
+fn only_authority(settings: &config::Settings) -> Option<String> {
+    let acme = settings.acme.as_ref().filter(|acme| acme.fallbacks.is_empty());
+    acme.map(|acme| acme.directory.clone())
+}
+
 /// Sorts objects into what a store keeps, and reasons why some are left out.
-fn sort(loaded: Loaded, seal: &SealingKey, keys: &KeyRing, store: &Store) -> (Salvage, LeftOut) {
+fn sort(loaded: Loaded, by: &Finder<'_>) -> (Salvage, LeftOut) {
     let (mut salvage, mut certificates, mut left_out) = (Salvage::default(), Vec::new(), LeftOut::default());
     for object in loaded.objects.into_iter().filter_map(|change| change.object) {
         match object {
             Object::Tenant(tenant) => salvage.tenants.push(tenant),
             Object::Site(site) => salvage.sites.push(*site),
             Object::Certificate(certificate) => certificates.push(certificate),
-            Object::TicketKey(key) => match anew(&TicketKey::key_context(key.id), &key.key, seal, keys) {
+            Object::TicketKey(key) => match anew(&TicketKey::key_context(key.id), &key.key, by) {
                 Ok(sealed) => salvage.ticket_keys.push(TicketKey { key: sealed, ..key }),
                 Err(error) => left_out.other.push(format!("ticket key {}: {error:#}", key.id)),
             },
@@ -189,8 +215,8 @@ fn sort(loaded: Loaded, seal: &SealingKey, keys: &KeyRing, store: &Store) -> (Sa
     let mut kept = Vec::with_capacity(certificates.len());
     for certificate in certificates {
         let (id, names) = (certificate.id, names(&certificate));
-        let is_over = certificate.not_after <= store.now();
-        match take(certificate, &owners, (seal, keys), store) {
+        let is_over = certificate.not_after <= by.now;
+        match take(certificate, &owners, by) {
             Ok(new) => kept.push(new),
             Err(error) => {
                 let list = if is_over { &mut left_out.other } else { &mut left_out.valid };
@@ -206,12 +232,11 @@ fn sort(loaded: Loaded, seal: &SealingKey, keys: &KeyRing, store: &Store) -> (Sa
 fn take(
     certificate: Certificate,
     owners: &BTreeMap<&Host, (TenantId, AppId)>,
-    (seal, keys): (&SealingKey, &KeyRing),
-    store: &Store,
+    by: &Finder<'_>,
 ) -> anyhow::Result<NewCertificate> {
     let context = Certificate::key_context(certificate.id);
-    let clear = seal.open(&context, &certificate.key)?;
-    let found = chain::inspect(&certificate.chain_pem, &clear, store.now())?;
+    let clear = by.seal.open(&context, &certificate.key)?;
+    let found = chain::inspect(&certificate.chain_pem, &clear, by.now)?;
     let owner = certificate.names.iter().find_map(|name| match name {
         HostPattern::Exact(host) => owners.get(host),
         HostPattern::Wildcard(_) => None,
@@ -220,28 +245,25 @@ fn take(
     ensure!(certificate.tenant.is_none() || app.is_some(), "its tenant has no app of that name");
     let is_local = found.issuer.contains(LOCAL_ISSUER);
     let guess = if is_local { CertificateSource::LocalCa } else { CertificateSource::Acme };
+    let source = certificate.source.unwrap_or(guess);
     Ok(NewCertificate {
         id: certificate.id,
         tenant: certificate.tenant,
         app,
-        source: certificate.source.unwrap_or(guess),
+        source,
+        authority: by.authority_of(source, certificate.authority),
         issuer: found.issuer,
         serial: found.serial,
         names: certificate.names,
         chain_pem: certificate.chain_pem,
-        key: keys.seal(&context, &clear)?,
+        key: by.keys.seal(&context, &clear)?,
         not_before: certificate.not_before,
         not_after: certificate.not_after,
     })
 }
 
-fn anew(
-    context: &str,
-    sealed: &model::seal::Sealed,
-    seal: &SealingKey,
-    keys: &KeyRing,
-) -> anyhow::Result<model::seal::Sealed> {
-    Ok(keys.seal(context, &seal.open(context, sealed)?)?)
+fn anew(context: &str, sealed: &model::seal::Sealed, by: &Finder<'_>) -> anyhow::Result<model::seal::Sealed> {
+    Ok(by.keys.seal(context, &by.seal.open(context, sealed)?)?)
 }
 
 fn names(certificate: &Certificate) -> String {
@@ -264,4 +286,29 @@ async fn keep_key(store: &Store, scope: Scope, text: &Secret) -> anyhow::Result<
 
 fn operator() -> Actor {
     Actor::system("stoa store rebuild")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_ordered_is_taken_to_be_the_configured_authoritys() {
+        let seal = SealingKey::generate();
+        let keys = KeyRing::from(seal.clone());
+        let by = Finder {
+            seal: &seal,
+            keys: &keys,
+            now: Timestamp::from_unix_seconds(1_795_000_000),
+            authority: Some("https://ca.test".to_owned()),
+        };
+        let told = Some("https://told.test".to_owned());
+        assert_eq!(by.authority_of(CertificateSource::Acme, told.clone()), told);
+        assert_eq!(by.authority_of(CertificateSource::Acme, None), by.authority);
+        for source in [CertificateSource::Upload, CertificateSource::LocalCa] {
+            assert_eq!(by.authority_of(source, None), None);
+        }
+        let by = Finder { authority: None, ..by };
+        assert_eq!(by.authority_of(CertificateSource::Acme, None), None, "it may be any of several");
+    }
 }

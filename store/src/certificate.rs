@@ -47,6 +47,9 @@ pub struct NewCertificate {
     pub app: Option<AppId>,
     /// Where it came from.
     pub source: CertificateSource,
+    /// Directory of the authority that it was ordered from, if it was and that is known.
+    #[serde(default)]
+    pub authority: Option<String>,
     /// Who signed it, for people.
     pub issuer: String,
     /// Serial number, hexadecimal.
@@ -74,6 +77,8 @@ pub struct CertificateRecord {
     pub app: Option<AppId>,
     /// Where it came from.
     pub source: CertificateSource,
+    /// Directory of the authority that it was ordered from, if it was and that is known.
+    pub authority: Option<String>,
     /// Who signed it, for people.
     pub issuer: String,
     /// Serial number, hexadecimal.
@@ -111,6 +116,7 @@ impl CertificateRecord {
             id: self.id,
             tenant: self.tenant,
             source: Some(self.source),
+            authority: self.authority,
             names: self.names,
             chain_pem: self.chain_pem,
             key: self.key,
@@ -214,6 +220,7 @@ impl Store {
             tenant: new.tenant,
             app: new.app,
             source: new.source,
+            authority: new.authority,
             issuer: new.issuer,
             serial: new.serial,
             names,
@@ -264,6 +271,7 @@ pub(crate) fn read(row: &AnyRow, now: Timestamp) -> Result<CertificateRecord> {
         tenant: row.parsed_or_none("tenant_id")?,
         app: row.parsed_or_none("app_id")?,
         source: row.word("source")?,
+        authority: row.text_or_none("authority")?,
         issuer: row.text("issuer")?,
         serial: row.text("serial")?,
         names: row.json("names")?,
@@ -350,8 +358,8 @@ async fn supersede_parts(write: &mut Write, new: &CertificateRecord) -> Result<V
 async fn insert(connection: &mut AnyConnection, new: &CertificateRecord) -> Result<()> {
     sqlx::query(
         "INSERT INTO certificates (id, tenant_id, app_id, source, issuer, serial, names, chain_pem, key_sealed,
-         not_before, not_after, renew_at, status, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         not_before, not_after, renew_at, status, created_at, authority)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(new.id.to_string())
     .bind(new.tenant.map(|tenant| tenant.to_string()))
@@ -367,6 +375,7 @@ async fn insert(connection: &mut AnyConnection, new: &CertificateRecord) -> Resu
     .bind(new.renews_at().unix_millis())
     .bind(to_word(&new.status)?)
     .bind(new.created_at.unix_millis())
+    .bind(&new.authority)
     .execute(&mut *connection)
     .await?;
     for name in &new.names {

@@ -23,8 +23,7 @@ use crate::write::{Event, Write};
 
 pub(crate) use beside::{abandon, abandon_of, part};
 
-/// How long an order that was done is kept: longer than any certificate is valid, because the order tells which
-/// authority made it.
+/// How long an order that was done is kept: longer than any certificate is valid.
 const KEPT_IF_DONE: Duration = Duration::from_secs(400 * 24 * 3600);
 /// How long one that was given up is.
 const KEPT_IF_FAILED: Duration = Duration::from_secs(90 * 24 * 3600);

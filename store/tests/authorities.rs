@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use model::change::{Object, Revision};
 use store::{
-    Access, Bucket, Draw, Hastened, Limit, NewCertificate, NewOrder, Order, OrderPatch, OrderState,
-    StoreError, Urgency,
+    Access, App, Bucket, CertificateRecord, Draw, Hastened, Limit, NewCertificate, NewOrder, Order,
+    OrderPatch, OrderState, StoreError, Urgency,
 };
 
-use crate::bench::{Bench, DAY, HOUR, actor, host};
+use crate::bench::{Bench, DAY, HOUR, NO_LINEAGE, actor, host};
 use crate::on_both_engines;
 
 const CA: &str = "https://ca.test/dir";
@@ -172,15 +173,57 @@ async fn what_an_authority_says_is_used_up_is_not_drawn_from_before_its_time(ben
     assert_eq!(turns, [Duration::ZERO, MINUTE, MINUTE * 2], "then at the pace of the refill");
 }
 
+async fn made_by(bench: &Bench, app: &App, name: &str, authority: &str) -> CertificateRecord {
+    bench.proved_domain(app.id, name).await;
+    let authority = Some(authority.to_owned());
+    let new = NewCertificate { authority, ..bench.new_certificate(app, &[name]) };
+    bench.store.insert_certificate(&actor(), new).await.unwrap()
+}
+
+/// As after a roll-back, and in a store that was rebuilt.
+async fn a_certificate_that_came_by_no_order_has_its_authority_asked_too(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let held = made_by(&bench, &app, "www.example.com", CA).await;
+    let unknown = bench.certificate(&app, &["old.example.com"]).await;
+    let asked = bench.store.certificates_to_ask(bench.now(), 9).await.unwrap();
+    assert_eq!(asked, [(held.clone(), CA.to_owned())], "{unknown:?} is nobody's to be asked about");
+    let told = bench.store.changes(&NO_LINEAGE, Revision(0), 99).await.unwrap();
+    let told = told.changes.into_iter().find_map(|change| match change.object {
+        Some(Object::Certificate(told)) if told.id == held.id => Some(told),
+        _ => None,
+    });
+    assert_eq!(told.unwrap().authority.as_deref(), Some(CA), "edges keep it for a store that is lost");
+}
+
+async fn a_store_of_before_learns_from_its_orders_who_made_what(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let mut held = Vec::new();
+    for name in ["made.example.com", "back.example.com", "unknown.example.com"] {
+        let order = leased(&bench, name, Urgency::Waiting).await;
+        let id = reserve(&bench, &order, CA).await.certificate;
+        bench.proved_domain(app.id, name).await;
+        let new = NewCertificate { id, ..bench.new_certificate(&app, &[name]) };
+        held.push(bench.store.insert_certificate(&actor(), new).await.unwrap());
+    }
+    // The second was rolled back to; the third's order is forgotten.
+    let new = bench.new_certificate(&app, &["back.example.com"]);
+    let again = NewCertificate { chain_pem: held[1].chain_pem.clone(), ..new };
+    held[1] = bench.store.insert_certificate(&actor(), again).await.unwrap();
+    bench.execute("DELETE FROM orders WHERE host = 'unknown.example.com'").await;
+    bench.execute("ALTER TABLE certificates DROP COLUMN authority").await;
+    bench.execute("DELETE FROM stoa_schema WHERE version >= 15").await;
+    let store = bench.reopened(&["apps.test", "alt.test"]).await;
+    let asked = store.certificates_to_ask(bench.now(), 9).await.unwrap();
+    let mut asked: Vec<_> = asked.iter().map(|(held, made_by)| (held.id, made_by.as_str())).collect();
+    asked.sort();
+    assert_eq!(asked, [(held[0].id, CA), (held[1].id, CA)]);
+}
+
 async fn each_question_is_given_to_one_asker(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     for number in 0..5 {
         let name = format!("www{number}.example.com");
-        let order = leased(&bench, &name, Urgency::Waiting).await;
-        let order = reserve(&bench, &order, CA).await;
-        bench.proved_domain(app.id, &name).await;
-        let new = NewCertificate { id: order.certificate, ..bench.new_certificate(&app, &[&name]) };
-        bench.store.insert_certificate(&actor(), new).await.unwrap();
+        made_by(&bench, &app, &name, CA).await;
     }
     let (one, two) =
         tokio::join!(bench.store.take_questions(3, MINUTE), bench.store.take_questions(3, MINUTE));
@@ -205,11 +248,7 @@ async fn questions_are_hastened_but_for_those_that_were_asked_lately(bench: Benc
     let mut held = Vec::new();
     for (name, authority) in [("old", CA), ("late", CA), ("soon", CA), ("other", "https://other.test/dir")] {
         let name = format!("{name}.example.com");
-        let order = leased(&bench, &name, Urgency::Waiting).await;
-        let order = reserve(&bench, &order, authority).await;
-        bench.proved_domain(app.id, &name).await;
-        let new = NewCertificate { id: order.certificate, ..bench.new_certificate(&app, &[&name]) };
-        held.push(bench.store.insert_certificate(&actor(), new).await.unwrap());
+        held.push(made_by(&bench, &app, &name, authority).await);
     }
     // The first and the last were asked about two hours ago, the second five minutes ago; the third is next.
     for (held, ask_in) in held.iter().zip([HOUR * 4, MINUTE * 355, MINUTE * 3, HOUR * 4]) {
@@ -275,11 +314,7 @@ async fn advice_moves_the_renewal_and_the_look_at_the_domain(bench: Bench) {
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     let domain = bench.proved_domain(app.id, "www.example.com").await;
     let order = leased(&bench, "www.example.com", Urgency::Waiting).await;
-    let order = reserve(&bench, &order, CA).await;
     let held = bench.certificate(&app, &["www.example.com"]).await;
-    assert_eq!(bench.store.order_of(held.id).await.unwrap(), None, "it came by no order");
-    let made_by = bench.store.order_of(order.certificate).await.unwrap().unwrap().authority;
-    assert_eq!(made_by.as_deref(), Some(CA));
     let (start, end) = (bench.now().minus(HOUR), bench.now().plus(HOUR));
     bench.store.put_renewal_window(&held, Some((start, end)), bench.now(), HOUR * 6).await.unwrap();
     let told = bench.store.certificate(Access::Platform, held.id).await.unwrap();
@@ -300,6 +335,8 @@ on_both_engines! {
     an_emergency_goes_first_and_nobody_waits_for_ever,
     an_authority_that_fails_is_left_alone_and_tried_by_one,
     what_an_authority_says_is_used_up_is_not_drawn_from_before_its_time,
+    a_certificate_that_came_by_no_order_has_its_authority_asked_too,
+    a_store_of_before_learns_from_its_orders_who_made_what,
     each_question_is_given_to_one_asker,
     questions_are_hastened_but_for_those_that_were_asked_lately,
     turns_are_dealt_out_evenly_but_for_those_that_come_soon,

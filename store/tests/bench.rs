@@ -115,6 +115,7 @@ impl Bench {
             tenant: Some(app.tenant),
             app: Some(app.id),
             source: CertificateSource::Acme,
+            authority: None,
             issuer: "Test CA".to_owned(),
             serial: "01ab".to_owned(),
             names: names.iter().map(|name| name.parse::<HostPattern>().unwrap()).collect(),

@@ -35,7 +35,7 @@ async fn a_database_of_a_newer_program_is_left_alone(bench: Bench) {
     let error =
         Store::open(options(&bench.url, &ZONES), Arc::new(SystemClock)).await.unwrap_err().to_string();
     assert!(
-        error.contains("it has schema 99, this program knows up to 14: run the newer program"),
+        error.contains("it has schema 99, this program knows up to 15: run the newer program"),
         "{error}"
     );
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use instant_acme::{CertificateIdentifier, Error};
-use model::Timestamp;
+use model::{HostPattern, Timestamp, chain};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
@@ -59,10 +59,19 @@ struct Suggested {
 /// # Errors
 /// [`AcmeError::Unusable`] if the certificate names no authority key.
 pub(crate) fn identifier(chain_pem: &str) -> Result<CertificateIdentifier<'static>, AcmeError> {
-    let leaf = CertificateDer::from_pem_slice(chain_pem.as_bytes())
-        .map_err(|error| AcmeError::Unusable(error.to_string()))?;
-    let identifier = CertificateIdentifier::try_from(&leaf).map_err(AcmeError::Unusable)?;
+    let identifier = CertificateIdentifier::try_from(&leaf(chain_pem)?).map_err(AcmeError::Unusable)?;
     Ok(identifier.into_owned())
+}
+
+/// The names that a certificate was made for, in order, from its chain: it may be served for fewer by now. Empty if they
+/// cannot be read.
+pub(crate) fn made_for(chain_pem: &str) -> Vec<HostPattern> {
+    leaf(chain_pem).ok().and_then(|leaf| chain::names_of(&leaf)).unwrap_or_default()
+}
+
+fn leaf(chain_pem: &str) -> Result<CertificateDer<'static>, AcmeError> {
+    CertificateDer::from_pem_slice(chain_pem.as_bytes())
+        .map_err(|error| AcmeError::Unusable(error.to_string()))
 }
 
 impl Authority {

@@ -140,6 +140,7 @@ impl Market {
             id,
             tenant: None,
             source: None,
+            authority: None,
             names: vec![HostPattern::Exact(host)],
             chain_pem: format!("{}{}", leaf.pem(), self.issuer.pem()),
             key: self.key.seal(&Certificate::key_context(id), &pair.serialize_der())?,

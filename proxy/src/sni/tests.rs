@@ -29,6 +29,7 @@ fn make(names: &[&str], age: u32, key: &SealingKey) -> Made {
         id,
         tenant: None,
         source: None,
+        authority: None,
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         chain_pem: issued.cert.pem(),
         key: key.seal(&Certificate::key_context(id), &issued.signing_key.serialize_der()).unwrap(),

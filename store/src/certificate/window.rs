@@ -9,7 +9,6 @@ use sqlx::AnyConnection;
 use super::{CertificateRecord, read};
 use crate::Store;
 use crate::error::Result;
-use crate::order::{self, Order};
 use crate::row::Columns as _;
 
 /// What an authority said about a certificate.
@@ -41,11 +40,8 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<(CertificateRecord, String)>> {
         let rows = sqlx::query(
-            "SELECT certificates.*, orders.authority FROM certificates
-             JOIN orders ON orders.certificate_id = certificates.id
-             WHERE certificates.status = 'active' AND certificates.source = 'acme'
-             AND certificates.ask_at <= $1 AND certificates.not_after > $1 AND orders.authority IS NOT NULL
-             ORDER BY certificates.ask_at LIMIT $2",
+            "SELECT * FROM certificates WHERE status = 'active' AND source = 'acme' AND ask_at <= $1
+             AND not_after > $1 AND authority IS NOT NULL ORDER BY ask_at LIMIT $2",
         )
         .bind(now.unix_millis())
         .bind(i64::from(limit))
@@ -72,12 +68,8 @@ impl Store {
         // The condition stands twice: on Postgres another process may have come between.
         let rows = sqlx::query(
             "UPDATE certificates SET ask_at = $3 WHERE ask_at <= $1 AND id IN
-             (SELECT certificates.id FROM certificates JOIN orders ON orders.certificate_id = certificates.id
-              WHERE certificates.status = 'active' AND certificates.source = 'acme'
-              AND certificates.ask_at <= $1 AND certificates.not_after > $1 AND orders.authority IS NOT NULL
-              ORDER BY certificates.ask_at LIMIT $2)
-             RETURNING *, (SELECT MAX(orders.authority) FROM orders
-                           WHERE orders.certificate_id = certificates.id) AS authority",
+             (SELECT id FROM certificates WHERE status = 'active' AND source = 'acme' AND ask_at <= $1
+              AND not_after > $1 AND authority IS NOT NULL ORDER BY ask_at LIMIT $2) RETURNING *",
         )
         .bind(now.unix_millis())
         .bind(i64::from(limit))
@@ -87,18 +79,6 @@ impl Store {
         let taken = rows.iter().map(|row| Ok((read(row, now)?, row.text("authority")?))).collect();
         turn.commit().await?;
         taken
-    }
-
-    /// The order that a certificate came by, if it came by one: which authority made it, and for which names.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn order_of(&self, id: CertificateId) -> Result<Option<Order>> {
-        let row = sqlx::query("SELECT * FROM orders WHERE certificate_id = $1 LIMIT 1")
-            .bind(id.to_string())
-            .fetch_optional(self.pool())
-            .await?;
-        row.map(|row| order::read(&row)).transpose()
     }
 
     /// Keeps what an authority said: its window (none: it has none), when the certificate is renewed by it, and when
@@ -140,10 +120,8 @@ impl Store {
         let by = which.instead_of.saturating_sub(which.after);
         let hastened = sqlx::query(
             "UPDATE certificates SET ask_at = CASE WHEN ask_at - $2 > $1 THEN ask_at - $2 ELSE $1 END WHERE id IN
-             (SELECT certificates.id FROM certificates JOIN orders ON orders.certificate_id = certificates.id
-              WHERE certificates.status = 'active' AND certificates.source = 'acme'
-              AND certificates.ask_at > $3 AND orders.authority = $4
-              ORDER BY certificates.ask_at LIMIT $5)",
+             (SELECT id FROM certificates WHERE status = 'active' AND source = 'acme' AND ask_at > $3
+              AND authority = $4 ORDER BY ask_at LIMIT $5)",
         )
         .bind(now.unix_millis())
         .bind(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))

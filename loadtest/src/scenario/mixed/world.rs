@@ -126,6 +126,7 @@ fn certificate(pair: &Pair, now: Timestamp) -> anyhow::Result<Object> {
         id,
         tenant: None,
         source: None,
+        authority: None,
         names: vec![HostPattern::Wildcard(Host::parse(ZONE)?)],
         chain_pem: pair.chain_pem()?,
         key: edge::sealing_key()?.seal(&Certificate::key_context(id), pair.key_der()?.secret_pkcs8_der())?,
