@@ -217,6 +217,8 @@ async fn what_the_authority_cannot_see_does_not_hold_the_other_name_back() {
     street.is_www_lost.store(false, SeqCst);
     let back = street.until_held(&www, |held| held.id != both.id).await;
     assert_eq!(back.names, names(&[WWW]));
+    let parted = store.certificate(Access::Platform, both.id).await.unwrap();
+    assert_eq!(parted.status, CertificateStatus::Superseded, "no name is served with it any more");
     street.scene.certd.stop().await.unwrap();
 }
 

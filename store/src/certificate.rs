@@ -3,6 +3,7 @@
 mod ending;
 mod lifetime;
 mod owner;
+mod parted;
 mod purge;
 mod removal;
 mod roll_back;
@@ -128,9 +129,9 @@ impl CertificateRecord {
 
 impl Store {
     /// Keeps a certificate and serves it. Of those with the same names the one with the greatest id is served,
-    /// wherever it came from: older ones are superseded in the same transaction, as are ours for one of several names
-    /// alone, and one that was overtaken while it was on its way is superseded from the start. Keeping the same one
-    /// again changes nothing and gives what is there.
+    /// wherever it came from: older ones are superseded in the same transaction, as are ours that no name is served with
+    /// any more because each has a later one, alone or with others. One that was overtaken while it was on its way is
+    /// superseded from the start. Keeping the same one again changes nothing and gives what is there.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, the app, or a name that is not the app's own;
@@ -241,8 +242,9 @@ pub(crate) async fn keep(write: &mut Write, mut certificate: CertificateRecord) 
     if is_overtaken(write, &certificate).await? {
         certificate.status = CertificateStatus::Superseded;
     }
-    let superseded = supersede(write, &certificate).await?;
+    let mut superseded = supersede(write, &certificate).await?;
     insert(write.connection(), &certificate).await?;
+    superseded.extend(parted::supersede_unserved(write, &certificate).await?);
     if certificate.status == CertificateStatus::Active {
         write.point(&ObjectId::Certificate(certificate.id), Shape::Present).await?;
     }
@@ -298,24 +300,24 @@ async fn there_already(write: &mut Write, new: &CertificateRecord) -> Result<Opt
     Err(StoreError::Conflict { field: "id", value: new.id.to_string(), code: "certificate_exists" })
 }
 
-/// Whether one of the same names is active that was made later, e.g. uploaded while an order was under way; or one of ours
-/// for more names than this one has.
+/// Whether one of the same names is active that was made later, e.g. uploaded while an order was under way; or each name
+/// has a later one, alone or with others.
 async fn is_overtaken(write: &mut Write, new: &CertificateRecord) -> Result<bool> {
     let now = write.now_millis();
     let newer = sqlx::query(
         "SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND names = $2
-         AND COALESCE(tenant_id, '') = $3 AND id > $4
-         UNION ALL SELECT id FROM certificates WHERE status = 'active' AND not_after > $1 AND source <> 'upload'
-         AND tenant_id = $3 AND id > $4 AND id IN (SELECT certificate_id FROM certificate_names WHERE name = $5) LIMIT 1",
+         AND COALESCE(tenant_id, '') = $3 AND id > $4 LIMIT 1",
     )
     .bind(now)
     .bind(to_json(&new.names)?)
     .bind(new.tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
     .bind(new.id.to_string())
-    .bind(if new.names.len() == 1 { new.names.first().map(ToString::to_string) } else { None })
     .fetch_optional(write.connection())
     .await?;
-    Ok(newer.is_some())
+    if newer.is_some() || new.source == CertificateSource::Upload {
+        return Ok(newer.is_some());
+    }
+    parted::is_unserved(write, new.tenant, (new.id, &new.names)).await
 }
 
 async fn supersede(write: &mut Write, new: &CertificateRecord) -> Result<Vec<CertificateId>> {
@@ -328,31 +330,7 @@ async fn supersede(write: &mut Write, new: &CertificateRecord) -> Result<Vec<Cer
     .bind(new.id.to_string())
     .fetch_all(write.connection())
     .await?;
-    let mut superseded = rows.iter().map(|row| row.parsed("id")).collect::<Result<Vec<_>>>()?;
-    if new.tenant.is_some() && new.names.len() > 1 && new.source != CertificateSource::Upload {
-        superseded.extend(supersede_parts(write, new).await?);
-    }
-    Ok(superseded)
-}
-
-/// Ours that were for one of the names alone. An uploaded one is its owner's choice for that name.
-async fn supersede_parts(write: &mut Write, new: &CertificateRecord) -> Result<Vec<CertificateId>> {
-    let mut superseded = Vec::new();
-    for name in &new.names {
-        let rows = sqlx::query(
-            "UPDATE certificates SET status = 'superseded' WHERE status = 'active' AND names = $1
-             AND COALESCE(tenant_id, '') = $2 AND id < $3 AND source <> 'upload' RETURNING id",
-        )
-        .bind(to_json(&[name])?)
-        .bind(new.tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
-        .bind(new.id.to_string())
-        .fetch_all(write.connection())
-        .await?;
-        for row in &rows {
-            superseded.push(row.parsed("id")?);
-        }
-    }
-    Ok(superseded)
+    rows.iter().map(|row| row.parsed("id")).collect()
 }
 
 async fn insert(connection: &mut AnyConnection, new: &CertificateRecord) -> Result<()> {

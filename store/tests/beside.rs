@@ -2,6 +2,7 @@
 
 use model::HostPattern;
 use model::certificate::{CertificateSource, CertificateStatus};
+use model::change::{ObjectId, Revision};
 use model::domain::{Claim, Facts};
 use model::id::CertificateId;
 use store::{
@@ -9,7 +10,7 @@ use store::{
     StoreError, Urgency,
 };
 
-use crate::bench::{Bench, HOUR, actor, host, proved, sealed};
+use crate::bench::{Bench, HOUR, NO_LINEAGE, actor, host, proved, sealed};
 use crate::contests::{settle, sight};
 use crate::on_both_engines;
 
@@ -154,6 +155,78 @@ async fn one_certificate_takes_the_place_of_ours_for_each_of_its_names(bench: Be
     assert_eq!(status(&bench, alone.id).await, CertificateStatus::Active);
 }
 
+async fn names_that_part_leave_no_certificate_behind(bench: Bench) {
+    let (app, ..) = shop(&bench).await;
+    for [first, second] in [[WWW, APEX], [APEX, WWW]] {
+        let both = bench.certificate(&app, &[APEX, WWW]).await;
+        bench.certificate(&app, &[first]).await;
+        assert_eq!(status(&bench, both.id).await, CertificateStatus::Active, "{second} is served with it");
+        let serving = bench.store.active_certificate_for(&host(second)).await.unwrap();
+        assert_eq!(serving.map(|serving| serving.id), Some(both.id));
+        let alone = bench.certificate(&app, &[second]).await;
+        assert_eq!(status(&bench, both.id).await, CertificateStatus::Superseded);
+        let told = bench.store.changes(&NO_LINEAGE, Revision(0), 99).await.unwrap().changes;
+        let edges = |id| told.iter().find(|change| change.id == ObjectId::Certificate(id)).cloned().unwrap();
+        assert_eq!((edges(both.id).object, edges(alone.id).object.is_some()), (None, true));
+        let due = bench.store.certificates_due(both.not_after, 9).await.unwrap();
+        assert!(due.iter().all(|due| due.id != both.id), "it is not renewed");
+    }
+}
+
+async fn the_name_that_is_left_on_a_shared_certificate_is_renewed_undisturbed(bench: Bench) {
+    let (app, apex, www) = shop(&bench).await;
+    let both = bench.certificate(&app, &[APEX, WWW]).await;
+    bench.tick();
+    let order = bench.store.begin_order_after(order_for(&app, &apex, &[APEX]), Some(both.id)).await;
+    let order = order.unwrap().unwrap();
+    bench.tick();
+    bench.certificate(&app, &[WWW]).await;
+    assert!(bench.store.begin_order(order_for(&app, &www, &[WWW])).await.unwrap().is_some());
+    let held = leased(&bench, &order).await;
+    let renewed = NewCertificate { id: order.certificate, ..bench.new_certificate(&app, &[APEX]) };
+    let renewed = bench.store.insert_certificate(&actor(), renewed).await.unwrap();
+    assert_eq!(renewed.status, CertificateStatus::Active);
+    let done = OrderPatch { state: Some(OrderState::Done), ..OrderPatch::default() };
+    bench.store.update_order(held.id, held.fence, done).await.unwrap();
+    assert_eq!(status(&bench, both.id).await, CertificateStatus::Superseded);
+}
+
+async fn what_was_overtaken_for_each_of_its_names_is_not_served(bench: Bench) {
+    let (app, ..) = shop(&bench).await;
+    let late = bench.new_certificate(&app, &[APEX, WWW]);
+    let apex = bench.certificate(&app, &[APEX]).await;
+    let upload = NewCertificate { source: CertificateSource::Upload, ..bench.new_certificate(&app, &[WWW]) };
+    let upload = bench.store.insert_certificate(&actor(), upload).await.unwrap();
+    let late = bench.store.insert_certificate(&actor(), late).await.unwrap();
+    assert_eq!(late.status, CertificateStatus::Superseded);
+    for (name, id) in [(APEX, apex.id), (WWW, upload.id)] {
+        let serving = bench.store.active_certificate_for(&host(name)).await.unwrap();
+        assert_eq!(serving.map(|serving| serving.id), Some(id));
+    }
+}
+
+async fn an_upload_for_both_names_stays_its_owners_choice(bench: Bench) {
+    let (app, ..) = shop(&bench).await;
+    let ours = bench.certificate(&app, &[APEX]).await;
+    let upload = bench.new_certificate(&app, &[APEX, WWW]);
+    let upload = NewCertificate { source: CertificateSource::Upload, ..upload };
+    let upload = bench.store.insert_certificate(&actor(), upload).await.unwrap();
+    assert_eq!(status(&bench, ours.id).await, CertificateStatus::Superseded);
+    for name in [APEX, WWW] {
+        bench.certificate(&app, &[name]).await;
+    }
+    assert_eq!(status(&bench, upload.id).await, CertificateStatus::Active);
+}
+
+async fn a_domain_that_goes_takes_the_last_use_of_a_shared_certificate(bench: Bench) {
+    let (app, _, www) = shop(&bench).await;
+    let both = bench.certificate(&app, &[APEX, WWW]).await;
+    let alone = bench.certificate(&app, &[APEX]).await;
+    bench.store.delete_domain(&actor(), Access::Platform, www.id).await.unwrap();
+    assert_eq!(status(&bench, both.id).await, CertificateStatus::Superseded);
+    assert_eq!(status(&bench, alone.id).await, CertificateStatus::Active);
+}
+
 async fn a_domain_that_goes_leaves_the_certificate_that_it_shared(bench: Bench) {
     let (app, _, www) = shop(&bench).await;
     let both = bench.certificate(&app, &[APEX, WWW]).await;
@@ -216,6 +289,11 @@ on_both_engines! {
     whoever_waited_for_a_turn_does_not_wait_again_because_of_the_other_name,
     a_domain_that_goes_ends_the_order_and_the_other_is_looked_at_at_once,
     one_certificate_takes_the_place_of_ours_for_each_of_its_names,
+    names_that_part_leave_no_certificate_behind,
+    the_name_that_is_left_on_a_shared_certificate_is_renewed_undisturbed,
+    what_was_overtaken_for_each_of_its_names_is_not_served,
+    an_upload_for_both_names_stays_its_owners_choice,
+    a_domain_that_goes_takes_the_last_use_of_a_shared_certificate,
     a_domain_that_goes_leaves_the_certificate_that_it_shared,
     a_name_that_moves_to_another_account_leaves_order_and_certificate,
     no_certificate_names_two_accounts,

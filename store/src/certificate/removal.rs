@@ -1,9 +1,11 @@
 //! Certificates that go with their app, their tenant or their last name. Their keys are not kept.
 
+use model::certificate::CertificateSource;
 use model::change::ObjectId;
 use model::id::{AppId, CertificateId, TenantId};
 use model::{Host, HostPattern};
 
+use super::parted;
 use crate::app::App;
 use crate::error::Result;
 use crate::row::{Columns as _, to_json};
@@ -70,11 +72,11 @@ pub(crate) enum Whose {
 }
 
 /// Lets no certificate of the app answer for `host` any more, after [`remove_useless`]: those that name others too
-/// lose the name.
+/// lose the name, and are not served at all if each of their other names has a later one.
 pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host, whose: Whose) -> Result<()> {
     let name = HostPattern::Exact(host.clone());
     let rows = sqlx::query(
-        "SELECT id, names FROM certificates WHERE app_id = $1 AND status = 'active' AND id IN
+        "SELECT id, names, source FROM certificates WHERE app_id = $1 AND status = 'active' AND id IN
          (SELECT certificate_id FROM certificate_names WHERE name = $2) AND (source <> 'upload' OR $3 = 1)",
     )
     .bind(app.id.to_string())
@@ -95,7 +97,14 @@ pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host, whose: Whos
             .bind(host.as_str())
             .execute(write.connection())
             .await?;
-        write.point(&ObjectId::Certificate(id), Shape::Present).await?;
+        let is_ours = row.word::<CertificateSource>("source")? != CertificateSource::Upload;
+        let shape = if is_ours && parted::is_unserved(write, Some(app.tenant), (id, &names)).await? {
+            parted::supersede(write, id).await?;
+            Shape::Gone
+        } else {
+            Shape::Present
+        };
+        write.point(&ObjectId::Certificate(id), shape).await?;
     }
     Ok(())
 }
