@@ -188,7 +188,7 @@ impl Work {
         order: &Order,
         predecessor: &Predecessor,
     ) -> Result<Timestamp, AcmeError> {
-        let turn = order.slot_at.filter(|_| order.authority.as_deref() == Some(authority.name()));
+        let turn = order.turn().filter(|_| order.authority.as_deref() == Some(authority.name()));
         let has_order = order.order_url.is_some() && order.authority.as_deref() == Some(authority.name());
         if has_order {
             return Ok(self.store.now());

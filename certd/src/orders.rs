@@ -212,14 +212,17 @@ impl Work {
             _ => retry_at,
         };
         tracing::warn!(host = %memory.order.host, %error, attempts, %retry_at, "order failed");
-        memory
-            .patch(OrderPatch {
-                attempts: Some(attempts),
-                next_at: Some(retry_at),
-                error: Some(Some(error.to_string())),
-                ..OrderPatch::default()
-            })
-            .await
+        let mut patch = OrderPatch {
+            attempts: Some(attempts),
+            next_at: Some(retry_at),
+            error: Some(Some(error.to_string())),
+            ..OrderPatch::default()
+        };
+        // It fell with its check. Until here its address says so to whoever goes on after a crash.
+        if matches!(error, AcmeError::Validation { .. }) {
+            (patch.order_url, patch.key) = (Some(None), Some(None));
+        }
+        memory.patch(patch).await
     }
 }
 
@@ -514,6 +517,14 @@ impl Journal for Memory<'_> {
 
     fn predecessor(&self) -> Option<&str> {
         self.predecessor.chain_of(self.chosen?.authority.name())
+    }
+
+    async fn sending(&mut self) -> Result<(), AcmeError> {
+        self.patch(OrderPatch { is_sent: Some(true), ..OrderPatch::default() }).await
+    }
+
+    async fn not_taken(&mut self) -> Result<(), AcmeError> {
+        self.patch(OrderPatch { is_sent: Some(false), ..OrderPatch::default() }).await
     }
 
     async fn opened(&mut self, url: &str) -> Result<(), AcmeError> {

@@ -15,6 +15,7 @@ mod away;
 mod choice;
 mod connect;
 mod contests;
+mod counted;
 mod crash;
 mod dns01;
 mod dns_matrix;

@@ -118,7 +118,7 @@ pub fn draw_all(buckets: &[(Limit, Timestamp)], now: Timestamp) -> (Timestamp, V
 
 impl Store {
     /// Reserves the order's turn with `authority`: its `slot_at` is when it may be sent. What is reserved already
-    /// stays; an address with another authority is forgotten.
+    /// stays, unless it was spent on what was sent and never answered; an address with another authority is forgotten.
     ///
     /// # Errors
     /// [`crate::StoreError::Fenced`] if the lease is somebody else's by now, [`crate::StoreError::NotFound`].
@@ -132,14 +132,14 @@ impl Store {
         let mut turn = self.quiet_write().await?;
         let held = order::held(turn.connection(), (id, fence)).await?;
         let stays = held.authority.as_deref() == Some(authority);
-        if stays && held.slot_at.is_some() {
+        if stays && held.turn().is_some() {
             return Ok(held);
         }
         let now = self.now();
         let (slot, is_shared) = draw(turn.connection(), authority, draws, now).await?;
         let row = sqlx::query(
             "UPDATE orders SET authority = $3, slot_at = $4, order_url = CASE WHEN $5 = 1 THEN order_url END,
-             placed_at = CASE WHEN $5 = 1 THEN placed_at END, updated_at = $6, turn_shared = $7
+             placed_at = CASE WHEN $5 = 1 AND order_url IS NOT NULL THEN placed_at END, updated_at = $6, turn_shared = $7
              WHERE id = $1 AND fence = $2 AND state = 'open' RETURNING *",
         )
         .bind(id.to_string())

@@ -123,7 +123,7 @@ pub struct Order {
     pub slot_at: Option<Timestamp>,
     /// Address of the order at the authority.
     pub order_url: Option<String>,
-    /// When it got that address.
+    /// When it was sent to the authority. Without an address no answer has come: it may count there.
     pub placed_at: Option<Timestamp>,
     /// Failures in a row.
     pub attempts: u32,
@@ -137,6 +137,15 @@ pub struct Order {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+impl Order {
+    /// When it may be sent, if that is reserved still: what was sent and not answered is spent.
+    #[must_use]
+    pub fn turn(&self) -> Option<Timestamp> {
+        let is_unanswered = self.placed_at.is_some() && self.order_url.is_none();
+        self.slot_at.filter(|_| !is_unanswered)
+    }
 }
 
 /// An order that somebody works on.
@@ -155,6 +164,8 @@ pub struct OrderInHand {
 pub struct OrderPatch {
     /// How far it is now. Anything but open ends the lease and forgets the key.
     pub state: Option<OrderState>,
+    /// Whether it is being sent to the authority: until there is an address, or the authority has said no.
+    pub is_sent: Option<bool>,
     /// Address at the authority, or that there is none any more. With an address, what was reserved is spent.
     pub order_url: Option<Option<String>>,
     /// The sealed key, or that there is none any more.
@@ -467,6 +478,9 @@ async fn apply(
 ) -> Result<Order> {
     let mut order = held(connection, (id, fence)).await?;
     order.state = patch.state.unwrap_or(order.state);
+    if let Some(is_sent) = patch.is_sent {
+        order.placed_at = is_sent.then_some(now);
+    }
     match &patch.order_url {
         Some(Some(_)) => (order.slot_at, order.placed_at) = (None, Some(now)),
         Some(None) => order.placed_at = None,

@@ -87,6 +87,29 @@ async fn many_at_once_draw_no_more_than_there_is(bench: Bench) {
     assert_eq!(turns, [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
 }
 
+async fn what_was_sent_and_never_answered_is_spent_too(bench: Bench) {
+    let order = leased(&bench, "a.example.com", Urgency::Waiting).await;
+    let first = reserve(&bench, &order, CA).await;
+    let sent = async |is_sent| {
+        let patch = OrderPatch { is_sent: Some(is_sent), ..OrderPatch::default() };
+        bench.store.update_order(order.id, order.fence, patch).await.unwrap()
+    };
+    let full_at = async || bench.store.ca_budget(CA).await.unwrap()[0].full_at;
+    sent(true).await;
+    assert_eq!(sent(false).await.turn(), first.slot_at, "the authority said no");
+    assert_eq!(reserve(&bench, &order, CA).await.slot_at, first.slot_at);
+    assert_eq!(full_at().await, bench.now().plus(MINUTE));
+    assert_eq!(sent(true).await.turn(), None);
+    let again = reserve(&bench, &order, CA).await;
+    assert_eq!((again.turn(), again.placed_at), (again.slot_at, None));
+    assert_eq!(full_at().await, bench.now().plus(MINUTE * 2), "a second one was drawn");
+    let patch =
+        OrderPatch { order_url: Some(Some("https://ca.test/order/1".to_owned())), ..OrderPatch::default() };
+    sent(true).await;
+    let placed = bench.store.update_order(order.id, order.fence, patch).await.unwrap();
+    assert_eq!((placed.slot_at, placed.placed_at), (None, Some(bench.now())));
+}
+
 async fn a_turn_is_spent_with_the_orders_address_and_given_back_when_it_goes_elsewhere(bench: Bench) {
     let one = leased(&bench, "a.example.com", Urgency::Waiting).await;
     let one = reserve(&bench, &one, CA).await;
@@ -331,6 +354,7 @@ on_both_engines! {
     orders_beyond_a_limit_are_given_their_turns,
     a_name_that_waits_for_its_own_limit_takes_one_from_the_accounts_and_no_more,
     many_at_once_draw_no_more_than_there_is,
+    what_was_sent_and_never_answered_is_spent_too,
     a_turn_is_spent_with_the_orders_address_and_given_back_when_it_goes_elsewhere,
     an_emergency_goes_first_and_nobody_waits_for_ever,
     an_authority_that_fails_is_left_alone_and_tried_by_one,

@@ -113,6 +113,10 @@ async fn whoever_waited_for_a_turn_does_not_wait_again_because_of_the_other_name
     assert!(held.slot_at.is_some());
     let alone = bench.store.part_order(&held).await.unwrap();
     assert_eq!((alone.beside(), alone.slot_at), (None, held.slot_at));
+    let sent = OrderPatch { is_sent: Some(true), ..OrderPatch::default() };
+    let sent = bench.store.update_order(held.id, held.fence, sent).await.unwrap();
+    let spent = bench.store.part_order(&sent).await.unwrap();
+    assert_eq!((spent.slot_at, spent.placed_at), (None, None), "the authority may have taken it");
 }
 
 async fn a_domain_that_goes_ends_the_order_and_the_other_is_looked_at_at_once(bench: Bench) {

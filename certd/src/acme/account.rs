@@ -275,6 +275,12 @@ impl Session {
         self.line.failed(error, tries)
     }
 
+    /// Whether the authority may have done what it was asked for last, though the step failed.
+    pub(crate) fn may_have_acted(&self) -> bool {
+        let last = self.line.recorder.last();
+        last.is_lost || last.status.is_some_and(|status| status.is_success())
+    }
+
     /// Whether the last answer said that what was asked for does not exist (any more).
     pub(crate) fn heard_gone(&self) -> bool {
         self.line.recorder.last().status.is_some_and(|status| matches!(status.as_u16(), 404 | 410))

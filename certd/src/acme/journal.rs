@@ -72,6 +72,18 @@ pub(crate) trait Journal: Send {
     /// Whether the authority has had the order for longer than anybody waits for it.
     fn is_overdue(&self) -> bool;
 
+    /// Remembers that a new order is being sent: until there is an address or a refusal it may count at the authority.
+    ///
+    /// # Errors
+    /// [`AcmeError::Store`] or [`AcmeError::Fenced`].
+    async fn sending(&mut self) -> Result<(), AcmeError>;
+
+    /// Remembers that the authority has not taken it.
+    ///
+    /// # Errors
+    /// [`AcmeError::Store`] or [`AcmeError::Fenced`].
+    async fn not_taken(&mut self) -> Result<(), AcmeError>;
+
     /// Remembers the address of a new order.
     ///
     /// # Errors

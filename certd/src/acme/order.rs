@@ -3,7 +3,7 @@
 //! Linear and resumable: what must outlive a crash is written before the step that needs it (the order's
 //! address before its challenges, the private key before the request that is signed with it), and after a
 //! crash the authority's own status tells where to go on. A crash costs at most one order that nobody asks
-//! for again: when the authority has made one and its address was not written yet.
+//! for again: when the authority has made one and its address was not written yet. It counts there, and so it does here.
 
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use super::{AcmeError, window};
 
 /// First and longest wait between two looks at an order.
 const POLL_WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Why a check failed, if the authority does not say.
+const NO_REASON: &str = "it gives no reason";
 /// How long an answer to a challenge is kept if nobody takes it away.
 const CHALLENGE_LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -64,9 +66,9 @@ async fn go_on(session: &Session, journal: &mut dyn Journal) -> Result<Inspected
                 wait = POLL_WAITS.0;
             }
             OrderStatus::Valid => return fetch(session, journal, &mut order).await,
+            // The journal keeps its address until the failed check was counted.
             OrderStatus::Invalid => {
-                journal.forget().await?;
-                let names = (journal.host(), journal.names());
+                let names = (journal.host(), journal.names().len());
                 return Err(why_invalid(session, names, &mut order).await?);
             }
             OrderStatus::Pending | OrderStatus::Processing => {}
@@ -90,9 +92,11 @@ async fn go_on(session: &Session, journal: &mut dyn Journal) -> Result<Inspected
 async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, AcmeError> {
     if let Some(url) = journal.url() {
         match step!(session, session.account.order(url.clone())) {
-            // An order that fell with an earlier attempt is not worth going on with.
+            // One that fell while nobody looked is still to be counted; one that was only left for too long is not.
             Ok(mut order) => {
-                if order.state().status != OrderStatus::Invalid {
+                let is_over = order.state().status == OrderStatus::Invalid;
+                let names = (journal.host(), journal.names().len());
+                if !is_over || fell(session, names, &mut order).await?.is_some() {
                     return Ok(order);
                 }
             }
@@ -108,7 +112,7 @@ async fn open(session: &Session, journal: &mut dyn Journal) -> Result<Order, Acm
     let names: Vec<Identifier> =
         journal.names().iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let predecessor = journal.predecessor().map(str::to_owned);
-    let order = match place(session, &names, predecessor.as_deref()).await {
+    let order = match place(session, journal, (&names, predecessor.as_deref())).await {
         // Replaced by an order that we do not know of, another account's, or none that the authority remembers: what
         // is lost is the word about it, never the renewal.
         Err(AcmeError::Replaced(reason)) if predecessor.is_some() => {
@@ -131,14 +135,14 @@ async fn place_unlinked(
 ) -> Result<Order, AcmeError> {
     tracing::info!(host = %journal.host(), reason, "the order does not say what it replaces");
     journal.take_turn_without_predecessor().await?;
-    place(session, names, None).await
+    place(session, journal, (names, None)).await
 }
 
 /// Asks for an order, saying which certificate it replaces if the authority wants to know.
 async fn place(
     session: &Session,
-    names: &[Identifier],
-    predecessor: Option<&str>,
+    journal: &mut dyn Journal,
+    (names, predecessor): (&[Identifier], Option<&str>),
 ) -> Result<Order, AcmeError> {
     let mut order = NewOrder::new(names);
     if let Some(profile) = &session.profile {
@@ -150,7 +154,12 @@ async fn place(
             Err(error) => tracing::debug!(%error, "the order does not say what it replaces"),
         }
     }
-    step!(session, session.account.new_order(&order))
+    journal.sending().await?;
+    let placed = step!(session, session.account.new_order(&order));
+    if placed.is_err() && !session.may_have_acted() {
+        journal.not_taken().await?;
+    }
+    placed
 }
 
 /// Puts the answers to all challenges on the edges, then tells the authority to look.
@@ -335,26 +344,37 @@ fn check(
     Err(AcmeError::Unusable(format!("it is for `{}`, not for `{missing}`", names.join("`, `"))))
 }
 
-/// The reason may stand in the order, in an authorization or in its challenge, depending on the authority; of several
-/// names only the authorization tells which one failed.
 async fn why_invalid(
     session: &Session,
-    (host, names): (&Host, Vec<HostPattern>),
+    (host, names): (&Host, usize),
     order: &mut Order,
 ) -> Result<AcmeError, AcmeError> {
+    let unknown = || AcmeError::Validation { host: host.to_string(), reason: NO_REASON.to_owned() };
+    Ok(fell(session, (host, names), order).await?.unwrap_or_else(unknown))
+}
+
+/// Which check an order that is invalid fell with; none: nobody says that one failed. The reason may stand in the order,
+/// in an authorization or in its challenge, depending on the authority; of several names only the authorization tells
+/// which one failed.
+async fn fell(
+    session: &Session,
+    (host, names): (&Host, usize),
+    order: &mut Order,
+) -> Result<Option<AcmeError>, AcmeError> {
     let told = order.state().error.as_ref().map(reason_of);
     let failed = match &told {
-        Some(_) if names.len() == 1 => Vec::new(),
+        Some(_) if names == 1 => Vec::new(),
         _ => step!(session, failures(order))?,
     };
     // With its own name failed, the other one's failure says nothing more.
     let failed = failed.iter().find(|(name, _)| name == host.as_str()).or(failed.first()).cloned();
-    let (host, reason) = match (failed, told) {
-        (Some((name, Some(reason))), _) | (Some((name, None)), Some(reason)) => (name, reason),
-        (Some((name, None)), None) => (name, "it gives no reason".to_owned()),
-        (None, told) => (host.to_string(), told.unwrap_or_else(|| "it gives no reason".to_owned())),
-    };
-    Ok(AcmeError::Validation { host, reason })
+    Ok(match (failed, told) {
+        (Some((name, reason)), told) => {
+            let reason = reason.or(told).unwrap_or_else(|| NO_REASON.to_owned());
+            Some(AcmeError::Validation { host: name, reason })
+        }
+        (None, told) => told.map(|reason| AcmeError::Validation { host: host.to_string(), reason }),
+    })
 }
 
 /// The names whose authorizations failed, each with the reason that its challenge tells.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -57,6 +57,8 @@ pub(crate) struct Heard {
     pub(crate) status: Option<StatusCode>,
     /// `Retry-After` as it was sent.
     pub(crate) retry_after: Option<String>,
+    /// Whether something was sent that it may have acted upon, and no answer came.
+    pub(crate) is_lost: bool,
 }
 
 /// One line of requests, one after the other, with the last answer noted. Bounds each request by [`TOTAL`].
@@ -81,6 +83,7 @@ impl Recorder {
 
 impl HttpClient for Recorder {
     fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answered {
+        let may_act = request.method() == Method::POST;
         let (answer, last) = (self.inner.request(request), Arc::clone(&self.last));
         let lane = Arc::clone(&self.lane);
         let note = move |heard| *last.lock().unwrap_or_else(PoisonError::into_inner) = heard;
@@ -92,10 +95,28 @@ impl HttpClient for Recorder {
             lane.note(failed || asked.elapsed() > SLOW);
             let answer = answer.unwrap_or_else(|_| {
                 Err(Error::Other(format!("no answer within {} s", TOTAL.as_secs()).into()))
-            })?;
+            });
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    note(Heard { is_lost: may_act && !was_never_sent(&error), ..Heard::default() });
+                    return Err(error);
+                }
+            };
             let retry_after = answer.parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            note(Heard { status: Some(answer.parts.status), retry_after: retry_after.map(str::to_owned) });
+            let (status, retry_after) = (Some(answer.parts.status), retry_after.map(str::to_owned));
+            note(Heard { status, retry_after, is_lost: false });
             Ok(answer)
         })
+    }
+}
+
+/// Whether there was no connection that a request could have been sent on.
+fn was_never_sent(error: &Error) -> bool {
+    match error {
+        Error::Other(error) => error
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(hyper_util::client::legacy::Error::is_connect),
+        _ => false,
     }
 }

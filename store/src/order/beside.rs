@@ -21,7 +21,7 @@ impl Order {
 impl Store {
     /// Makes an order for two names one for its own name alone, as the holder of its lease. Address and key are
     /// forgotten: they were for both. A turn that is not taken yet stays: who waited for hours does not wait again because
-    /// of the other name.
+    /// of the other name. What was sent and not answered is spent.
     ///
     /// # Errors
     /// [`crate::StoreError::Fenced`] if the lease is somebody else's by now, [`crate::StoreError::NotFound`].
@@ -29,7 +29,8 @@ impl Store {
         let mut turn = self.quiet_write().await?;
         let (id, fence): (OrderId, i64) = (order.id, order.fence);
         let row = sqlx::query(
-            "UPDATE orders SET names = $3, beside = NULL, order_url = NULL, placed_at = NULL,
+            "UPDATE orders SET names = $3, beside = NULL, slot_at = CASE WHEN placed_at IS NULL THEN slot_at END,
+             order_url = NULL, placed_at = NULL,
              key_sealed = NULL, updated_at = $4 WHERE id = $1 AND fence = $2 AND state = 'open' RETURNING *",
         )
         .bind(id.to_string())
