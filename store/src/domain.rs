@@ -4,6 +4,7 @@ mod check;
 mod client_ca;
 mod companion;
 mod contest;
+mod scribe;
 mod transfer;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crate::{Store, certificate, connection, consent, order, released};
 pub(crate) use check::add_to_timeline;
 pub use contest::{MAX_CONTESTS_OF_NAME, MAX_CONTESTS_OF_TENANT, MAX_TRIES};
 pub(crate) use contest::{forget_tenant, proof};
+pub(crate) use scribe::Scribe;
 pub use transfer::{Decision, HOLD, SLACK, Shown, Sight};
 
 /// How long a claim that was never proved keeps its name from other tenants: time enough to change records
@@ -165,12 +167,6 @@ impl Store {
     pub async fn domain(&self, access: Access, id: DomainId) -> Result<DomainRecord> {
         let mut connection = self.pool().acquire().await?;
         self.load_any(&mut connection, access, id).await
-    }
-
-    /// One domain that has its name.
-    async fn served_domain(&self, id: DomainId) -> Result<DomainRecord> {
-        let mut connection = self.pool().acquire().await?;
-        self.load_domain(&mut connection, Access::Platform, id).await
     }
 
     /// An app's domains and its claims of names that others have, the oldest first.

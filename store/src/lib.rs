@@ -48,7 +48,7 @@ use std::sync::Arc;
 use model::change::Revision;
 use model::{Clock, Host, Timestamp};
 use sqlx::AnyPool;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 pub use account::AccountRecord;
 pub use app::{App, AppPatch, MAX_APPS_PER_TENANT, NewApp};
@@ -83,6 +83,7 @@ pub use turn::{deal, is_told_anew};
 pub use usage::{UsageGroup, UsageLine, UsageQuery};
 
 use engine::Engine;
+use write::Writer;
 
 /// The store. Cheap to clone; all clones share one pool of connections.
 #[derive(Clone, Debug)]
@@ -99,7 +100,8 @@ struct Inner {
     edge_addresses: Vec<IpAddr>,
     was_created: bool,
     /// SQLite has one writer at a time: ours wait here, in order, instead of in its busy loop.
-    gate: Arc<Mutex<()>>,
+    writer: Writer,
+    scribe: domain::Scribe,
     revision: watch::Sender<Revision>,
 }
 
@@ -146,6 +148,9 @@ impl Store {
 
     /// Waits for what is under way and lets go of the database. Calls after this fail.
     pub async fn close(&self) {
+        if let Some(writer) = self.inner.writer.lock().await.take() {
+            writer.close().await;
+        }
         self.inner.pool.close().await;
     }
 

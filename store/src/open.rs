@@ -9,14 +9,15 @@ use model::change::Revision;
 use model::{Clock, Host};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::caller::Actor;
+use crate::domain::Scribe;
 use crate::engine::{Engine, Place, unopened};
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_json};
 use crate::schema::{self, Found};
-use crate::write::Event;
+use crate::write::{Event, Writer};
 use crate::{Inner, Store};
 
 /// Most connections of one process.
@@ -64,7 +65,8 @@ impl Store {
             zones: options.zones,
             edge_addresses: options.edge_addresses,
             was_created: found == Found::Nothing,
-            gate: Arc::new(Mutex::new(())),
+            writer: Writer::default(),
+            scribe: Scribe::default(),
             revision: watch::Sender::new(Revision(0)),
         };
         let store = Self { inner: Arc::new(inner) };
@@ -109,6 +111,8 @@ fn pool(connect: AnyConnectOptions, engine: Engine) -> AnyPool {
     AnyPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE)
+        // A server goes away, a file does not: to ask each time costs as much as a look at one row.
+        .test_before_acquire(engine == Engine::Postgres)
         .after_connect(move |connection, _| Box::pin(engine.prepare(connection)))
         .connect_lazy_with(connect)
 }

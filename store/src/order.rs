@@ -202,8 +202,12 @@ impl Store {
     }
 
     async fn begin(&self, new: NewOrder, seen: Option<Option<CertificateId>>) -> Result<Option<Order>> {
+        // Most who look while one is under way find it before they take a turn to write.
+        if beside::is_under_way(&mut *self.pool().acquire().await?, &new.host).await? {
+            return Ok(None);
+        }
         let mut write = self.write(&Actor::system("certd")).await?;
-        if beside::is_under_way(&mut write, &new.host).await? {
+        if beside::is_under_way(write.connection(), &new.host).await? {
             return Ok(None);
         }
         let now = write.now();

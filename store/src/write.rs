@@ -3,13 +3,15 @@
 //! A [`Write`] holds the log's one row from its first statement to its end, so writers follow one another
 //! and revisions become visible in their order, on both engines.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 use model::Timestamp;
 use model::change::{ObjectId, Revision};
 use model::id::TenantId;
 use serde_json::Value;
-use sqlx::{Any, AnyConnection, Transaction};
-use tokio::sync::OwnedMutexGuard;
+use sqlx::{Any, AnyConnection, Connection as _, Transaction};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
 use crate::Store;
 use crate::audit;
@@ -18,15 +20,85 @@ use crate::engine::Engine;
 use crate::error::{Result, StoreError};
 use crate::row::{Columns as _, to_integer};
 
+/// The connection that writes, of an engine that has one writer at a time; none: not opened yet. It is kept: what it
+/// knows of the file is not read again for each change, and nobody asks whether it is there still.
+pub(crate) type Writer = Arc<Mutex<Option<Pen>>>;
+
+#[derive(Debug)]
+pub(crate) struct Pen {
+    connection: AnyConnection,
+    /// Whether a transaction was begun on it, or may have been, that has not ended.
+    is_open: bool,
+}
+
+impl Pen {
+    async fn begin(&mut self, statement: &'static str) -> sqlx::Result<()> {
+        self.roll_back().await;
+        // Before it begins: who breaks off in between has begun.
+        self.is_open = true;
+        sqlx::raw_sql(statement).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> sqlx::Result<()> {
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?;
+        self.is_open = false;
+        Ok(())
+    }
+
+    /// Lets go of the file.
+    pub(crate) async fn close(mut self) {
+        self.roll_back().await;
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(%error, "the connection that writes was not closed in good order");
+        }
+    }
+
+    /// Takes back what was not committed.
+    async fn roll_back(&mut self) {
+        if self.is_open {
+            // Whoever broke off before it began has nothing to take back, which is an error that says so.
+            let _ended = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await;
+            self.is_open = false;
+        }
+    }
+}
+
 /// A transaction with the turn of its writer, where the engine has one writer at a time.
-pub(crate) struct Turn {
-    transaction: Transaction<'static, Any>,
-    _gate: Option<OwnedMutexGuard<()>>,
+pub(crate) struct Turn(Kind);
+
+enum Kind {
+    /// On the connection that writes, which nobody else has meanwhile.
+    Alone(Alone),
+    /// Beside others.
+    Beside(Transaction<'static, Any>),
+}
+
+struct Alone {
+    pen: OwnedMappedMutexGuard<Option<Pen>, Pen>,
+    writer: Writer,
+}
+
+impl Drop for Alone {
+    /// What was not committed keeps no lock until somebody else writes.
+    fn drop(&mut self) {
+        if self.pen.is_open {
+            let writer = Arc::clone(&self.writer);
+            tokio::spawn(async move {
+                if let Some(pen) = writer.lock().await.as_mut() {
+                    pen.roll_back().await;
+                }
+            });
+        }
+    }
 }
 
 impl Turn {
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.transaction
+        match &mut self.0 {
+            Kind::Alone(alone) => &mut alone.pen.connection,
+            Kind::Beside(transaction) => transaction,
+        }
     }
 
     /// Commits in a task of its own: a caller that goes away meanwhile leaves no doubt about the outcome.
@@ -36,7 +108,10 @@ impl Turn {
 
     async fn commit_then(self, then: impl FnOnce() + Send + 'static) -> Result<()> {
         let task = tokio::spawn(async move {
-            let committed = self.transaction.commit().await;
+            let committed = match self.0 {
+                Kind::Alone(mut alone) => alone.pen.commit().await,
+                Kind::Beside(transaction) => transaction.commit().await,
+            };
             if committed.is_ok() {
                 then();
             }
@@ -82,12 +157,21 @@ pub(crate) struct Write {
 impl Store {
     /// Begins a transaction that touches neither the audit log nor the edges' log.
     pub(crate) async fn quiet_write(&self) -> Result<Turn> {
-        let gate = match self.inner.engine {
-            Engine::Sqlite => Some(self.inner.gate.clone().lock_owned().await),
-            Engine::Postgres => None,
+        let begin = self.inner.engine.begin_write();
+        if self.inner.engine == Engine::Postgres {
+            return Ok(Turn(Kind::Beside(self.pool().begin_with(begin).await?)));
+        }
+        let writer = Arc::clone(&self.inner.writer);
+        let mut held = Arc::clone(&writer).lock_owned().await;
+        if held.is_none() {
+            *held = Some(Pen { connection: self.pool().acquire().await?.detach(), is_open: false });
+        }
+        let Ok(pen) = OwnedMutexGuard::try_map(held, Option::as_mut) else {
+            return Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed));
         };
-        let transaction = self.pool().begin_with(self.inner.engine.begin_write()).await?;
-        Ok(Turn { transaction, _gate: gate })
+        let mut alone = Alone { pen, writer };
+        alone.pen.begin(begin).await?;
+        Ok(Turn(Kind::Alone(alone)))
     }
 
     /// Begins a transaction that reads everything as of one moment.

@@ -23,6 +23,7 @@ mod domains;
 mod edges;
 mod idempotency;
 mod keys;
+mod looks;
 mod mutations;
 mod opening;
 mod orders;

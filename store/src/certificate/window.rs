@@ -1,15 +1,20 @@
 //! When the authority of a certificate would like it to be renewed (RFC 9773).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::Timestamp;
 use model::id::CertificateId;
 use sqlx::AnyConnection;
+use sqlx::query::Query;
 
 use super::{CertificateRecord, read};
 use crate::Store;
 use crate::error::Result;
 use crate::row::Columns as _;
+
+/// Most certificates of one statement that tells nothing new of them.
+const TOGETHER: usize = 16;
 
 /// What an authority said about a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,8 +109,19 @@ impl Store {
     /// If the database does not answer.
     pub async fn put_renewal_windows(&self, told: &[RenewalAdvice]) -> Result<()> {
         let mut turn = self.quiet_write().await?;
-        for advice in told {
+        let (news, same): (Vec<_>, Vec<_>) = told.iter().partition(|advice| advice.is_news);
+        for advice in news {
             put(turn.connection(), advice, self.now()).await?;
+        }
+        // Nearly all answers tell nothing new, and most of them the same time until the next question.
+        let mut asked_in: BTreeMap<Duration, Vec<CertificateId>> = BTreeMap::new();
+        for advice in same {
+            asked_in.entry(advice.ask_in).or_default().push(advice.id);
+        }
+        for (ask_in, ids) in &asked_in {
+            for ids in ids.chunks(TOGETHER) {
+                ask_at(turn.connection(), ids, self.now().plus(*ask_in)).await?;
+            }
         }
         turn.commit().await
     }
@@ -155,16 +171,19 @@ impl Hastened {
     }
 }
 
+/// Writes down when some certificates are asked about next, at most [`TOGETHER`].
+async fn ask_at(connection: &mut AnyConnection, ids: &[CertificateId], at: Timestamp) -> Result<()> {
+    let query = sqlx::query(
+        "UPDATE certificates SET ask_at = $17 WHERE id IN
+         ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+    );
+    let places = ids.iter().map(ToString::to_string).chain(std::iter::repeat(String::new())).take(TOGETHER);
+    places.fold(query, Query::bind).bind(at.unix_millis()).execute(connection).await?;
+    Ok(())
+}
+
 async fn put(connection: &mut AnyConnection, advice: &RenewalAdvice, now: Timestamp) -> Result<()> {
     let id = advice.id.to_string();
-    if !advice.is_news {
-        sqlx::query("UPDATE certificates SET ask_at = $2 WHERE id = $1")
-            .bind(&id)
-            .bind(now.plus(advice.ask_in).unix_millis())
-            .execute(connection)
-            .await?;
-        return Ok(());
-    }
     let (window, renew_at) = (advice.window, advice.renew_at);
     sqlx::query(
         "UPDATE certificates SET window_start = $2, window_end = $3, ask_at = $4,

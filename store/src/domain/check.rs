@@ -7,12 +7,12 @@ use model::id::{DomainId, TenantId};
 use serde_json::json;
 use sqlx::AnyConnection;
 
+use super::scribe::Written;
 use super::{DomainRecord, TimelineEntry, event, select};
 use crate::Store;
 use crate::caller::{Access, Actor, Version};
 use crate::error::{Result, StoreError};
 use crate::row::to_json;
-use crate::tenant::expect_version;
 use crate::write::Shape;
 
 /// Entries of a timeline that are kept.
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Writes down what a check found. Audit log and edges hear of it only if the status or what edges
-    /// serve changed; everything else costs one row.
+    /// serve changed; everything else costs one row, in a transaction with what others found meanwhile.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Stale`] if somebody else wrote since `version` was read.
@@ -138,17 +138,10 @@ impl Store {
         facts: Facts,
         next_check_at: Timestamp,
     ) -> Result<DomainRecord> {
-        let found = self.served_domain(id).await?;
-        expect_version(("domain", id), found.version, Some(version))?;
-        let checked = Checked::of(found, facts, next_check_at, self.now());
-        if !checked.is_news() {
-            let mut turn = self.quiet_write().await?;
-            if !checked.save(turn.connection()).await? {
-                return Err(self.overtaken(turn.connection(), id).await);
-            }
-            turn.commit().await?;
-            return Ok(checked.domain);
-        }
+        let checked = match self.keep_look((id, version), facts, next_check_at).await? {
+            Written::Kept(domain) => return Ok(domain),
+            Written::IsNews(checked) => checked,
+        };
         let mut write = self.write(&Actor::system("certd")).await?;
         if !checked.save(write.connection()).await? {
             return Err(self.overtaken(write.connection(), id).await);
@@ -165,7 +158,7 @@ impl Store {
         Ok(checked.domain)
     }
 
-    async fn overtaken(&self, connection: &mut AnyConnection, id: DomainId) -> StoreError {
+    pub(super) async fn overtaken(&self, connection: &mut AnyConnection, id: DomainId) -> StoreError {
         match self.load_domain(connection, Access::Platform, id).await {
             Ok(domain) => StoreError::Stale { what: "domain", id: id.to_string(), current: domain.version },
             Err(error) => error,
@@ -188,8 +181,9 @@ pub(crate) fn add_to_timeline(timeline: &mut Vec<TimelineEntry>, entry: Timeline
 }
 
 /// A domain with what a check found.
-struct Checked {
-    domain: DomainRecord,
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) domain: DomainRecord,
     /// The version that was read.
     read: Version,
     /// The last status that was written.
@@ -198,7 +192,12 @@ struct Checked {
 }
 
 impl Checked {
-    fn of(mut domain: DomainRecord, facts: Facts, next_check_at: Timestamp, now: Timestamp) -> Self {
+    pub(super) fn of(
+        mut domain: DomainRecord,
+        facts: Facts,
+        next_check_at: Timestamp,
+        now: Timestamp,
+    ) -> Self {
         let seen = (domain.facts.claim, domain.was_live);
         let before = domain.timeline.last().map(|entry| entry.status);
         let read = domain.version;
@@ -212,12 +211,12 @@ impl Checked {
         Self { domain, read, before, is_seen_by_edges }
     }
 
-    fn is_news(&self) -> bool {
+    pub(super) fn is_news(&self) -> bool {
         self.is_seen_by_edges || self.before != Some(self.domain.status)
     }
 
     /// Whether the row still was as it was read.
-    async fn save(&self, connection: &mut AnyConnection) -> Result<bool> {
+    pub(super) async fn save(&self, connection: &mut AnyConnection) -> Result<bool> {
         let domain = &self.domain;
         let saved = sqlx::query(
             "UPDATE domains SET facts = $3, proved = $4, was_live = $5, status = $6, timeline = $7,

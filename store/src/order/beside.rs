@@ -3,6 +3,7 @@
 
 use model::id::{DomainId, OrderId};
 use model::{Host, HostPattern};
+use sqlx::AnyConnection;
 
 use super::{Order, read, refused};
 use crate::Store;
@@ -55,11 +56,11 @@ pub(super) fn other<'n>(host: &Host, names: &'n [HostPattern]) -> Option<&'n Hos
 }
 
 /// Whether an order that is open is for `host`, alone or with another name.
-pub(super) async fn is_under_way(write: &mut Write, host: &Host) -> Result<bool> {
+pub(super) async fn is_under_way(connection: &mut AnyConnection, host: &Host) -> Result<bool> {
     let open =
         sqlx::query("SELECT id FROM orders WHERE state = 'open' AND (host = $1 OR beside = $1) LIMIT 1")
             .bind(host.as_str())
-            .fetch_optional(write.connection())
+            .fetch_optional(connection)
             .await?;
     Ok(open.is_some())
 }
