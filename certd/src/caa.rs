@@ -152,6 +152,9 @@ impl Work {
             _ => [preferred, usual],
         };
         for kind in kinds {
+            if policies.is_empty() {
+                return Ok(Some(kind));
+            }
             let issuer = self.issuer(authority, kind).await?;
             if policies.iter().all(|(policy, scope)| policy.allows(&issuer, *scope)) {
                 return Ok(Some(kind));
@@ -163,17 +166,18 @@ impl Work {
     /// A text that we write where we can, for every authority knows that way; one that stands already; else the usual
     /// way.
     async fn preferred(&self, authority: &Authority, ways: &Ways) -> Result<ChallengeKind, StoreError> {
+        if ways.by_text {
+            return Ok(ChallengeKind::Dns01);
+        }
+        if ways.standing.is_empty() {
+            return Ok(authority.challenge());
+        }
         let (now, issuer) = (self.store.now(), self.issuer(authority, ChallengeKind::DnsPersist01).await?);
         let stands = |(texts, scope): &(Vec<Standing>, Scope)| {
             texts.iter().any(|text| text.proves(&issuer, *scope, now))
         };
-        Ok(if ways.by_text {
-            ChallengeKind::Dns01
-        } else if !ways.standing.is_empty() && ways.standing.iter().all(stands) {
-            ChallengeKind::DnsPersist01
-        } else {
-            authority.challenge()
-        })
+        let all_stand = ways.standing.iter().all(stands);
+        Ok(if all_stand { ChallengeKind::DnsPersist01 } else { authority.challenge() })
     }
 
     /// The texts that stand for each name, if it is to be looked for them.

@@ -40,8 +40,8 @@ pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 const SEEN: Duration = Duration::from_secs(20 * 24 * 3600);
 /// Longer than all the work of one moment takes.
 const BOUND: Duration = Duration::from_secs(600);
-/// For how long a question is one process's, as certd has it.
-const QUESTION: Duration = Duration::from_secs(120);
+/// For how long a question, or a look at a domain that is live, is one process's, as certd has it.
+const TAKEN: Duration = Duration::from_secs(120);
 const INSTANT: Duration = Duration::from_millis(1);
 /// Domains of one app.
 const EACH: usize = 100;
@@ -248,6 +248,10 @@ impl Year {
             let (store, now) = (&self.store, self.clock.now());
             let checks = store.due_domains(now, 1).await?;
             ensure!(checks.is_empty(), "a look is due: {checks:?}");
+            // What was taken in this moment, and nothing else, is due again exactly so much later.
+            let taken = now.plus(TAKEN);
+            let until = async |end| anyhow::Ok(store.due_domains(end, u32::MAX >> 1).await?.len());
+            ensure!(until(taken).await? == until(taken.minus(INSTANT)).await?, "a look is under way");
             let renewals = store.certificates_due(now, 1).await?;
             ensure!(renewals.is_empty(), "a renewal is due: {:?}", renewals.first().map(|due| &due.names));
             // Behind what begins orders, and before what follows them.
@@ -255,8 +259,6 @@ impl Year {
             ensure!(under_way.is_empty(), "order under way: {:?}", under_way.first());
             let asks = store.certificates_to_ask(now, 1).await?;
             ensure!(asks.is_empty(), "a question is due: {:?}", asks.first().map(|(held, _)| held.id));
-            // Those that were taken in this moment, and no others, are due again exactly so much later.
-            let taken = now.plus(QUESTION);
             let until = async |end| anyhow::Ok(store.certificates_to_ask(end, u32::MAX >> 1).await?.len());
             ensure!(until(taken).await? == until(taken.minus(INSTANT)).await?, "a question is asked");
             Ok(())
