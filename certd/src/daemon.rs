@@ -48,6 +48,8 @@ const WALK: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(60);
 /// How often it is looked for certificates that ended so long ago that they are forgotten.
 const PURGE: Duration = Duration::from_secs(3600);
+/// How often it is looked for texts that were left in zones of ours.
+const CLEAR: Duration = Duration::from_secs(60);
 /// How often certificates are looked for whose renewal no domain's own check sees to.
 const RENEWALS: Duration = Duration::from_secs(1);
 /// How long one of them is left alone after its renewal was set going.
@@ -196,6 +198,8 @@ enum Job {
     Deal,
     /// Forgets what ended long ago.
     Purge,
+    /// Takes texts away that were left in zones of ours.
+    Clear,
     /// Walks over zones and apps.
     Walk,
 }
@@ -214,6 +218,7 @@ struct Rounds {
     walk_at: Timestamp,
     sweep_at: Timestamp,
     purge_at: Timestamp,
+    clear_at: Timestamp,
     renewals_at: Timestamp,
     trials_at: Timestamp,
     /// Certificates whose renewal was set going, and until when they are left alone; at most [`DUE`] a look.
@@ -234,6 +239,7 @@ impl Rounds {
             walk_at: at_once,
             sweep_at: at_once,
             purge_at: at_once,
+            clear_at: at_once,
             renewals_at: at_once,
             trials_at: at_once,
             left_alone: HashMap::new(),
@@ -267,6 +273,15 @@ impl Rounds {
             self.purge_at = now.plus(PURGE);
             let store = self.work.store.clone();
             self.begin(Job::Purge, async move { while let Ok(1..) = store.purge_certificates().await {} });
+        }
+        if is_due(self.clear_at, now, CLEAR) && !self.has(Job::Clear) {
+            self.clear_at = now.plus(CLEAR);
+            let work = Arc::clone(&self.work);
+            self.begin(Job::Clear, async move {
+                if let Err(error) = work.clear_texts().await {
+                    tracing::warn!(%error, "texts that were left in zones could not be looked for");
+                }
+            });
         }
         Ok(())
     }

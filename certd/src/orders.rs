@@ -1,6 +1,7 @@
 //! Working off one order: lease, protocol, certificate into the store, and what becomes of a failure.
 
 mod beside;
+mod left;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use model::chain::Inspected;
 use model::domain::Routing;
 use model::id::{CertificateId, OrderId};
 use model::{Host, HostPattern, Timestamp};
-use store::{Access, Actor, DomainRecord, NewCertificate, Order, OrderPatch, OrderState, StoreError};
+use store::{
+    Access, Actor, DomainRecord, NewCertificate, Order, OrderPatch, OrderState, StoreError, ZoneText,
+};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -367,11 +370,11 @@ impl<'a> Memory<'a> {
         Ok(())
     }
 
-    /// A text that stays behind proves nothing to anybody: it does not fail the order.
+    /// A text that stays behind proves nothing to anybody: it does not fail the order, and is taken away later.
     async fn withdraw(&self, proof: &Proof) {
         let Some(proofs) = &self.work.proofs else { return };
-        if let Err(error) = proofs.withdraw(proof).await {
-            tracing::warn!(place = %proof.place, %error, "the text of a proof stays in the zone");
+        if let Err(error) = self.work.withdraw(proofs, proof).await {
+            tracing::warn!(place = %proof.place, %error, "the text of a proof stays in the zone for now");
         }
     }
 
@@ -381,6 +384,9 @@ impl<'a> Memory<'a> {
             return Err(AcmeError::Refused("there is no zone for dns-01".to_owned()));
         };
         let proof = self.proof(proofs, challenge).map_err(|error| AcmeError::Refused(error.to_string()))?;
+        let (place, text) = (proof.place.as_str().to_owned(), proof.text.clone());
+        let kept = ZoneText { place, text, expires_at: challenge.expires_at };
+        self.work.store.keep_text(&kept).await?;
         // Also what was written and not answered is taken away.
         if !self.proofs.contains(&proof) {
             self.proofs.push(proof.clone());

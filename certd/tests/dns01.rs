@@ -8,12 +8,14 @@ use std::time::Duration;
 use certd::adapters::{Account, Algorithm};
 use certd::dns::Resolver;
 use certd::{Acme, Certd, DnsZone, Settings};
+use model::Clock as _;
 use model::Host;
 use model::certificate::CertificateSource;
+use model::clock::{ManualClock, SystemClock};
 use model::domain::DomainStatus;
 use model::seal::SealingKey;
 use model::secret::Secret;
-use store::{Access, Actor, CertificateRecord, DomainRecord};
+use store::{Access, Actor, CertificateRecord, DomainRecord, OrderPatch, OrderState};
 use testkit::bind::{Bind, KEY_NAME, KEY_SECRET};
 use testkit::pebble::{self, Pebble};
 use testkit::powerdns::{API_KEY, PowerDns};
@@ -139,6 +141,45 @@ async fn a_crash_leaves_no_text_in_the_zone() {
     let running = installation.start(settings).await;
     certificate_for(&installation, "hello.apps.example.com").await;
     until_cleared(&before, async || server.records(ZONE).await.unwrap()).await;
+    running.stop().await.unwrap();
+}
+
+/// Nobody goes on with it: its texts are taken away when no authority looks at them any more.
+#[tokio::test]
+async fn an_order_that_is_forgotten_leaves_no_text_in_the_zone() {
+    if !pebble_is_there() {
+        return;
+    }
+    testkit::tls::install_provider();
+    let server = Bind::start(&[(ZONE, TEXT)]).await.unwrap();
+    let before = server.records(ZONE).await.unwrap();
+    let pebble = authority(server.address()).await;
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let installation = Installation::at(APPS, &SealingKey::generate(), clock.clone()).await;
+    let store = &installation.store;
+    let settings = settings(&pebble, by_updates(server.address()), server.address());
+    let running = installation.start(settings.clone()).await;
+    let written = until("the texts", BOUND, async || {
+        let now = server.records(ZONE).await?;
+        anyhow::ensure!(now.len() > before.len(), "{now:?}");
+        Ok(())
+    });
+    written.await.unwrap();
+    running.task.abort();
+    clock.advance(settings.lease * 2);
+    let order = store.due_orders(clock.now(), 1).await.unwrap().remove(0);
+    let order = store.lease_order(order.id, "test", settings.lease).await.unwrap();
+    let given_up = OrderPatch { state: Some(OrderState::Failed), ..OrderPatch::default() };
+    store.update_order(order.id, order.fence, given_up).await.unwrap();
+    let left = server.records(ZONE).await.unwrap();
+    assert!(left.len() > before.len(), "{left:?}");
+
+    let running = installation.start(settings).await;
+    until_cleared(&before, async || {
+        clock.advance(Duration::from_secs(300));
+        server.records(ZONE).await.unwrap()
+    })
+    .await;
     running.stop().await.unwrap();
 }
 

@@ -36,6 +36,7 @@ mod schema;
 mod sealed;
 mod standing;
 mod tenant;
+mod text;
 mod ticket;
 mod tombstone;
 mod turn;
@@ -79,6 +80,7 @@ pub use released::QUARANTINE;
 pub use sealed::Resealed;
 pub use standing::Standing;
 pub use tenant::{LimitsView, NewTenant, TenantPatch, TenantRecord};
+pub use text::ZoneText;
 pub use turn::{deal, is_told_anew};
 pub use usage::{UsageGroup, UsageLine, UsageQuery};
 

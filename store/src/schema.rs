@@ -8,7 +8,7 @@ use crate::random;
 use crate::row::Columns as _;
 
 /// The steps; the version of a database is how many it has taken.
-const STEPS: [&str; 15] = [
+const STEPS: [&str; 16] = [
     include_str!("schema/0001_first.sql"),
     include_str!("schema/0002_ticket_keys.sql"),
     include_str!("schema/0003_client_ca.sql"),
@@ -24,6 +24,7 @@ const STEPS: [&str; 15] = [
     include_str!("schema/0013_claims.sql"),
     include_str!("schema/0014_ended.sql"),
     include_str!("schema/0015_made_by.sql"),
+    include_str!("schema/0016_texts.sql"),
 ];
 
 /// Number of the lock that keeps two nodes from taking a step at the same time (any constant of ours).

@@ -30,6 +30,7 @@ mod orders;
 mod random_changes;
 mod sealed;
 mod tenants;
+mod texts;
 mod tickets;
 mod usage;
 
