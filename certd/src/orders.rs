@@ -187,8 +187,8 @@ impl Work {
     }
 
     async fn postpone(&self, memory: &mut Memory<'_>, error: AcmeError) -> Result<(), AcmeError> {
-        if let (AcmeError::UnknownAccount(_), Some(chosen)) = (&error, memory.chosen) {
-            chosen.authority.forget().await?;
+        if let (AcmeError::UnknownAccount(reason), Some(chosen)) = (&error, memory.chosen) {
+            chosen.authority.forget(reason).await?;
             memory.forget().await?;
         }
         if let AcmeError::Spent { until } = error {

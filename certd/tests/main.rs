@@ -6,6 +6,7 @@
     reason = "a failing set-up should stop the test"
 )]
 
+mod account;
 mod adapters;
 mod addresses;
 mod advice;

@@ -191,13 +191,20 @@ impl Authority {
         Ok(Session { account, key: record.key, challenge: self.settings.challenge, profile, advises, line })
     }
 
-    /// Forgets that the authority knew us, so that the next session registers the same key again.
-    pub(crate) async fn forget(&self) -> Result<(), AcmeError> {
+    /// Forgets that the authority knew us, so that the next session registers the same key again. Somebody may have closed
+    /// the account, or the store is another one's: so it is said aloud.
+    pub(crate) async fn forget(&self, reason: &str) -> Result<(), AcmeError> {
         let directory = &self.settings.directory;
-        if let Some(record) = self.store.acme_account(directory).await? {
-            self.store.set_account_url(directory, &record.key, None).await?;
-        }
-        Ok(())
+        let Some(record) = self.store.acme_account(directory).await? else { return Ok(()) };
+        // Of several orders that heard so the first one has said it.
+        let Some(account) = &record.account_url else { return Ok(()) };
+        tracing::warn!(
+            authority = directory,
+            account,
+            reason,
+            "the authority does not know our account: its key is registered again"
+        );
+        Ok(self.store.set_account_url(directory, &record.key, None).await?)
     }
 
     /// Makes the account. The key is stored first: after a crash the same key is registered again, which
