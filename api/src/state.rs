@@ -9,6 +9,7 @@ use store::Store;
 
 use crate::consent::Consent;
 use crate::inspect::Inspect;
+use crate::resource::link::Links;
 use crate::resource::progress::Streams;
 
 /// Bounds of the API.
@@ -43,6 +44,7 @@ struct Inner {
     challenge_zone: Option<Host>,
     streams: Streams,
     consent: Option<Arc<dyn Consent>>,
+    links: Links,
 }
 
 impl State {
@@ -51,10 +53,10 @@ impl State {
     #[must_use]
     pub fn new(store: Store, master: impl Into<KeyRing>, settings: Settings) -> Self {
         let master = master.into();
-        let (inspector, challenge_zone, consent, streams) = (None, None, None, Streams::default());
-        Self {
-            inner: Arc::new(Inner { store, master, settings, inspector, challenge_zone, consent, streams }),
-        }
+        let (streams, links) = (Streams::default(), Links::default());
+        let (inspector, challenge_zone, consent) = (None, None, None);
+        let inner = Inner { store, master, settings, inspector, challenge_zone, streams, consent, links };
+        Self { inner: Arc::new(inner) }
     }
 
     /// With somebody who looks domains up; without, `GET /v1/domains/inspect` is unavailable.
@@ -83,6 +85,11 @@ impl State {
 
     pub(crate) fn consent(&self) -> Option<&dyn Consent> {
         self.inner.consent.as_deref()
+    }
+
+    /// The links that are being looked for.
+    pub(crate) fn links(&self) -> &Links {
+        &self.inner.links
     }
 
     pub(crate) fn inspector(&self) -> Option<&dyn Inspect> {

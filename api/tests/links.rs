@@ -1,11 +1,13 @@
 //! Links to creators' own providers: what comes back is believed in nothing.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use http::{Request, StatusCode};
 use model::domain::DomainStatus;
 use serde_json::{Value, json};
 use store::{Access, DomainRecord};
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::desk::{self, Desk};
@@ -81,6 +83,62 @@ async fn a_link_is_good_once_and_what_comes_back_only_has_the_domain_looked_at()
     assert_eq!(back(&router, "?state=%ff&state=2").await, forged);
     let after = desk.store.domain(Access::Platform, id.parse().unwrap()).await.unwrap();
     assert_eq!(after.status, DomainStatus::NeedsDns, "coming back proves nothing");
+}
+
+/// A provider that answers nobody until it is let; counts who came.
+#[derive(Debug)]
+struct Waiting {
+    gate: Semaphore,
+    came: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl api::Consent for Waiting {
+    async fn link(&self, _: &DomainRecord, _: &str) -> Option<api::Link> {
+        self.came.fetch_add(1, SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        None
+    }
+}
+
+#[tokio::test]
+async fn few_links_are_looked_for_at_a_time_and_a_tenant_takes_no_place_of_others() {
+    let desk = desk::open().await;
+    let provider = Arc::new(Waiting { gate: Semaphore::new(0), came: AtomicUsize::new(0) });
+    let state = api::State::new(desk.store.clone(), desk.master.clone(), api::Settings::default());
+    let router = api::router(state.with_consent(Arc::clone(&provider) as Arc<dyn api::Consent>));
+    let ask = |id: &str| {
+        let request = Request::post(format!("/v1/domains/{id}/connect/link"))
+            .header("authorization", format!("Bearer {}", desk.operator.reveal()));
+        let (router, request) = (router.clone(), request.body(axum::body::Body::empty()).unwrap());
+        async move { sent(&router, request).await }
+    };
+    let until = async |came: usize| {
+        while provider.came.load(SeqCst) < came {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut ids = Vec::new();
+    for number in 0..9 {
+        let tenant = desk.tenant(&format!("t{number}")).await;
+        let app = desk.app(&tenant, &format!("app{number}")).await;
+        ids.push(desk.domain(&app, &format!("shop.example{number}.com")).await);
+    }
+    let mut under_way = vec![tokio::spawn(ask(&ids[0])), tokio::spawn(ask(&ids[0]))];
+    until(2).await;
+    let (status, text) = ask(&ids[0]).await;
+    assert!(status == 429 && text.contains("too_many_links") && text.contains("Try again"), "{text}");
+    for id in &ids[1..8] {
+        under_way.extend([tokio::spawn(ask(id)), tokio::spawn(ask(id))]);
+    }
+    until(16).await;
+    assert_eq!(ask(&ids[8]).await.0, 429, "there are too many in all");
+    provider.gate.add_permits(17);
+    for asked in under_way {
+        assert_eq!(asked.await.unwrap().0, 200);
+    }
+    assert_eq!(ask(&ids[0]).await.0, 200, "places are free again");
+    assert_eq!(provider.came.load(SeqCst), 17, "who is refused costs nothing");
 }
 
 #[tokio::test]

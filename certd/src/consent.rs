@@ -7,10 +7,11 @@
 
 mod template;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -29,7 +30,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use store::DomainRecord;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::dns::{Kind, Lookup, Value};
 use crate::https::{Clear, Finder, connector_by};
@@ -39,6 +40,10 @@ pub use template::Templates;
 
 /// How long everything may take: a creator waits.
 pub const TIMEOUT: Duration = Duration::from_secs(4);
+/// How long it is believed what was found out about a zone: whoever asks again and again makes us ask once.
+pub const BELIEVED: Duration = Duration::from_secs(30);
+/// Most zones of which that is kept.
+const MAX_BELIEVED: usize = 1024;
 /// Longest answer that is read.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Longest name of a provider that is shown, in characters.
@@ -69,6 +74,21 @@ pub struct Consents {
     key: RsaKeyPair,
     guard: Guard,
     lookup: Arc<dyn Lookup>,
+    believed: Mutex<HashMap<Question, (Instant, Answer)>>,
+}
+
+/// What is asked about: a zone, and the service of our template for it.
+type Question = (Host, &'static str);
+
+/// What was found out about it.
+type Answer = Result<Page, NoLink>;
+
+/// Where links for a zone lead.
+#[derive(Debug, Clone)]
+struct Page {
+    /// All of the address but the query.
+    url: String,
+    provider: String,
 }
 
 /// A link for a creator's browser.
@@ -158,23 +178,43 @@ impl Consents {
                 format!("connect.return_url `{}` must be https:// without a query", service.return_url);
             return Err(CertdError::Settings(text));
         }
-        Ok(Self { key: service.key()?, service, guard, lookup })
+        Ok(Self { key: service.key()?, service, guard, lookup, believed: Mutex::default() })
     }
 
     /// A link for a domain, if its zone's provider can be asked and knows us; `state` comes back with the browser.
     ///
     /// # Errors
-    /// [`NoLink`]; within [`TIMEOUT`].
+    /// [`NoLink`]; within [`TIMEOUT`]. What was found out is believed for [`BELIEVED`].
     pub async fn link(&self, domain: &DomainRecord, state: &str) -> Result<Link, NoLink> {
-        timeout(TIMEOUT, self.find(domain, state)).await.unwrap_or(Err(NoLink::Slow))
-    }
-
-    async fn find(&self, domain: &DomainRecord, state: &str) -> Result<Link, NoLink> {
-        let none = |what: &str| NoLink::NotOffered(what.to_owned());
         let registered = || psl::domain_str(domain.host.as_str()).and_then(|name| Host::parse(name).ok());
         let zone = domain.facts.authority.zone.clone().filter(|zone| domain.host.is_within(zone));
-        let zone = zone.or_else(registered).ok_or_else(|| none("nobody can tell its zone"))?;
-        let place = self.place(&zone).await?;
+        let nobodys = || NoLink::NotOffered("nobody can tell its zone".to_owned());
+        let zone = zone.or_else(registered).ok_or_else(nobodys)?;
+        let service = if domain.host == zone { "site-apex" } else { "site" };
+        let page = self.page(&(zone.clone(), service)).await?;
+        let query = self.signed(&query(&self.service, &zone, domain, state))?;
+        Ok(Link { url: format!("{}?{query}", page.url), provider: page.provider })
+    }
+
+    /// Where links lead, as it is believed or was just found out.
+    async fn page(&self, question: &Question) -> Result<Page, NoLink> {
+        let believed = || self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = believed().get(question).filter(|(until, _)| Instant::now() < *until).cloned();
+        if let Some((_, known)) = known {
+            return known;
+        }
+        let found = timeout(TIMEOUT, self.find(question)).await.unwrap_or(Err(NoLink::Slow));
+        let (now, mut believed) = (Instant::now(), believed());
+        believed.retain(|_, (until, _)| now < *until);
+        if believed.len() < MAX_BELIEVED {
+            believed.insert(question.clone(), (now + BELIEVED, found.clone()));
+        }
+        found
+    }
+
+    async fn find(&self, (zone, service): &Question) -> Result<Page, NoLink> {
+        let none = |what: &str| NoLink::NotOffered(what.to_owned());
+        let place = self.place(zone).await?;
         let (status, body) = self.get(&format!("https://{place}/v2/{zone}/settings")).await?;
         if !status.is_success() {
             return Err(NoLink::NotOffered(format!("`{place}` does not keep `{zone}`: {status}")));
@@ -187,17 +227,15 @@ impl Consents {
             .and_then(prefix)
             .ok_or_else(|| none("it has no pages for consent"))?;
         let api = prefix(&found.url_api).ok_or_else(|| none("it has no API"))?;
-        let service = if domain.host == zone { "site-apex" } else { "site" };
         let template =
             format!("/v2/domainTemplates/providers/{}/services/{service}", self.service.provider_id);
         let (status, _) = self.get(&format!("{api}{template}")).await?;
         if !status.is_success() {
             return Err(NoLink::Unknown(place, service));
         }
-        let query = self.signed(&query(&self.service, &zone, domain, state))?;
         let name = found.provider_display_name.unwrap_or(found.provider_name);
         let provider = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
-        Ok(Link { url: format!("{sync}{template}/apply?{query}"), provider })
+        Ok(Page { url: format!("{sync}{template}/apply"), provider })
     }
 
     /// Where the zone's provider can be asked: a host, perhaps a port and a path.

@@ -41,6 +41,8 @@ pub(crate) enum Code {
     IdempotencyMismatch,
     /// This key reads as many streams as it may, or all keys together do.
     TooManyStreams,
+    /// This tenant asks for as many links at a time as it may, or all tenants together do.
+    TooManyLinks,
     /// A fault of ours.
     Internal,
     /// Out of reach for now.
@@ -71,6 +73,7 @@ impl Code {
             Self::Invalid => "invalid",
             Self::IdempotencyMismatch => "idempotency_mismatch",
             Self::TooManyStreams => "too_many_streams",
+            Self::TooManyLinks => "too_many_links",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
@@ -90,7 +93,7 @@ impl Code {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid | Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyStreams | Self::TooManyLinks => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,

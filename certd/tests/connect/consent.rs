@@ -268,6 +268,32 @@ async fn a_link_is_signed_so_that_another_implementation_knows_it_as_ours() {
 }
 
 #[tokio::test]
+async fn whoever_asks_again_and_again_makes_us_ask_once() {
+    let story = Story::of("www.example.com").await;
+    for (manner, requests) in [(Manner::Good, 2), (Manner::Unknowing, 2), (Manner::Foreign, 1)] {
+        let provider = Provider::start(manner).await;
+        let text = provider.named("dc.provider.test");
+        let addresses = vec!["127.0.0.1".parse().unwrap()];
+        let names = Arc::new(Names { text, addresses, looks: AtomicUsize::new(0) });
+        let allowed = HERE.0.iter().map(|text| text.parse().unwrap()).collect();
+        let guard = Guard::new(Arc::clone(&names) as Arc<dyn Lookup>, allowed);
+        let consents = Consents::new(service(&provider), guard, names).unwrap();
+        let mut links = Vec::new();
+        for state in ["one", "two", "three"] {
+            links.push(consents.link(&story.domain, state).await);
+        }
+        assert_eq!(provider.visits(), requests, "{manner:?}");
+        assert_eq!(
+            links.iter().filter(|link| link.is_ok()).count(),
+            if manner == Manner::Good { 3 } else { 0 }
+        );
+        for (link, state) in links.iter().flatten().zip(["one", "two", "three"]) {
+            assert!(link.url.contains(&format!("&state={state}&")), "each is good once: {}", link.url);
+        }
+    }
+}
+
+#[tokio::test]
 async fn whoever_is_no_provider_of_the_zone_means_by_hand() {
     let story = Story::of("www.example.com").await;
     for manner in [Manner::Foreign, Manner::Unknowing, Manner::Endless] {
