@@ -76,35 +76,29 @@ pub(super) async fn is_failing(write: &mut Write, host: &Host) -> Result<bool> {
     Ok(failing.is_some())
 }
 
+/// Ends open orders; their holders are fenced.
+macro_rules! end_where {
+    ($column:literal) => {
+        concat!(
+            "UPDATE orders SET state = 'failed', error = $3, key_sealed = NULL, lease_until = 0, fence = fence + 1,
+             updated_at = $2 WHERE state = 'open' AND ",
+            $column,
+            " = $1"
+        )
+    };
+}
+
 /// Ends the open orders for a name that was taken away, its own and the one that it stands beside in; holders are fenced.
 pub(crate) async fn abandon(write: &mut Write, host: &Host) -> Result<()> {
     part(write, host).await?;
-    let now = write.now_millis();
-    sqlx::query(
-        "UPDATE orders SET state = 'failed', error = 'the domain was removed', key_sealed = NULL,
-         lease_until = 0, fence = fence + 1, updated_at = $2 WHERE host = $1 AND state = 'open'",
-    )
-    .bind(host.as_str())
-    .bind(now)
-    .execute(write.connection())
-    .await?;
+    end(write, (end_where!("host"), host.as_str()), "the domain was removed").await?;
     Ok(())
 }
 
 /// Ends the open order of a domain, but not another one's for the same name; its holder is fenced. Gives how many that
 /// were.
 pub(crate) async fn abandon_of(write: &mut Write, domain: DomainId, reason: &'static str) -> Result<u64> {
-    let now = write.now_millis();
-    let ended = sqlx::query(
-        "UPDATE orders SET state = 'failed', error = $3, key_sealed = NULL, lease_until = 0, fence = fence + 1,
-         updated_at = $2 WHERE domain_id = $1 AND state = 'open'",
-    )
-    .bind(domain.to_string())
-    .bind(now)
-    .bind(reason)
-    .execute(write.connection())
-    .await?;
-    Ok(ended.rows_affected())
+    end(write, (end_where!("domain_id"), &domain.to_string()), reason).await
 }
 
 /// Ends the open order in which `host`, which goes, stands beside another name. Whichever of two it was, the other one's
@@ -120,13 +114,12 @@ pub(crate) async fn part(write: &mut Write, host: &Host) -> Result<u64> {
     .bind(now)
     .execute(write.connection())
     .await?;
-    let ended = sqlx::query(
-        "UPDATE orders SET state = 'failed', error = 'the domain beside it was removed', key_sealed = NULL,
-         lease_until = 0, fence = fence + 1, updated_at = $2 WHERE beside = $1 AND state = 'open'",
-    )
-    .bind(host.as_str())
-    .bind(now)
-    .execute(write.connection())
-    .await?;
+    end(write, (end_where!("beside"), host.as_str()), "the domain beside it was removed").await
+}
+
+/// Ends those orders, made by [`end_where`], that have the value in its column. Gives how many.
+async fn end(write: &mut Write, (sql, value): (&'static str, &str), reason: &'static str) -> Result<u64> {
+    let now = write.now_millis();
+    let ended = sqlx::query(sql).bind(value).bind(now).bind(reason).execute(write.connection()).await?;
     Ok(ended.rows_affected())
 }
