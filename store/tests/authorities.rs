@@ -260,7 +260,7 @@ async fn each_question_is_given_to_one_asker(bench: Bench) {
     assert_eq!(taken.len(), 5, "each once");
     assert!(bench.store.take_questions(3, MINUTE).await.unwrap().is_empty());
     let (held, _) = taken.remove(0);
-    bench.store.put_renewal_window(&held, None, held.not_after, HOUR).await.unwrap();
+    bench.advise(&held, None, held.not_after, HOUR).await;
     bench.clock.advance(MINUTE);
     let again = bench.store.take_questions(10, MINUTE).await.unwrap();
     assert_eq!(again.len(), 4, "those whose asker is gone");
@@ -275,7 +275,7 @@ async fn questions_are_hastened_but_for_those_that_were_asked_lately(bench: Benc
     }
     // The first and the last were asked about two hours ago, the second five minutes ago; the third is next.
     for (held, ask_in) in held.iter().zip([HOUR * 4, MINUTE * 355, MINUTE * 3, HOUR * 4]) {
-        bench.store.put_renewal_window(held, None, held.not_after, ask_in).await.unwrap();
+        bench.advise(held, None, held.not_after, ask_in).await;
     }
     let sooner = Hastened { most: 10, after: MINUTE * 20, instead_of: HOUR * 6 };
     assert_eq!(bench.store.hasten_questions(CA, Hastened { most: 0, ..sooner }).await.unwrap(), 0);
@@ -339,7 +339,7 @@ async fn advice_moves_the_renewal_and_the_look_at_the_domain(bench: Bench) {
     let order = leased(&bench, "www.example.com", Urgency::Waiting).await;
     let held = bench.certificate(&app, &["www.example.com"]).await;
     let (start, end) = (bench.now().minus(HOUR), bench.now().plus(HOUR));
-    bench.store.put_renewal_window(&held, Some((start, end)), bench.now(), HOUR * 6).await.unwrap();
+    bench.advise(&held, Some((start, end)), bench.now(), HOUR * 6).await;
     let told = bench.store.certificate(Access::Platform, held.id).await.unwrap();
     assert_eq!(told.renewal_window, Some((start, end)));
     let looked = bench.store.domain(Access::Platform, domain.id).await.unwrap();

@@ -17,8 +17,8 @@ use model::{Clock, Host, HostPattern, Timestamp};
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 use store::{
-    Access, Actor, App, CertificateRecord, DomainRecord, NewApp, NewCertificate, NewTenant, Options, Store,
-    TenantRecord, Version,
+    Access, Actor, App, CertificateRecord, DomainRecord, NewApp, NewCertificate, NewTenant, Options,
+    RenewalAdvice, Store, TenantRecord, Version,
 };
 use tempfile::TempDir;
 use testkit::postgres::Postgres;
@@ -134,6 +134,19 @@ impl Bench {
             }
         }
         self.store.insert_certificate(&actor(), self.new_certificate(app, names)).await.unwrap()
+    }
+
+    /// What an authority said about a certificate, as news.
+    pub(crate) async fn advise(
+        &self,
+        held: &CertificateRecord,
+        window: Option<(Timestamp, Timestamp)>,
+        renew_at: Timestamp,
+        ask_in: Duration,
+    ) {
+        let (id, is_news, is_recalled) = (held.id, true, false);
+        let told = RenewalAdvice { id, window, renew_at, ask_in, is_news, is_recalled };
+        self.store.put_renewal_windows(&[told]).await.unwrap();
     }
 
     pub(crate) async fn head(&self) -> Revision {

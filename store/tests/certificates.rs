@@ -95,7 +95,7 @@ async fn what_its_authority_called_back_is_told_from_what_was_due(bench: Bench) 
     for (days, called_back) in [((60, 61), false), ((1, 2), true)] {
         let window = (held.not_before.plus(DAY * days.0), held.not_before.plus(DAY * days.1));
         let renew_at = window.0;
-        bench.store.put_renewal_window(&held, Some(window), renew_at, HOUR).await.unwrap();
+        bench.advise(&held, Some(window), renew_at, HOUR).await;
         let read = bench.store.certificate(Access::Platform, held.id).await.unwrap();
         assert_eq!(read.was_called_back(held.not_before.plus(DAY * 70)), called_back);
         assert!(!read.was_called_back(held.not_before), "its time has not come");

@@ -56,7 +56,7 @@ impl Store {
     }
 
     /// Takes at most `limit` of these questions: nobody else is given them for `ttl`. Who asks must write the answer
-    /// down by [`Self::put_renewal_window`]; a question whose asker is gone is asked again when `ttl` is over.
+    /// down by [`Self::put_renewal_windows`]; a question whose asker is gone is asked again when `ttl` is over.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -86,24 +86,8 @@ impl Store {
         taken
     }
 
-    /// Keeps what an authority said: its window (none: it has none), when the certificate is renewed by it, and when
-    /// to ask again. The names' domains are looked at by then, and a renewal that somebody asked for stays.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn put_renewal_window(
-        &self,
-        certificate: &CertificateRecord,
-        window: Option<(Timestamp, Timestamp)>,
-        renew_at: Timestamp,
-        ask_in: Duration,
-    ) -> Result<()> {
-        let (id, is_news, is_recalled) = (certificate.id, true, false);
-        self.put_renewal_windows(&[RenewalAdvice { id, window, renew_at, ask_in, is_news, is_recalled }])
-            .await
-    }
-
-    /// As [`Self::put_renewal_window`], for several certificates in one transaction.
+    /// Keeps what authorities said, in one transaction: the windows (none: it has none), when each certificate is renewed
+    /// by it, and when to ask again. The names' domains are looked at by then, and a renewal that somebody asked for stays.
     ///
     /// # Errors
     /// If the database does not answer.
