@@ -7,13 +7,14 @@ use axum::body::{Body, BodyDataStream};
 use futures_util::StreamExt as _;
 use http::Request;
 use model::Timestamp;
+use model::domain::{Facts, Routing};
 use model::secret::Secret;
 use serde_json::Value;
 use store::Access;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::desk::{self, Desk};
@@ -206,5 +207,48 @@ async fn a_stream_ends_as_soon_as_the_process_is_told_to() {
     let mut rest = Vec::new();
     timeout(Duration::from_secs(4), stream.read_to_end(&mut rest)).await.expect("not only cut off").unwrap();
     assert!(String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it ended, it was not cut");
+    timeout(SOON, server).await.unwrap().unwrap().unwrap();
+}
+
+/// A change that every stream tells in a large event.
+async fn change(desk: &Desk, id: &str, round: usize) {
+    let domain = desk.store.domain(Access::Platform, id.parse().unwrap()).await.unwrap();
+    let reason = format!("{round}{}", "x".repeat(1 << 20));
+    let facts = Facts { routing: Routing::Broken { reason }, ..domain.facts };
+    let next = Timestamp::from_unix_millis(desk::NOW + 3_600_000);
+    desk.store.record_domain_check(domain.id, domain.version, facts, next).await.unwrap();
+}
+
+/// What it was sent lies in buffers, its own and ours, and more is waiting.
+#[tokio::test]
+async fn the_stream_of_a_client_that_does_not_read_ends_as_soon_as_the_process_is_told_to() {
+    let (desk, id) = scene(Settings::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(api::serve(listener, desk.router.clone(), async {
+        let _ = stopped.await;
+    }));
+    let key = desk.operator.reveal();
+    let request =
+        format!("GET /v1/domains/{id}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n");
+    let mut deaf = Vec::new();
+    for _ in 0..8 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.readable().await.unwrap();
+        deaf.push(stream);
+    }
+    // One event is being written, one lies ready, and one waits for its place.
+    for round in 0..4 {
+        change(&desk, &id, round).await;
+        sleep(Duration::from_millis(1500)).await;
+    }
+    assert_eq!(open(&desk, &id, &desk.operator, None).await.status, 429, "all places are taken");
+    stop.send(()).unwrap();
+    let free = async { while open(&desk, &id, &desk.operator, None).await.status != 200 {} };
+    timeout(Duration::from_secs(3), free).await.expect("their streams have ended");
     timeout(SOON, server).await.unwrap().unwrap().unwrap();
 }
