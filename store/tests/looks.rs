@@ -1,5 +1,6 @@
 //! Looks at domains: taken by one process, written down together, and what becomes of a change that breaks off.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use model::Timestamp;
@@ -82,6 +83,16 @@ async fn each_of_many_looks_has_its_own_outcome(bench: Bench) {
     }
 }
 
+async fn of_two_looks_in_one_moment_one_is_stale(bench: Bench) {
+    let domains = domains(&bench, 3).await;
+    let looks = domains.iter().chain(&domains).map(|domain| (domain, proved())).collect();
+    let outcomes = look_at_once(&bench, looks, bench.now().plus(HOUR)).await;
+    let (kept, others): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(kept.len(), 3);
+    let is_stale = |look: &_| matches!(look, Err(StoreError::Stale { current: Version(3), .. }));
+    assert!(others.iter().all(is_stale), "{others:?}");
+}
+
 async fn a_row_that_is_damaged_spoils_no_other_look(bench: Bench) {
     let domains = domains(&bench, 3).await;
     bench.execute("UPDATE domains SET facts = '[{]' WHERE host = 'shop-1.example.com'").await;
@@ -92,19 +103,33 @@ async fn a_row_that_is_damaged_spoils_no_other_look(bench: Bench) {
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
 }
 
+/// Goes on with a future until it has waited so often.
+async fn give_up_after<T>(waits: u32, future: impl Future<Output = T>) {
+    let (mut future, mut waited) = (std::pin::pin!(future), 0);
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Pending if waited < waits => {
+            waited += 1;
+            Poll::Pending
+        }
+        _ => Poll::Ready(()),
+    })
+    .await;
+}
+
 async fn a_change_whose_caller_goes_away_is_whole_or_nothing_and_holds_up_nobody(bench: Bench) {
     let other = bench.reopened(&["apps.test", "alt.test"]).await;
-    for number in 0..60_u32 {
-        let slug = Slug::parse(&format!("tenant-{number}")).unwrap();
-        let new = NewTenant { name: "Away".to_owned(), slug };
-        let patience = Duration::from_micros(u64::from(number) * 40);
-        let _gone = tokio::time::timeout(patience, bench.store.create_tenant(&actor(), new)).await;
+    let named = |name: &str, number| {
+        let slug = Slug::parse(&format!("{name}-{number}")).unwrap();
+        NewTenant { name: name.to_owned(), slug }
+    };
+    let by = actor();
+    for number in 0..30 {
+        give_up_after(number, bench.store.create_tenant(&by, named("away", number))).await;
+        // Another process, which sees locks that are left: SQLite's patience is five seconds.
+        let next = other.create_tenant(&by, named("next", number));
+        let next = tokio::time::timeout(Duration::from_secs(4), next).await;
+        assert!(next.is_ok_and(|next| next.is_ok()), "after {number} steps");
     }
-    // Another process, which sees locks that are left: SQLite's patience is five seconds.
-    let slug = Slug::parse("last").unwrap();
-    let new = NewTenant { name: "Last".to_owned(), slug };
-    let last = tokio::time::timeout(Duration::from_secs(4), other.create_tenant(&actor(), new)).await;
-    assert!(last.unwrap().is_ok());
     let kept =
         bench.store.tenants(Access::Platform, &Page::first(Page::MAX_LIMIT)).await.unwrap().items.len();
     assert_eq!(bench.audited().await, i64::try_from(kept).unwrap(), "each with its event");
@@ -113,6 +138,7 @@ async fn a_change_whose_caller_goes_away_is_whole_or_nothing_and_holds_up_nobody
 on_both_engines!(
     a_look_is_taken_by_one_process_until_its_time_is_over,
     each_of_many_looks_has_its_own_outcome,
+    of_two_looks_in_one_moment_one_is_stale,
     a_row_that_is_damaged_spoils_no_other_look,
     a_change_whose_caller_goes_away_is_whole_or_nothing_and_holds_up_nobody,
 );

@@ -55,6 +55,9 @@ struct Looked {
     told: oneshot::Sender<Result<Written>>,
 }
 
+/// A row that was read; none: a look has it.
+type Found = Option<Result<DomainRecord>>;
+
 /// What became of a look.
 #[derive(Debug)]
 pub(super) enum Written {
@@ -137,7 +140,7 @@ impl Store {
         let mut found = self.domains_by_id(&mut turn, looked).await?;
         let mut written = Vec::with_capacity(looked.len());
         for look in looked {
-            let record = found.remove(&look.id);
+            let record = found.get_mut(&look.id);
             written.push(self.write_look(&mut turn, look, record).await?);
         }
         turn.commit().await?;
@@ -149,12 +152,17 @@ impl Store {
         &self,
         turn: &mut Turn,
         look: &Looked,
-        record: Option<Result<DomainRecord>>,
+        found: Option<&mut Found>,
     ) -> Result<Result<Written>> {
         let id = look.id;
-        let record = match record {
-            Some(Ok(record)) => record,
-            Some(Err(damaged)) => return Ok(Err(damaged)),
+        let record = match found.map(Option::take) {
+            Some(Some(Ok(record))) => record,
+            Some(Some(Err(damaged))) => return Ok(Err(damaged)),
+            // Another look of the same moment, at the same version, has it.
+            Some(None) => {
+                let (id, current) = (id.to_string(), look.version.next());
+                return Ok(Err(StoreError::Stale { what: "domain", id, current }));
+            }
             None => return Ok(Err(StoreError::not_found("domain", id))),
         };
         if let Err(stale) = expect_version(("domain", id), record.version, Some(look.version)) {
@@ -171,17 +179,13 @@ impl Store {
     }
 
     /// The domains; a row that cannot be read holds up nobody else's.
-    async fn domains_by_id(
-        &self,
-        turn: &mut Turn,
-        looked: &[Looked],
-    ) -> Result<HashMap<DomainId, Result<DomainRecord>>> {
+    async fn domains_by_id(&self, turn: &mut Turn, looked: &[Looked]) -> Result<HashMap<DomainId, Found>> {
         let query = match looked {
             [only] => sqlx::query(select!("WHERE domains.id = $1")).bind(only.id.to_string()),
             _ => bind_ids(sqlx::query(MANY), looked.iter().map(|look| look.id)),
         };
         let rows = query.fetch_all(turn.connection()).await?;
-        rows.iter().map(|row| Ok((row.parsed("id")?, self.read_domain(row)))).collect()
+        rows.iter().map(|row| Ok((row.parsed("id")?, Some(self.read_domain(row))))).collect()
     }
 }
 
