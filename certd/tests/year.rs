@@ -11,11 +11,11 @@ mod world;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Two renewals of each. At full size: the example `year`.
+/// Two renewals of each of a thousand. At full size: the example `year`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn domains_are_kept_certified_by_two_processes_inside_all_windows_and_limits() {
     // Days without any renewal are passed over: what is asked in them has nothing to tell.
-    println!("{}", live_through(100, 65, (STEPS.0, DAY * 10)).await);
+    println!("{}", live_through(1_000, 65, (STEPS.0, DAY * 10)).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
