@@ -100,10 +100,10 @@ impl MemoryOrigin {
         }
     }
 
-    /// Forgets what is gone.
+    /// Forgets what is gone. An edge in the middle of a reset begins it anew: it may have been told of what went since.
     pub(crate) fn purge(&self) {
         let mut plane = self.plane();
-        plane.horizon = plane.head;
+        (plane.horizon, plane.reset_at) = (plane.head, None);
         plane.log.retain(|_, (_, object)| object.is_some());
     }
 
