@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use model::Host;
 use model::domain::{Inspection, Witness};
+use model::{Host, HostPattern};
 
 /// Looks up everything that a domain has today.
 #[async_trait]
@@ -14,7 +14,13 @@ pub trait Inspect: Debug + Send + Sync + 'static {
 
     /// The text that proves a name to our authority for as long as it stands (dns-persist-01); none: that is switched
     /// off, or nobody knows our account there yet.
-    async fn standing_proof(&self) -> Option<String> {
+    async fn standing_proof(&self, name: &HostPattern) -> Option<String> {
+        let _ = name;
         None
+    }
+
+    /// Whether certificates for all names below one can be made here.
+    fn takes_wildcards(&self) -> bool {
+        false
     }
 }

@@ -21,7 +21,7 @@ async fn the_budget_tells_what_is_left_who_waits_and_what_fails() {
         let host = Host::parse(name).unwrap();
         let names = vec![name.parse().unwrap()];
         let urgency = Urgency::Waiting;
-        let new = NewOrder { host, names, tenant: None, app: None, domain: None, urgency };
+        let new = NewOrder { host: host.into(), names, tenant: None, app: None, domain: None, urgency };
         let order = desk.store.begin_order(new).await.unwrap().unwrap();
         let order = desk.store.lease_order(order.id, "me", Duration::from_secs(60)).await.unwrap();
         desk.store.reserve_order(order.id, order.fence, CA, &draws).await.unwrap();

@@ -98,6 +98,57 @@ async fn the_alias_for_proofs_is_offered_where_there_is_a_zone_for_them() {
     assert_eq!(with["records"][0]["optional"], false);
 }
 
+/// Tells how all names below one are proved.
+#[derive(Debug)]
+struct Wide;
+
+#[async_trait::async_trait]
+impl api::Inspect for Wide {
+    async fn inspect(&self, _: &Host, _: model::domain::Witness) -> model::domain::Inspection {
+        panic!("nobody asks");
+    }
+
+    async fn standing_proof(&self, name: &HostPattern) -> Option<String> {
+        Some(format!("for {name}"))
+    }
+
+    fn takes_wildcards(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_wildcard_is_connected_where_a_certificate_can_be_made_for_it() {
+    for (zone, optional) in [(Host::parse("proofs.example.net").ok(), [false, true]), (None, [false, false])]
+    {
+        let desk = desk::open().await;
+        let app = desk.app(&desk.tenant("ann").await, "hello").await;
+        let state = api::State::new(desk.store.clone(), desk.master.clone(), api::Settings::default());
+        let state = state.with_inspector(std::sync::Arc::new(Wide)).with_challenge_zone(zone.clone());
+        let desk = Desk { router: api::router(state), ..desk };
+        let id = desk.domain(&app, "*.Example.COM").await;
+        let domain = desk.get(&format!("/v1/domains/{id}")).send().await.of(200);
+        assert_eq!(domain["hostname"], "*.example.com");
+        assert_eq!(domain.get("companion"), None);
+        let records = domain["records"].as_array().unwrap();
+        let named = |name: &str| records.iter().find(|record| record["name"] == name);
+        assert_eq!(named("*.example.com").unwrap()["type"], "CNAME");
+        assert_eq!(named("_stoa.example.com").unwrap()["type"], "TXT");
+        let alias = named("_acme-challenge.example.com");
+        assert_eq!(alias.map(|alias| alias["optional"].clone()), zone.map(|_| json!(optional[0])));
+        let standing = named("_validation-persist.example.com").unwrap();
+        assert_eq!(
+            (&standing["value"], &standing["optional"]),
+            (&json!("for *.example.com"), &json!(optional[1]))
+        );
+        let found = desk.get("/v1/domains?hostname=*.example.com").send().await.of(200);
+        assert_eq!(found["data"][0]["id"], json!(id));
+        prove(&desk, &id).await;
+        let made = crate::certificates::certificate(&["*.example.com"]);
+        desk.post(&format!("/v1/apps/{app}/certificates"), &made).send().await.of(201);
+    }
+}
+
 #[tokio::test]
 async fn a_domain_is_taken_away() {
     let desk = desk::open().await;

@@ -66,7 +66,14 @@ async fn a_name_that_cannot_be_connected_says_why() {
 #[tokio::test]
 async fn a_look_at_no_name_is_refused_by_value() {
     let desk = desk::open().await;
-    for query in ["host=a..b", "host=127.0.0.1", "", "hostname=example.com", "host=a.test&more=1"] {
+    for query in [
+        "host=a..b",
+        "host=127.0.0.1",
+        "",
+        "host=*.example.com",
+        "hostname=example.com",
+        "host=a.test&more=1",
+    ] {
         let reply = desk.get(&format!("/v1/domains/inspect?{query}")).send().await;
         assert_eq!(reply.refusal(), (400, "invalid_query"), "{query}");
     }

@@ -21,7 +21,7 @@ pub(crate) struct Provider {
 #[async_trait::async_trait]
 impl api::Consent for Provider {
     async fn link(&self, domain: &DomainRecord, state: &str) -> Option<api::Link> {
-        if !domain.host.as_str().ends_with(".example.com") {
+        if !domain.host.to_string().ends_with(".example.com") {
             return None;
         }
         self.states.lock().unwrap().push(state.to_owned());

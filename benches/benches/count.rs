@@ -101,7 +101,7 @@ fn fill(edge: &sni::Edge, origin: &Origin) {
         app: AppId::generate(now),
         tenant: tenant.id,
         name: Slug::parse("hello").expect("a slug"),
-        hosts: vec![SiteHost { host, origin: HostOrigin::Zone, client_ca: None }],
+        hosts: vec![SiteHost { host: host.into(), origin: HostOrigin::Zone, client_ca: None }],
         backends: vec![Backend { url: origin.url().parse().expect("a URL"), weight: 1 }],
         headers: HeaderPolicy::default(),
         settings: model::site::Settings::default(),

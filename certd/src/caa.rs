@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use model::acme::ChallengeKind;
-use model::domain::Forbidden;
+use model::HostPattern;
+use model::acme::{ChallengeKind, DNS01_LABEL, STANDING_LABEL};
+use model::domain::{Forbidden, Record, RecordKind};
 use model::id::DomainId;
-use model::{Host, HostPattern};
-use store::{Order, StoreError};
+use store::{DomainRecord, Order, StoreError};
 
 use crate::acme::{AcmeError, Authority};
 use crate::dns::{self, Issuer, LookupError, Policy, Scope, Standing};
@@ -33,6 +33,24 @@ struct Ways {
     /// Whether what stands may not be good enough for the authority, since the last attempt failed: then the usual way is
     /// gone first.
     is_in_doubt: bool,
+    /// Whether a wildcard is among them: nobody can visit all its names, so the usual way may prove nothing.
+    is_wide: bool,
+}
+
+impl Ways {
+    fn usual(&self, authority: &Authority) -> ChallengeKind {
+        if self.is_wide { ChallengeKind::Dns01 } else { authority.challenge() }
+    }
+
+    /// Whether the names can be proved in this way as far as we know.
+    fn includes(&self, kind: ChallengeKind) -> bool {
+        match kind {
+            ChallengeKind::Dns01 => self.by_text || !self.is_wide,
+            // It is preferred only where the texts are there.
+            ChallengeKind::DnsPersist01 => true,
+            ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => !self.is_wide,
+        }
+    }
 }
 
 /// Knows the text that proves a name to the first authority for good (dns-persist-01). Cheap to clone.
@@ -51,11 +69,8 @@ impl StandingProof {
     }
 
     /// The text; none: it is switched off, or the authority's name or our account there is not known yet.
-    pub async fn text(&self) -> Option<String> {
-        let authority = self.0.authorities.first().filter(|_| self.0.settings.dns_persist)?;
-        let identity = self.0.identities(authority).into_iter().next()?;
-        let account = authority.account_url().await.ok().flatten()?;
-        Some(Standing::text(&identity, &account))
+    pub async fn text(&self, name: &HostPattern) -> Option<String> {
+        self.0.standing_text(name).await
     }
 }
 
@@ -79,6 +94,7 @@ impl Work {
             by_text: self.are_by_text(order).await?,
             standing: self.standing(&order.names).await,
             is_in_doubt: order.attempts % 2 == 1,
+            is_wide: order.names.iter().any(HostPattern::is_wildcard),
         };
         let mut candidates = Vec::with_capacity(self.authorities.len());
         for authority in &self.authorities {
@@ -88,26 +104,72 @@ impl Work {
             let kind = allowed.or(is_there.then_some(preferred));
             candidates.extend(kind.map(|kind| Candidate { authority, kind }));
         }
-        if candidates.is_empty() {
-            return Err(AcmeError::Forbidden { host: order.host.to_string() });
+        let host = || order.host.to_string();
+        match candidates.is_empty() {
+            true if ways.is_wide && !ways.by_text && policies.is_empty() => {
+                let reason = format!("the alias `{DNS01_LABEL}.{}` is missing", order.host.base());
+                Err(AcmeError::NotHere { host: host(), reason })
+            }
+            true => Err(AcmeError::Forbidden { host: host() }),
+            false => Ok(candidates),
         }
-        Ok(candidates)
+    }
+
+    /// The record that is missing to prove a wildcard; a name is proved by those who visit it.
+    pub(crate) async fn unprovable(&self, domain: &DomainRecord) -> Result<Option<Record>, StoreError> {
+        if !self.is_public() || !domain.host.is_wildcard() {
+            return Ok(None);
+        }
+        let names = [domain.host.clone()];
+        let ways = self.ways(domain, &names).await;
+        for authority in &self.authorities {
+            if ways.includes(self.preferred(authority, &ways).await?) {
+                return Ok(None);
+            }
+        }
+        Ok(self.proving(domain).await)
+    }
+
+    /// The record that lets us prove a wildcard to an authority, if we can be let; none: a name needs none.
+    pub(crate) async fn proving(&self, domain: &DomainRecord) -> Option<Record> {
+        let base = domain.host.base();
+        if !domain.host.is_wildcard() {
+            return None;
+        }
+        if let Some(place) = self.proofs.as_ref().and_then(|proofs| proofs.delegate(domain.id).ok()) {
+            return Some(Record::new(RecordKind::Cname, format!("{DNS01_LABEL}.{base}"), place));
+        }
+        let text = self.standing_text(&domain.host).await?;
+        Some(Record::new(RecordKind::Txt, format!("{STANDING_LABEL}.{base}"), text))
+    }
+
+    async fn standing_text(&self, name: &HostPattern) -> Option<String> {
+        let authority = self.authorities.first().filter(|_| self.settings.dns_persist)?;
+        let identity = self.identities(authority).into_iter().next()?;
+        let account = authority.account_url().await.ok().flatten()?;
+        Some(Standing::text(&identity, &account, Scope::of(name)))
+    }
+
+    async fn ways(&self, domain: &DomainRecord, names: &[HostPattern]) -> Ways {
+        Ways {
+            by_text: self.is_by_text(&domain.host, Some(domain.id)).await,
+            standing: self.standing(names).await,
+            is_in_doubt: false,
+            is_wide: domain.host.is_wildcard(),
+        }
     }
 
     /// The record that is missing if none of our authorities may make a certificate for a domain.
     pub(crate) async fn forbidden(
         &self,
-        host: &Host,
-        domain: DomainId,
+        domain: &DomainRecord,
     ) -> Result<Result<Option<Forbidden>, StoreError>, LookupError> {
-        let names = [HostPattern::Exact(host.clone())];
+        let names = [domain.host.clone()];
         let policies = self.policies(&names).await?;
-        let ways = if policies.is_empty() {
-            Ways::default()
-        } else {
-            let by_text = self.is_by_text(host, Some(domain)).await;
-            Ways { by_text, standing: self.standing(&names).await, is_in_doubt: false }
-        };
+        if policies.is_empty() {
+            return Ok(Ok(None));
+        }
+        let ways = self.ways(domain, &names).await;
         Ok(self.missing(&ways, &policies).await)
     }
 
@@ -131,8 +193,7 @@ impl Work {
             return Ok(policies);
         }
         for name in names {
-            let (host, scope) = scope(name);
-            policies.push((dns::policy(self.lookup.as_ref(), host).await?, scope));
+            policies.push((dns::policy(self.lookup.as_ref(), name.base()).await?, Scope::of(name)));
         }
         policies.retain(|(policy, _)| policy.says_anything());
         Ok(policies)
@@ -145,13 +206,12 @@ impl Work {
         ways: &Ways,
         policies: &Policies,
     ) -> Result<Option<ChallengeKind>, StoreError> {
-        let preferred = self.preferred(authority, ways).await?;
-        let usual = authority.challenge();
+        let (preferred, usual) = (self.preferred(authority, ways).await?, ways.usual(authority));
         let kinds = match preferred {
             ChallengeKind::DnsPersist01 if ways.is_in_doubt => [usual, preferred],
             _ => [preferred, usual],
         };
-        for kind in kinds {
+        for kind in kinds.into_iter().filter(|kind| ways.includes(*kind)) {
             if policies.is_empty() {
                 return Ok(Some(kind));
             }
@@ -170,14 +230,14 @@ impl Work {
             return Ok(ChallengeKind::Dns01);
         }
         if ways.standing.is_empty() {
-            return Ok(authority.challenge());
+            return Ok(ways.usual(authority));
         }
         let (now, issuer) = (self.store.now(), self.issuer(authority, ChallengeKind::DnsPersist01).await?);
         let stands = |(texts, scope): &(Vec<Standing>, Scope)| {
             texts.iter().any(|text| text.proves(&issuer, *scope, now))
         };
         let all_stand = ways.standing.iter().all(stands);
-        Ok(if all_stand { ChallengeKind::DnsPersist01 } else { authority.challenge() })
+        Ok(if all_stand { ChallengeKind::DnsPersist01 } else { ways.usual(authority) })
     }
 
     /// The texts that stand for each name, if it is to be looked for them.
@@ -185,8 +245,7 @@ impl Work {
         let mut found = Vec::new();
         if self.settings.dns_persist {
             for name in names {
-                let (host, scope) = scope(name);
-                found.push((dns::standing(self.lookup.as_ref(), host).await, scope));
+                found.push((dns::standing(self.lookup.as_ref(), name.base()).await, Scope::of(name)));
             }
         }
         found
@@ -213,19 +272,12 @@ impl Work {
     }
 
     /// Whether a text in a zone of ours proves the name: our own names, and a creator's whose alias leads there.
-    pub(crate) async fn is_by_text(&self, host: &Host, domain: Option<DomainId>) -> bool {
+    pub(crate) async fn is_by_text(&self, host: &HostPattern, domain: Option<DomainId>) -> bool {
         let Some(proofs) = &self.proofs else { return false };
         match domain {
-            Some(domain) => proofs.is_delegated(host, domain).await,
-            None => proofs.covers(host),
+            Some(domain) => proofs.is_delegated(host.base(), domain).await,
+            None => proofs.covers(host.base()),
         }
-    }
-}
-
-fn scope(name: &HostPattern) -> (&Host, Scope) {
-    match name {
-        HostPattern::Exact(host) => (host, Scope::Exact),
-        HostPattern::Wildcard(host) => (host, Scope::Wildcard),
     }
 }
 

@@ -23,7 +23,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::Guard;
-use crate::adapters::{self, Account, Algorithm, Applied, Extent, Fault, Interrupted, Plan, Zone};
+use crate::adapters::{
+    self, Account, AdapterError, Algorithm, Applied, Extent, Fault, Interrupted, Plan, Zone,
+};
 use crate::guard::Forbidden;
 use crate::work::Work;
 use outcome::{Stop, ended, failed};
@@ -150,8 +152,13 @@ impl Attempt<'_> {
         }
     }
 
+    async fn plan(&self, zone: &dyn Zone) -> Result<Plan, AdapterError> {
+        let proving = self.work.proving(self.domain).await;
+        records::plan(zone, self.domain, proving.as_ref()).await
+    }
+
     async fn preview(&self, zone: &dyn Zone) -> Result<ConnectionPatch, Halt> {
-        let plan = records::plan(zone, self.domain).await.map_err(Stop::from)?;
+        let plan = self.plan(zone).await.map_err(Stop::from)?;
         let findings = records::findings(zone, &plan).await.map_err(Stop::from)?;
         if !plan.obstacles.is_empty() {
             return Err(Stop::in_the_way(&plan, findings).into());
@@ -164,7 +171,7 @@ impl Attempt<'_> {
     async fn apply(&self, zone: &dyn Zone) -> Result<ConnectionPatch, Halt> {
         let plan = match self.held.plan.as_deref() {
             Some(shown) => read::<Plan>(shown)?,
-            None => records::plan(zone, self.domain).await.map_err(Stop::from)?,
+            None => self.plan(zone).await.map_err(Stop::from)?,
         };
         self.carry_out(zone, &plan).await
     }
@@ -374,8 +381,8 @@ impl Attempt<'_> {
 /// The zone that the domain lies in at its provider: as the creator says, as its name servers say, or as it was
 /// registered.
 fn zone_of(held: &Connection, domain: &DomainRecord) -> Result<Host, Stop> {
-    let seen = domain.facts.authority.zone.as_ref().filter(|zone| domain.host.is_within(zone));
-    let registered = || psl::domain_str(domain.host.as_str()).and_then(|name| Host::parse(name).ok());
+    let seen = domain.facts.authority.zone.as_ref().filter(|zone| domain.host.base().is_within(zone));
+    let registered = || psl::domain_str(domain.host.base().as_str()).and_then(|name| Host::parse(name).ok());
     held.door.zone.clone().or_else(|| seen.cloned()).or_else(registered).ok_or_else(|| {
         let text = format!("nobody can tell which zone `{}` lies in: give `zone`", domain.host);
         Stop::new(Trouble::Zone, text)

@@ -24,7 +24,7 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use model::Host;
-use model::domain::PROOF_PREFIX;
+use model::domain::{PROOF_PREFIX, Target};
 use model::secret::Secret;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -186,13 +186,15 @@ impl Consents {
     /// # Errors
     /// [`NoLink`]; within [`TIMEOUT`]. What was found out is believed for [`BELIEVED`].
     pub async fn link(&self, domain: &DomainRecord, state: &str) -> Result<Link, NoLink> {
-        let registered = || psl::domain_str(domain.host.as_str()).and_then(|name| Host::parse(name).ok());
-        let zone = domain.facts.authority.zone.clone().filter(|zone| domain.host.is_within(zone));
-        let nobodys = || NoLink::NotOffered("nobody can tell its zone".to_owned());
-        let zone = zone.or_else(registered).ok_or_else(nobodys)?;
-        let service = if domain.host == zone { "site-apex" } else { "site" };
+        let none = |what: &str| NoLink::NotOffered(what.to_owned());
+        let host =
+            domain.host.exact().ok_or_else(|| none("records for many names at once are set by hand"))?;
+        let registered = || psl::domain_str(host.as_str()).and_then(|name| Host::parse(name).ok());
+        let zone = domain.facts.authority.zone.clone().filter(|zone| host.is_within(zone));
+        let zone = zone.or_else(registered).ok_or_else(|| none("nobody can tell its zone"))?;
+        let service = if *host == zone { "site-apex" } else { "site" };
         let page = self.page(&(zone.clone(), service)).await?;
-        let query = self.signed(&query(&self.service, &zone, domain, state))?;
+        let query = self.signed(&query((&self.service, state), &zone, host, &domain.target))?;
         Ok(Link { url: format!("{}?{query}", page.url), provider: page.provider })
     }
 
@@ -293,9 +295,9 @@ impl Consents {
 }
 
 /// What is signed: the parameters in the order of their names, encoded.
-fn query(service: &Service, zone: &Host, domain: &DomainRecord, state: &str) -> String {
-    let (host, target) = (domain.host.as_str(), &domain.target);
-    let below = host.strip_suffix(zone.as_str()).and_then(|rest| rest.strip_suffix('.')).unwrap_or_default();
+fn query((service, state): (&Service, &str), zone: &Host, host: &Host, target: &Target) -> String {
+    let below =
+        host.as_str().strip_suffix(zone.as_str()).and_then(|rest| rest.strip_suffix('.')).unwrap_or_default();
     let label = target.cname.as_str().split('.').next().unwrap_or_default();
     let proof = target.proof.strip_prefix(PROOF_PREFIX).unwrap_or(&target.proof);
     let (redirect, domain) = (service.return_url.as_str(), zone.as_str());

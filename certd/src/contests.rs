@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use model::HostPattern;
 use model::domain::{Claim, Contest, Facts, Routing};
 use store::{DomainRecord, NewOrder, Shown, Sight, Urgency};
 
@@ -63,7 +62,7 @@ impl Work {
         if until.since(now) > AHEAD || self.store.is_prepared(claim.id).await? {
             return Ok(());
         }
-        let names = vec![HostPattern::Exact(claim.host.clone())];
+        let names = vec![claim.host.clone()];
         if !self.is_public() {
             let owner = Owner { tenant: Some(claim.tenant), app: Some(claim.app) };
             let new = self.signed_locally(&names, owner)?;
@@ -73,8 +72,9 @@ impl Work {
         let held = self.store.active_certificate_for(&claim.host).await?;
         let is_over = until <= now;
         let is_needed = held.is_some() && renewal::urgency(held.as_ref(), now) == Urgency::Emergency;
-        let is_forbidden = !matches!(self.forbidden(&claim.host, claim.id).await, Ok(Ok(None)));
-        if (is_needed && !is_over) || is_forbidden {
+        let is_forbidden = !matches!(self.forbidden(claim).await, Ok(Ok(None)));
+        let is_barred = is_forbidden || self.unprovable(claim).await?.is_some();
+        if (is_needed && !is_over) || is_barred {
             return Ok(());
         }
         if is_over && self.store.make_way(claim.id).await? {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::domain::{Claim, DomainStatus, Routing};
 use model::id::{CertificateId, DomainId, OrderId, TenantId};
 use model::seal::KeyRing;
-use model::{Host, HostPattern, Timestamp};
+use model::{Host, Timestamp};
 use store::{CertificateRecord, DomainRecord, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
@@ -121,6 +121,13 @@ impl Certd {
     #[must_use]
     pub fn challenge_zone(&self) -> Option<Host> {
         self.work.settings.dns.as_ref().map(|dns| dns.zone.clone())
+    }
+
+    /// Whether certificates for all names below one can be made: by the local authority, or proved by records.
+    #[must_use]
+    pub fn takes_wildcards(&self) -> bool {
+        let settings = &self.work.settings;
+        !self.work.is_public() || settings.dns.is_some() || settings.dns_persist
     }
 
     /// Tells the text that proves a name to the first authority for good.
@@ -390,8 +397,8 @@ impl Rounds {
         // One that was just begun is in nobody's hands yet.
         let (begun, in_line): (Vec<_>, Vec<_>) =
             in_line.into_iter().partition(|(id, _)| self.has(Job::Order(*id)));
-        begun.iter().for_each(|(_, host)| crowds.join(host));
-        for id in crowds.pick(in_line.iter().map(|(id, host)| (*id, host)), free) {
+        begun.iter().for_each(|(_, host)| crowds.join(host.base()));
+        for id in crowds.pick(in_line.iter().map(|(id, host)| (*id, host.base())), free) {
             let (work, shutdown) = (Arc::clone(&self.work), self.shutdown.clone());
             self.begin(Job::Order(id), async move { work.work_off(id, shutdown).await });
         }
@@ -457,7 +464,7 @@ impl Rounds {
             authority.lane().share_with(processes);
         }
         let mut crowds = Crowds::default();
-        in_hand.iter().for_each(|order| crowds.join(&order.host));
+        in_hand.iter().for_each(|order| crowds.join(order.host.base()));
         Ok(crowds)
     }
 
@@ -518,11 +525,10 @@ impl Rounds {
     async fn renew(&mut self, due: &CertificateRecord, now: Timestamp) -> Result<(), CertdError> {
         let mut domains = Vec::new();
         for name in &due.names {
-            let (HostPattern::Exact(host) | HostPattern::Wildcard(host)) = name;
-            if self.work.store.zones().contains(host) {
-                return self.work.renew_zone(host).await;
+            if self.work.store.zones().contains(name.base()) {
+                return self.work.renew_zone(name.base()).await;
             }
-            domains.extend(self.work.store.domain_by_host(host).await?);
+            domains.extend(self.work.store.domain_by_host(name).await?);
         }
         let Some((first, tenant)) = domains.first().map(|domain| (domain.id, domain.tenant)) else {
             self.walk_at = now;

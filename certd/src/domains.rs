@@ -28,6 +28,8 @@ const UPLOAD_COVER: Duration = Duration::from_secs(3 * 24 * 3600);
 const OVERDUE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// A turn with an authority that is further away is told to who waits for it.
 const TURN: Duration = Duration::from_secs(60);
+/// A label below a wildcard that nobody is likely to have for itself.
+const ANY_NAME: &str = "stoa-probe";
 /// How often a look that somebody else overtook is taken again at once.
 const TRIES: u32 = 5;
 
@@ -78,7 +80,7 @@ impl Work {
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
             look = self.ask_permission(&domain, look).await?;
             let still = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
-            if still && look.forbidden.is_none() {
+            if still && look.forbidden.is_none() && look.unprovable.is_none() {
                 domain = self.note_proof(domain, &look, held.as_ref()).await?;
                 self.begin(&domain, held.as_ref()).await?;
                 held = self.certificate_of(&domain).await?;
@@ -99,13 +101,16 @@ impl Work {
         }
     }
 
-    /// The certificate that serves the domain; one of another account counts for nothing.
+    /// The certificate that serves the domain. One of another account counts for nothing, and neither does a creator's
+    /// wildcard for a name below it, which may be another app's: it goes with its own.
     pub(crate) async fn certificate_of(
         &self,
         domain: &DomainRecord,
     ) -> Result<Option<CertificateRecord>, StoreError> {
         let held = self.store.active_certificate_for(&domain.host).await?;
-        Ok(held.filter(|held| held.tenant.is_none_or(|tenant| tenant == domain.tenant)))
+        let is_own =
+            |held: &CertificateRecord, tenant| tenant == domain.tenant && held.names.contains(&domain.host);
+        Ok(held.filter(|held| held.tenant.is_none_or(|tenant| is_own(held, tenant))))
     }
 
     /// Writes the proof down before an order is begun: the store keeps certificates of proved domains only, and an
@@ -139,15 +144,17 @@ impl Work {
             authority: found.authority,
             certification: Certification::None,
             forbidden: None,
+            unprovable: None,
             remembered: found.remembered,
             presence: None,
         }
     }
 
-    /// Whether the domain lets one of our authorities make its certificate. Records that cannot be told forbid it, as they
-    /// do at the authority.
+    /// Whether the domain lets one of our authorities make its certificate, and can be proved to it. Records that cannot be
+    /// told forbid it, as they do at the authority.
     async fn ask_permission(&self, domain: &DomainRecord, look: Look) -> Result<Look, StoreError> {
-        Ok(match self.forbidden(&domain.host, domain.id).await {
+        let look = Look { unprovable: self.unprovable(domain).await?, ..look };
+        Ok(match self.forbidden(domain).await {
             Ok(forbidden) => Look { forbidden: forbidden?, ..look },
             Err(error) => Look {
                 routing: Routing::Broken { reason: error.to_string() },
@@ -245,7 +252,7 @@ impl Work {
     async fn begin(&self, domain: &DomainRecord, held: Option<&CertificateRecord>) -> Result<(), CertdError> {
         let beside = self.beside(domain).await?;
         let hosts = std::iter::once(&domain.host).chain(beside.as_ref().map(|beside| &beside.host));
-        let names: Vec<_> = hosts.cloned().map(HostPattern::Exact).collect();
+        let names: Vec<_> = hosts.cloned().collect();
         if !self.is_public() {
             let owner = Owner { tenant: Some(domain.tenant), app: Some(domain.app) };
             return self.sign_locally(&names, owner).await;
@@ -346,8 +353,10 @@ impl Work {
         let Some(probe) = &self.probe else {
             return Ok(if told { Presence::Verified } else { Presence::Absent });
         };
+        // Of a wildcard any name may be looked at.
+        let name = domain.host.sample(ANY_NAME).unwrap_or_else(|_| domain.host.base().clone());
         loop {
-            if probe.serial(&domain.host).await.as_deref() == Some(held.serial.as_str()) {
+            if probe.serial(&name).await.as_deref() == Some(held.serial.as_str()) {
                 return Ok(Presence::Verified);
             }
             if Instant::now() >= end {

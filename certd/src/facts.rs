@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Timestamp;
-use model::domain::{Authority, Certification, Claim, Facts, Forbidden, Presence, Routing};
+use model::domain::{Authority, Certification, Claim, Facts, Forbidden, Presence, Record, Routing};
 use store::Shown;
 
 /// What one look found out.
@@ -16,6 +16,8 @@ pub(crate) struct Look {
     pub(crate) authority: Authority,
     pub(crate) certification: Certification,
     pub(crate) forbidden: Option<Forbidden>,
+    /// The record that is missing to prove a wildcard.
+    pub(crate) unprovable: Option<Record>,
     /// For how long an old record is still remembered.
     pub(crate) remembered: Option<Duration>,
     /// Whether an edge shows the certificate; none: nobody looked.
@@ -87,6 +89,7 @@ pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) 
         authority: look.authority,
         certification: look.certification,
         forbidden: look.forbidden,
+        unprovable: look.unprovable,
         presence,
         policy: before.policy,
         checked_at: Some(now),
@@ -122,6 +125,7 @@ mod tests {
             authority: Authority::default(),
             certification,
             forbidden: None,
+            unprovable: None,
             remembered: None,
             presence: Some(Presence::Verified),
         }

@@ -12,7 +12,7 @@ use model::certificate::{Certificate, CertificateSource};
 use model::chain::Inspected;
 use model::domain::Routing;
 use model::id::{CertificateId, OrderId};
-use model::{Host, HostPattern, Timestamp};
+use model::{HostPattern, Timestamp};
 use store::{
     Access, Actor, DomainRecord, NewCertificate, Order, OrderPatch, OrderState, StoreError, ZoneText,
 };
@@ -396,7 +396,11 @@ impl<'a> Memory<'a> {
 
     /// The text that answers a dns-01 challenge, at its place.
     fn proof(&self, proofs: &Proofs, challenge: &Challenge) -> Result<Proof, NameError> {
-        let other = self.other.as_ref().filter(|other| other.host == challenge.host).map(|other| other.id);
+        let other = self
+            .other
+            .as_ref()
+            .filter(|other| other.host.exact() == Some(&challenge.host))
+            .map(|other| other.id);
         let place = match other.or(self.order.domain) {
             Some(domain) => proofs.delegate(domain),
             None => proofs.own(&challenge.host),
@@ -448,7 +452,7 @@ impl<'a> Memory<'a> {
 
 #[async_trait]
 impl Journal for Memory<'_> {
-    fn host(&self) -> &Host {
+    fn host(&self) -> &HostPattern {
         &self.order.host
     }
 
@@ -488,7 +492,7 @@ impl Journal for Memory<'_> {
     async fn take_turn(&mut self) -> Result<(), AcmeError> {
         let authority = self.authority()?;
         let work = self.work;
-        let failures = authority.limits().failure(self.order.host.as_str());
+        let failures = authority.limits().failure(self.order.host.base().as_str());
         let rested = work.store.budget_free_at(authority.name(), &failures).await?;
         if rested > work.store.now() && self.order.beside().is_some() {
             self.order = work.store.part_order(&self.order).await?;

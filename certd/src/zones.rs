@@ -75,7 +75,7 @@ impl Work {
         let held = held.filter(|held| held.source == CertificateSource::Acme);
         let order = NewOrder {
             urgency: renewal::urgency(held.as_ref(), self.store.now()),
-            host: host.clone(),
+            host: (&host).into(),
             names: vec![HostPattern::Exact(host.clone())],
             tenant: Some(app.tenant),
             app: Some(app.id),
@@ -100,7 +100,7 @@ impl Work {
         let held = held.filter(|held| held.source == CertificateSource::Acme);
         let order = NewOrder {
             urgency: renewal::urgency(held.as_ref(), self.store.now()),
-            host: zone.clone(),
+            host: zone.into(),
             names: vec![HostPattern::Wildcard(zone.clone()), HostPattern::Exact(zone.clone())],
             tenant: None,
             app: None,

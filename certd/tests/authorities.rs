@@ -109,7 +109,14 @@ async fn an_authority_that_only_answers_is_left_as_one_that_is_gone() {
     let certd = installation.start(settings).await;
     let host = Host::parse("shop.example.com").unwrap();
     let names = vec![HostPattern::Exact(host.clone())];
-    let new = NewOrder { host, names, tenant: None, app: None, domain: None, urgency: Urgency::Waiting };
+    let new = NewOrder {
+        host: host.into(),
+        names,
+        tenant: None,
+        app: None,
+        domain: None,
+        urgency: Urgency::Waiting,
+    };
     let order = installation.store.begin_order(new).await.unwrap().unwrap();
     let begun = clock.now();
     until("the order to go elsewhere", BOUND, async || {

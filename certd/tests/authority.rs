@@ -47,7 +47,7 @@ impl Records {
 
     /// Takes the record away again.
     pub(crate) fn disconnect(&self, domain: &DomainRecord) {
-        self.aliases.lock().unwrap().remove(domain.host.as_str());
+        self.aliases.lock().unwrap().remove(&domain.host.to_string());
     }
 
     /// Sets the TXT record of a name.
@@ -146,8 +146,14 @@ impl Scene {
     pub(crate) async fn order(&self, host: &str) -> Order {
         let host = Host::parse(host).unwrap();
         let names = vec![HostPattern::Exact(host.clone())];
-        let order =
-            NewOrder { host, names, tenant: None, app: None, domain: None, urgency: Urgency::Waiting };
+        let order = NewOrder {
+            host: host.into(),
+            names,
+            tenant: None,
+            app: None,
+            domain: None,
+            urgency: Urgency::Waiting,
+        };
         self.installation.store.begin_order(order).await.unwrap().unwrap()
     }
 

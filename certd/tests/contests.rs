@@ -178,7 +178,7 @@ async fn served(store: &store::Store) -> Vec<TenantId> {
         _ => None,
     });
     sites
-        .filter(|site| site.hosts.iter().any(|host| host.host.as_str() == NAME))
+        .filter(|site| site.hosts.iter().any(|host| host.host.to_string() == NAME))
         .map(|site| site.tenant)
         .collect()
 }

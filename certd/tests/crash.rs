@@ -57,9 +57,10 @@ async fn survive(rig: &Rig, at: usize, hold: Hold) -> bool {
     rig.connect(&domain).await;
 
     let certd = installation.start(settings.clone()).await;
+    let host = domain.host.to_string();
     let crashed = tokio::select! {
         () = relay.reached.notified() => true,
-        _ = installation.until_serial(domain.host.as_str(), None) => false,
+        _ = installation.until_serial(&host, None) => false,
     };
     certd.task.abort();
     relay.free.store(true, Ordering::SeqCst);

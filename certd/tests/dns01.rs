@@ -23,17 +23,17 @@ use testkit::wait::until;
 
 use crate::rig::{BOUND, Installation, Running, create_app, pebble_is_there};
 
-const ZONE: &str = "example.com";
-const APPS: &str = "apps.example.com";
-const TEXT: &str = "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 30\n@ NS ns1\nns1 A 127.0.0.1\n\
+pub(crate) const ZONE: &str = "example.com";
+pub(crate) const APPS: &str = "apps.example.com";
+pub(crate) const TEXT: &str = "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 30\n@ NS ns1\nns1 A 127.0.0.1\n\
     @ TXT \"v=spf1 -all\"\n_acme-challenge.apps TXT \"of another client\"\ncname.apps A 127.0.0.1\n";
 
-async fn authority(resolver: SocketAddr) -> Pebble {
+pub(crate) async fn authority(resolver: SocketAddr) -> Pebble {
     let options = pebble::Options { http_port: 1, resolver: Some(resolver), ..pebble::Options::default() };
     Pebble::start(options).await.unwrap()
 }
 
-fn settings(pebble: &Pebble, account: Account, name_server: SocketAddr) -> Settings {
+pub(crate) fn settings(pebble: &Pebble, account: Account, name_server: SocketAddr) -> Settings {
     let zone = Host::parse(ZONE).unwrap();
     Settings {
         acme: Some(Acme { ca_file: Some(pebble.ca_file.clone()), ..Acme::at(&pebble.directory_url) }),
@@ -43,7 +43,7 @@ fn settings(pebble: &Pebble, account: Account, name_server: SocketAddr) -> Setti
     }
 }
 
-fn by_updates(server: SocketAddr) -> Account {
+pub(crate) fn by_updates(server: SocketAddr) -> Account {
     Account::Rfc2136 {
         server: server.to_string(),
         key_name: KEY_NAME.to_owned(),
@@ -61,14 +61,14 @@ async fn certificate_for(installation: &Installation, host: &str) -> Certificate
     held.await.unwrap()
 }
 
-fn names(certificate: &CertificateRecord) -> Vec<String> {
+pub(crate) fn names(certificate: &CertificateRecord) -> Vec<String> {
     let mut names: Vec<String> = certificate.names.iter().map(ToString::to_string).collect();
     names.sort();
     names
 }
 
 /// Waits until the zone is as it was.
-async fn until_cleared(before: &[String], mut records: impl AsyncFnMut() -> Vec<String>) {
+pub(crate) async fn until_cleared(before: &[String], mut records: impl AsyncFnMut() -> Vec<String>) {
     let cleared = until("the texts to be gone", BOUND, async || {
         let now = records().await;
         anyhow::ensure!(now == before, "{now:?}");

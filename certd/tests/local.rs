@@ -115,7 +115,7 @@ async fn many_domains_are_looked_at_side_by_side_and_the_silent_ones_hold_nobody
     .await
     .unwrap();
     for domain in &domains {
-        let hangs = domain.host.as_str().starts_with("hang");
+        let hangs = domain.host.to_string().starts_with("hang");
         let status = if hangs { DomainStatus::DnsBroken } else { DomainStatus::NeedsDns };
         assert_eq!(installation.domain(domain).await.status, status, "{}", domain.host);
     }

@@ -28,4 +28,5 @@ mod oracle;
 mod rig;
 mod standing;
 mod together;
+mod wildcards;
 mod year;

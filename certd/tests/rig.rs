@@ -15,7 +15,7 @@ use model::id::{AppId, TenantId};
 use model::seal::SealingKey;
 use model::site::HeaderPolicy;
 use model::tenant::Slug;
-use model::{Clock, Host};
+use model::{Clock, Host, HostPattern};
 use store::{Access, Actor, DomainRecord, NewApp, NewTenant, Options, Store};
 use tempfile::TempDir;
 use testkit::dns::ChallTestSrv;
@@ -106,7 +106,7 @@ impl Rig {
     pub(crate) async fn connect(&self, domain: &DomainRecord) {
         let target = domain.target.cname.as_str();
         self.dns.add_a(target, EDGE).await.unwrap();
-        self.dns.set_cname(domain.host.as_str(), target).await.unwrap();
+        self.dns.set_cname(&domain.host.to_string(), target).await.unwrap();
     }
 }
 
@@ -139,7 +139,7 @@ impl Installation {
     }
 
     pub(crate) async fn add_domain(&self, host: &str) -> DomainRecord {
-        let host = Host::parse(host).unwrap();
+        let host: HostPattern = host.parse().unwrap();
         self.store.add_domain(&Actor::system("test"), Access::Platform, self.app, host).await.unwrap()
     }
 

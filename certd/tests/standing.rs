@@ -74,10 +74,10 @@ impl Scene {
 
     /// Connects the first name, so that there is an account; gives the text that proves names to it.
     async fn account(&self) -> Option<String> {
-        assert_eq!(self.proof.text().await, None, "nobody knows an account yet");
+        assert_eq!(self.proof.text(&FIRST.parse().unwrap()).await, None, "nobody knows an account yet");
         self.connect(FIRST).await;
         self.until_held(FIRST).await;
-        self.proof.text().await
+        self.proof.text(&FIRST.parse().unwrap()).await
     }
 
     async fn connect(&self, host: &str) -> DomainRecord {

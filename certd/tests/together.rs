@@ -179,7 +179,7 @@ async fn names_of_two_accounts_never_share_a_certificate() {
     let other = store.create_tenant(&Actor::system("test"), new).await.unwrap().id;
     let app = create_app(store, other, "other").await;
     let apex = street.connect(APEX).await;
-    let host = WWW.parse().unwrap();
+    let host: HostPattern = WWW.parse().unwrap();
     let www = store.add_domain(&Actor::system("test"), Access::Platform, app, host).await.unwrap();
     street.scene.records.connect(&www);
     for (domain, name) in [(&apex, APEX), (&www, WWW)] {

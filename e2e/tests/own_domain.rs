@@ -6,9 +6,12 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use testkit::authority::Authority;
 use testkit::figures::print_time;
+use testkit::powerdns::{API_KEY, PowerDns};
+use testkit::stoa::Stoa;
 use testkit::wait;
 use tokio::time::Instant;
 
+use crate::command_line::Shell;
 use crate::installation::{Acme, WithApp, connect};
 
 /// Checks of a new domain come every few seconds; an order takes a few more.
@@ -68,6 +71,42 @@ async fn a_domain_with_an_authority_of_its_own_lets_its_members_in_and_nobody_el
     ensure!((answer.status, answer.body.as_str()) == (200, "one"), "{answer:?}");
     api.delete(&path).await?.ok()?;
     wait::until("everybody to be let in", wait::LONG, async || stranger().send().await.map(drop)).await
+}
+
+const ZONE: &str =
+    "$TTL 5\n@ SOA ns1 hostmaster 1 3600 600 86400 1\n@ NS ns1\nns1 A 127.0.0.1\nold A 192.0.2.1\n";
+
+#[tokio::test]
+async fn a_wildcard_answers_at_every_name_after_one_command() -> Result<()> {
+    let provider = PowerDns::start().await?;
+    provider.add_zone("florist.test", ZONE).await?;
+    let config =
+        format!("[connect]\nnetworks = [\"127.0.0.1\"]\n[dns]\nresolvers = [\"{}\"]\n", provider.address());
+    let WithApp { stoa, app, origin: _origin, .. } =
+        &WithApp::over(Stoa::builder().config(&config).start().await?).await?;
+    let domain = app.domain("*.florist.test").await?;
+    let (shell, dir) = (Shell::new(stoa)?, tempfile::tempdir()?);
+    let key = dir.path().join("key");
+    std::fs::write(&key, API_KEY)?;
+    let access = format!("--api-url {} --token-file {}", provider.url(), key.display());
+    let connect = format!("domain connect {} --provider powerdns {access} --apply", domain.id);
+    let told = shell.run(&connect).await?.output;
+    ensure!(told.contains("CNAME  *.florist.test"), "{told}");
+    domain.until("live", BOUND).await?;
+
+    let edge = stoa.edge();
+    for name in ["roses.florist.test", "tulips.florist.test"] {
+        let settled = edge.tls()?.handshake(edge.https, name).await?;
+        ensure!(settled.names()? == ["*.florist.test"], "{:?}", settled.names());
+        let answer = edge.get(name, "/").send().await?;
+        ensure!((answer.status, answer.body.as_str()) == (200, "one"), "{answer:?}");
+    }
+    for name in ["florist.test", "red.roses.florist.test"] {
+        let refused = edge.tls()?.handshake(edge.https, name).await;
+        let alert = refused.err().as_ref().and_then(testkit::tls::alert);
+        ensure!(alert == Some(rustls::AlertDescription::UnrecognisedName), "{name}: {alert:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::anchors::{self, AnchorError};
 use crate::backend::{Backend, Protocol};
 use crate::client_ca::ClientCa;
 use crate::csp::Csp;
-use crate::host::Host;
+use crate::host::{Host, HostPattern};
 use crate::id::{AppId, DomainId, TenantId};
 use crate::tenant::Slug;
 
@@ -35,8 +35,8 @@ pub struct Site {
 /// One name of a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteHost {
-    /// The name.
-    pub host: Host,
+    /// The name, or the names below one.
+    pub host: HostPattern,
     /// Whose name it is.
     pub origin: HostOrigin,
     /// Whose client certificates it asks visitors for; none: it asks nobody.

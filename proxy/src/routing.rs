@@ -1,11 +1,11 @@
-//! Which site answers at a host. Exact names only: a wildcard certificate is no site.
+//! Which site answers at a host: exact names first, then a creator's wildcard. A wildcard certificate is no site.
 
 use model::Host;
 
 use crate::refusal::Refusal;
 use crate::state::{Route, State};
 
-/// The site at `host`, from memory. An unknown host costs one look-up and nothing else.
+/// The site at `host`, from memory. An unknown host costs two look-ups and nothing else.
 ///
 /// # Errors
 /// [`Refusal::UnknownHost`].

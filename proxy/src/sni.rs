@@ -3,7 +3,8 @@
 //! Exact name before wildcard of one label (RFC 6125 §6.4.3); never a certificate of another name. Of several
 //! for one name, the valid one with the greatest id, which was made last: the same one that the control plane
 //! calls active. When a certificate begins says nothing about that. An expired one is served until the control
-//! plane takes it away: a browser's warning tells the visitor more than a broken connection.
+//! plane takes it away: a browser's warning tells the visitor more than a broken connection. A creator's wildcard
+//! is never served for a name below it that somebody else has.
 //!
 //! A private key is opened by the first handshake that needs it. One that cannot be used then is logged once,
 //! and its certificate is as if it were not there: the next best is served.
@@ -32,6 +33,8 @@ use prepared::{MOST_PREPARED, Prepared};
 pub(crate) use served::CertificateError;
 use served::Served;
 
+use crate::state::Hosts;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Those of one name, greatest id first. Nearly every name has one, which then stands in the map itself: each
@@ -49,11 +52,12 @@ pub(crate) struct Certificates {
     prepared: Prepared,
     sealing_key: SealingKey,
     clock: Arc<dyn Clock>,
+    hosts: Arc<Hosts>,
 }
 
 impl Certificates {
-    /// None yet; their private keys open with `sealing_key`.
-    pub(crate) fn new(sealing_key: SealingKey, clock: Arc<dyn Clock>) -> Self {
+    /// None yet; their private keys open with `sealing_key`. `hosts` tells whose a name is.
+    pub(crate) fn new(sealing_key: SealingKey, clock: Arc<dyn Clock>, hosts: Arc<Hosts>) -> Self {
         Self {
             exact: DashMap::default(),
             wildcard: DashMap::default(),
@@ -62,6 +66,7 @@ impl Certificates {
             prepared: Prepared::with_room_for(MOST_PREPARED),
             sealing_key,
             clock,
+            hosts,
         }
     }
 
@@ -126,7 +131,9 @@ impl Certificates {
         let parent = name.split_once('.').map_or("", |(_, parent)| parent);
         let wildcard = self.wildcard.get(parent);
         let wildcard = wildcard.as_deref().map_or(&[][..], SmallVec::as_slice);
-        choose(exact, wildcard, now).map(Found::of)
+        let covers =
+            |served: &&Arc<Served>| served.tenant.is_none_or(|tenant| self.hosts.may_cover(name, tenant));
+        choose(exact.iter().chain(wildcard.iter().filter(covers)), now).map(Found::of)
     }
 
     /// How many there are.
@@ -198,13 +205,11 @@ fn insert(list: &mut Candidates, served: &Arc<Served>) {
     list.insert(at, Arc::clone(served));
 }
 
-/// The valid one that was made last, exact before wildcard; if none is valid, the first there is.
+/// The first that is valid: exact before wildcard, the one that was made last first; if none is, the first there is.
 fn choose<'s>(
-    exact: &'s [Arc<Served>],
-    wildcard: &'s [Arc<Served>],
+    mut all: impl Iterator<Item = &'s Arc<Served>> + Clone,
     now: Timestamp,
 ) -> Option<&'s Arc<Served>> {
-    let mut all = exact.iter().chain(wildcard);
     all.clone().find(|served| served.is_valid(now)).or_else(|| all.find(|served| !served.is_spoilt()))
 }
 

@@ -5,6 +5,8 @@
 //! the tenant is there, it is not served. The maps are as large as the feed makes them; no visitor adds to
 //! them. Serves until told otherwise, so it fails open when the control plane is away.
 
+mod hosts;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
@@ -36,6 +38,8 @@ use crate::sni::Certificates;
 use crate::tickets::Tickets;
 use crate::usage::{Ledger, Meter};
 
+pub(crate) use hosts::Hosts;
+
 /// The memory of one edge.
 pub struct State {
     pub(crate) clock: Arc<dyn Clock>,
@@ -51,7 +55,7 @@ pub struct State {
     pub(crate) course: Course,
     /// The port in redirects to https.
     pub(crate) https_port: AtomicU16,
-    hosts: DashMap<Host, Route, RandomState>,
+    hosts: Arc<Hosts>,
     apps: DashMap<AppId, Arc<SiteEntry>, RandomState>,
     tenants: DashMap<TenantId, Arc<TenantEntry>, RandomState>,
     challenges: DashMap<Token, Arc<Challenge>, RandomState>,
@@ -118,19 +122,20 @@ impl State {
             roots: settings.backend_ca_file.as_deref().map(crate::edge::read_roots).transpose()?,
         };
         let local = aws_lc_rs::Ticketer::new()?;
+        let hosts = Arc::<Hosts>::default();
         Ok(Arc::new(Self {
             stopwatch: Stopwatch::start(),
             zones: settings.zones.clone(),
             hsts: settings.hsts,
             tickets: Arc::new(Tickets::new(local, sealing_key.clone(), Arc::clone(&clock))),
-            certificates: Arc::new(Certificates::new(sealing_key, Arc::clone(&clock))),
+            certificates: Arc::new(Certificates::new(sealing_key, Arc::clone(&clock), Arc::clone(&hosts))),
             pools: Pools::new(pool_settings),
             visitors: VisitorTable::with_bytes(settings.visitor_table_bytes),
             metrics: Metrics::new(),
             ledger: Ledger::default(),
             course: Course::default(),
             https_port: AtomicU16::new(settings.public_https_port.unwrap_or(443)),
-            hosts: DashMap::default(),
+            hosts,
             apps: DashMap::default(),
             tenants: DashMap::default(),
             challenges: DashMap::default(),
@@ -195,17 +200,17 @@ impl State {
 
     /// Where `host` leads.
     pub(crate) fn route(&self, host: &str) -> Option<Route> {
-        self.hosts.get(host).map(|route| route.clone())
+        self.hosts.find(host, Route::clone)
     }
 
     /// Whose client certificates `host` asks for, if it asks for any.
     pub(crate) fn client_auth(&self, host: &str) -> Option<Arc<ClientAuth>> {
-        self.hosts.get(host)?.client_auth.clone()
+        self.hosts.find(host, |route| route.client_auth.clone())?
     }
 
     /// Whether a site answers at `host`.
     pub(crate) fn knows(&self, host: &str) -> bool {
-        self.hosts.contains_key(host)
+        self.hosts.find(host, |_| ()).is_some()
     }
 
     /// The challenge of `token`.
@@ -262,18 +267,19 @@ impl State {
                 hsts: if self.hsts { hsts(host) } else { Hsts::Off },
                 client_auth: self.client_auth_of(host),
             };
-            self.hosts.insert(host.host.clone(), route);
+            self.hosts.put(&host.host, route);
         }
         self.apps.insert(site.app, entry);
         let is_kept = |host: &SiteHost| site.hosts.iter().any(|kept| kept.host == host.host);
         let lost = old.iter().flat_map(|old| &old.site.hosts).filter(|host| !is_kept(host));
-        lost.for_each(|host| self.take_host(site.app, host));
+        lost.for_each(|host| self.hosts.take_out(&host.host, site.app));
     }
 
     /// The one that is there if the authority is the same: connections that proved it go on.
     fn client_auth_of(&self, host: &SiteHost) -> Option<Arc<ClientAuth>> {
         let ca = host.client_ca.as_ref()?;
-        let there = self.client_auth(host.host.as_str()).filter(|there| there.is_of(ca));
+        let there = self.hosts.get(&host.host, |route| route.client_auth.clone()).flatten();
+        let there = there.filter(|there| there.is_of(ca));
         Some(there.unwrap_or_else(|| ClientAuth::new(ca.clone())))
     }
 
@@ -293,7 +299,7 @@ impl State {
 
     fn remove_site(&self, app: AppId) {
         if let Some((_, entry)) = self.apps.remove(&app) {
-            entry.site.hosts.iter().for_each(|host| self.take_host(app, host));
+            entry.site.hosts.iter().for_each(|host| self.hosts.take_out(&host.host, app));
             self.pools.remove(app);
         }
     }
@@ -304,11 +310,6 @@ impl State {
             entry.tenant.store(None);
             Arc::strong_count(entry) == 1
         });
-    }
-
-    /// Takes the host out, unless it is another app's by now.
-    fn take_host(&self, app: AppId, host: &SiteHost) {
-        self.hosts.remove_if(&host.host, |_, route| route.site.site.app == app);
     }
 
     fn tenant_entry(&self, id: TenantId) -> Arc<TenantEntry> {
@@ -327,7 +328,7 @@ impl State {
 /// HSTS on our zones and on domains that have been live; never where a developer could lock himself out.
 fn hsts(host: &SiteHost) -> Hsts {
     match host.origin {
-        _ if host.host.is_development() => Hsts::Off,
+        _ if host.host.base().is_development() => Hsts::Off,
         HostOrigin::Zone => Hsts::Zone,
         HostOrigin::Domain { live: true, .. } => Hsts::Domain,
         HostOrigin::Domain { live: false, .. } => Hsts::Off,

@@ -51,7 +51,7 @@ impl Club {
         let ca = authority.map(|authority| ClientCa::inspect(&authority.pem(), now()).unwrap());
         self.market.set_site(|site| {
             let mut open = site.hosts[0].clone();
-            open.host = model::Host::parse(OPEN).unwrap();
+            open.host = OPEN.parse().unwrap();
             site.hosts[0].client_ca = ca;
             site.hosts.push(open);
         });

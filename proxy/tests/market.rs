@@ -253,7 +253,7 @@ pub(crate) fn site(tenant: TenantId, host: &str, urls: &[String]) -> Site {
         app: AppId::generate(now()),
         tenant,
         name: Slug::parse("hello").unwrap(),
-        hosts: vec![SiteHost { host: Host::parse(host).unwrap(), origin: HostOrigin::Zone, client_ca: None }],
+        hosts: vec![SiteHost { host: host.parse().unwrap(), origin: HostOrigin::Zone, client_ca: None }],
         backends: urls.iter().map(backend).collect(),
         headers: HeaderPolicy::default(),
         settings: model::site::Settings::default(),

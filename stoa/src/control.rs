@@ -15,7 +15,7 @@ use certd::{Certd, StandingProof};
 use config::Settings;
 use model::domain::{Inspection, Witness};
 use model::seal::{KeyRing, SealingKey};
-use model::{Clock, Host};
+use model::{Clock, Host, HostPattern};
 use store::{Access, Actor, DomainRecord, Scope, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -34,6 +34,7 @@ const LOOK: Duration = Duration::from_millis(250);
 struct Inspecting {
     inspector: Inspector,
     standing: StandingProof,
+    takes_wildcards: bool,
 }
 
 #[async_trait]
@@ -42,8 +43,12 @@ impl api::Inspect for Inspecting {
         self.inspector.inspect(host, witness).await
     }
 
-    async fn standing_proof(&self) -> Option<String> {
-        self.standing.text().await
+    async fn standing_proof(&self, name: &HostPattern) -> Option<String> {
+        self.standing.text(name).await
+    }
+
+    fn takes_wildcards(&self) -> bool {
+        self.takes_wildcards
     }
 }
 
@@ -222,7 +227,11 @@ impl ReadyControl {
         let Self { control: Control { store, master, listener, stop, custody, .. }, daemon } = self;
         let stopped = stop.subscribe();
         let socket = listener.as_fd().try_clone_to_owned()?;
-        let inspecting = Inspecting { inspector: daemon.inspector(), standing: daemon.standing_proof() };
+        let inspecting = Inspecting {
+            inspector: daemon.inspector(),
+            standing: daemon.standing_proof(),
+            takes_wildcards: daemon.takes_wildcards(),
+        };
         let state = api::State::new(store.clone(), master.clone(), api::Settings::default())
             .with_inspector(Arc::new(inspecting))
             .with_challenge_zone(daemon.challenge_zone());

@@ -20,7 +20,7 @@ use model::id::{AppId, TenantId};
 use model::seal::{EDGE_FEED_PURPOSE, KeyRing, SealingKey};
 use model::secret::Secret;
 use model::ticket::TicketKey;
-use model::{Host, HostPattern, Timestamp};
+use model::{HostPattern, Timestamp};
 use store::{Access, Actor, NewCertificate, NewKey, Salvage, Scope, Store};
 
 use crate::command::{Place, StoreVerb};
@@ -207,7 +207,7 @@ fn sort(loaded: Loaded, by: &Finder<'_>) -> (Salvage, LeftOut) {
         }
     }
     salvage.ticket_keys.sort_by_key(|key| key.made_at);
-    let owners: BTreeMap<&Host, (TenantId, AppId)> = salvage
+    let owners: BTreeMap<&HostPattern, (TenantId, AppId)> = salvage
         .sites
         .iter()
         .flat_map(|site| site.hosts.iter().map(move |host| (&host.host, (site.tenant, site.app))))
@@ -231,16 +231,13 @@ fn sort(loaded: Loaded, by: &Finder<'_>) -> (Salvage, LeftOut) {
 /// One certificate, checked as if it were uploaded.
 fn take(
     certificate: Certificate,
-    owners: &BTreeMap<&Host, (TenantId, AppId)>,
+    owners: &BTreeMap<&HostPattern, (TenantId, AppId)>,
     by: &Finder<'_>,
 ) -> anyhow::Result<NewCertificate> {
     let context = Certificate::key_context(certificate.id);
     let clear = by.seal.open(&context, &certificate.key)?;
     let found = chain::inspect(&certificate.chain_pem, &clear, by.now)?;
-    let owner = certificate.names.iter().find_map(|name| match name {
-        HostPattern::Exact(host) => owners.get(host),
-        HostPattern::Wildcard(_) => None,
-    });
+    let owner = certificate.names.iter().find_map(|name| owners.get(name));
     let app = owner.filter(|(tenant, _)| Some(*tenant) == certificate.tenant).map(|(_, app)| *app);
     ensure!(certificate.tenant.is_none() || app.is_some(), "its tenant has no app of that name");
     let is_local = found.issuer.contains(LOCAL_ISSUER);

@@ -90,7 +90,7 @@ impl Store {
         let mut write = self.write(actor).await?;
         tenant::load(write.connection(), access, tenant).await?;
         free_name(&mut write, &name, tenant).await?;
-        released::claim(&mut write, &hostname, tenant, ("name", "name_quarantined")).await?;
+        released::claim(&mut write, &(&hostname).into(), tenant, ("name", "name_quarantined")).await?;
         let now = write.now();
         let app = App {
             id: AppId::generate(now),
@@ -239,7 +239,7 @@ impl Store {
 
     /// The app as edges serve it, with its proved domains.
     pub(crate) fn site(&self, app: App, domains: Vec<SiteHost>) -> Site {
-        let zone = |host| SiteHost { host, origin: HostOrigin::Zone, client_ca: None };
+        let zone = |host: Host| SiteHost { host: host.into(), origin: HostOrigin::Zone, client_ca: None };
         let hosts = self.zone_hosts(&app.name).into_iter().map(zone).chain(domains).collect();
         Site {
             app: app.id,
@@ -273,7 +273,7 @@ async fn remove(write: &mut Write, app: &App) -> Result<()> {
         .bind(app.id.to_string())
         .execute(write.connection())
         .await?;
-    released::keep(write, &app.hostname, app.tenant).await?;
+    released::keep(write, &(&app.hostname).into(), app.tenant).await?;
     write.point(&ObjectId::Site(app.id), Shape::Gone).await
 }
 

@@ -13,7 +13,7 @@ use model::certificate::{Certificate, CertificateSource, CertificateStatus};
 use model::change::ObjectId;
 use model::id::{AppId, CertificateId, TenantId};
 use model::seal::Sealed;
-use model::{Host, HostPattern, Timestamp};
+use model::{HostPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::AnyConnection;
@@ -107,8 +107,8 @@ pub struct CertificateRecord {
 pub struct CertificateFilter {
     /// Of this app.
     pub app: Option<AppId>,
-    /// That name this host exactly.
-    pub name: Option<Host>,
+    /// That name exactly this.
+    pub name: Option<HostPattern>,
 }
 
 impl CertificateRecord {

@@ -12,11 +12,12 @@ use std::time::Duration;
 use model::change::ObjectId;
 use model::client_ca::ClientCa;
 use model::domain::{Claim, Contest, DomainStatus, Facts, Policy, Target, derive};
+use model::host::MAX_LABEL_BYTES;
 use model::host::likeness::imitates;
 use model::id::{AppId, DomainId, TenantId};
 use model::site::{HostOrigin, SiteHost};
 use model::tenant::Standing;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::AnyConnection;
@@ -69,8 +70,8 @@ pub struct DomainRecord {
     pub app: AppId,
     /// Whose it is.
     pub tenant: TenantId,
-    /// The name.
-    pub host: Host,
+    /// The name, or the names below one.
+    pub host: HostPattern,
     /// What is known.
     pub facts: Facts,
     /// Where its records must point.
@@ -119,8 +120,9 @@ impl Store {
         actor: &Actor,
         access: Access,
         app: AppId,
-        host: Host,
+        host: impl Into<HostPattern>,
     ) -> Result<DomainRecord> {
+        let host = host.into();
         self.check_own(&host)?;
         self.check_new(&host)?;
         let mut write = self.write(actor).await?;
@@ -194,9 +196,10 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn domain_by_host(&self, host: &Host) -> Result<Option<DomainRecord>> {
+    pub async fn domain_by_host(&self, host: impl Into<HostPattern>) -> Result<Option<DomainRecord>> {
+        let host = host.into();
         let row = sqlx::query(select!("WHERE domains.host = $1"))
-            .bind(host.as_str())
+            .bind(host.to_string())
             .fetch_optional(self.pool())
             .await?;
         row.map(|row| self.read_domain(&row)).transpose()
@@ -206,7 +209,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn domains_of_name(&self, access: Access, host: &Host) -> Result<Vec<DomainRecord>> {
+    pub async fn domains_of_name(&self, access: Access, host: &HostPattern) -> Result<Vec<DomainRecord>> {
         let mut found: Vec<DomainRecord> = self.domain_by_host(host).await?.into_iter().collect();
         found.extend(self.claims_of_name(host).await?);
         found.retain(|domain| access.allows(Some(domain.tenant)));
@@ -218,7 +221,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn standing_of(&self, access: Access, host: &Host) -> Result<Option<Facts>> {
+    pub async fn standing_of(&self, access: Access, host: &HostPattern) -> Result<Option<Facts>> {
         if self.check_own(host).is_err() || self.check_new(host).is_err() {
             return Ok(Some(Facts { policy: Policy::Refused, ..Facts::unknown() }));
         }
@@ -260,35 +263,40 @@ impl Store {
         write.commit().await
     }
 
-    fn check_own(&self, host: &Host) -> Result<()> {
+    fn check_own(&self, host: &HostPattern) -> Result<()> {
         let refuse = |reason: String| Err(StoreError::invalid("hostname", reason));
-        if host.parent().is_none() {
-            return refuse(format!("hostname `{host}` has one label only: a domain has at least two"));
+        if host.base().parent().is_none() {
+            let base = host.base();
+            return refuse(format!("hostname `{base}` has one label only: a domain has at least two"));
         }
-        match self.zones().iter().find(|zone| host.is_within(zone)) {
+        if host.sample(&"x".repeat(MAX_LABEL_BYTES)).is_err() {
+            return refuse(format!("hostname `{host}` is too long for names below it"));
+        }
+        match self.zones().iter().find(|zone| host.base().is_within(zone) || host.covers(zone)) {
             Some(zone) => refuse(format!("hostname `{host}` belongs to the marketplace's own zone `{zone}`")),
             None => Ok(()),
         }
     }
 
     /// What is refused to new domains only: one that is there already stays as it is.
-    fn check_new(&self, host: &Host) -> Result<()> {
+    fn check_new(&self, host: &HostPattern) -> Result<()> {
         let refuse = |reason: String| Err(StoreError::invalid("hostname", reason));
-        let last = host.as_str().rsplit('.').next().unwrap_or_default();
+        let base = host.base();
+        let last = base.as_str().rsplit('.').next().unwrap_or_default();
         if RESERVED.contains(&last) {
             return refuse(format!("hostname `{host}` ends with `{last}`, which is never on the internet"));
         }
-        if psl::suffix_str(host.as_str()) == Some(host.as_str()) {
-            return refuse(format!("hostname `{host}` is a public suffix: domains are registered below it"));
+        if psl::suffix_str(base.as_str()) == Some(base.as_str()) {
+            return refuse(format!("hostname `{base}` is a public suffix: domains are registered below it"));
         }
         let own = self.zones().iter().flat_map(|zone| [Some(zone.clone()), registered(zone)]).flatten();
-        match own.into_iter().find(|own| imitates(host, own)) {
+        match own.into_iter().find(|own| imitates(base, own)) {
             Some(own) => refuse(format!("hostname `{host}` looks like `{own}`, which is the marketplace's")),
             None => Ok(()),
         }
     }
 
-    fn target(&self, id: DomainId, host: Host, proof: String) -> Result<Target> {
+    fn target(&self, id: DomainId, host: HostPattern, proof: String) -> Result<Target> {
         let text = id.to_string().to_ascii_lowercase();
         let label = text.split_once('_').map_or(text.as_str(), |(_, ulid)| ulid);
         let zone = self.zones().first().ok_or_else(|| StoreError::invalid("zones", "there is no zone"))?;
@@ -303,7 +311,7 @@ impl Store {
     pub(crate) fn status_of(
         &self,
         id: DomainId,
-        host: Host,
+        host: HostPattern,
         proof: &str,
         facts: &Facts,
     ) -> Result<DomainStatus> {
@@ -337,7 +345,7 @@ impl Store {
     }
 
     /// A name may have become ours after it was added: an operator gave the marketplace another zone.
-    fn policy(&self, host: &Host, standing: Standing) -> Policy {
+    fn policy(&self, host: &HostPattern, standing: Standing) -> Policy {
         match standing {
             _ if self.check_own(host).is_err() => Policy::Refused,
             Standing::Suspended => Policy::Suspended,
@@ -447,15 +455,15 @@ enum Free {
 }
 
 /// The domain of a name, within a change.
-async fn by_host(write: &mut Write, host: &Host) -> Result<Option<DomainRecord>> {
+async fn by_host(write: &mut Write, host: &HostPattern) -> Result<Option<DomainRecord>> {
     let row = sqlx::query(select!("WHERE domains.host = $1"))
-        .bind(host.as_str())
+        .bind(host.to_string())
         .fetch_optional(write.connection())
         .await?;
     row.map(|row| write.store().read_domain(&row)).transpose()
 }
 
-async fn free_host(write: &mut Write, host: &Host, app: &App) -> Result<Free> {
+async fn free_host(write: &mut Write, host: &HostPattern, app: &App) -> Result<Free> {
     let mut free = Free::Yes;
     if let Some(domain) = by_host(write, host).await? {
         if domain.tenant == app.tenant {
@@ -510,7 +518,7 @@ async fn insert(connection: &mut AnyConnection, domain: &DomainRecord) -> Result
     .bind(domain.id.to_string())
     .bind(domain.app.to_string())
     .bind(domain.tenant.to_string())
-    .bind(domain.host.as_str())
+    .bind(domain.host.to_string())
     .bind(&domain.target.proof)
     .bind(to_json(&domain.facts)?)
     .bind(i64::from(domain.facts.claim == Claim::Proved))

@@ -3,7 +3,7 @@
 
 use model::domain::NoticeKind;
 use model::id::{DomainId, NoticeId, TenantId};
-use model::{Host, Timestamp};
+use model::{HostPattern, Timestamp};
 
 use crate::Store;
 use crate::caller::{Access, Actor};
@@ -27,7 +27,7 @@ pub struct NoticeRecord {
     /// The account's domain or claim that it is about; none: it has none any more.
     pub domain: Option<DomainId>,
     /// The name.
-    pub host: Host,
+    pub host: HostPattern,
     /// When something happens, if it will.
     pub until: Option<Timestamp>,
     /// When it was written.
@@ -99,7 +99,7 @@ pub(crate) async fn tell(
     write: &mut Write,
     tenant: TenantId,
     kind: NoticeKind,
-    (domain, host): (Option<DomainId>, &Host),
+    (domain, host): (Option<DomainId>, &HostPattern),
     until: Option<Timestamp>,
 ) -> Result<()> {
     let now = write.now();
@@ -111,7 +111,7 @@ pub(crate) async fn tell(
     .bind(tenant.to_string())
     .bind(to_word(&kind)?)
     .bind(domain.map(|domain| domain.to_string()))
-    .bind(host.as_str())
+    .bind(host.to_string())
     .bind(until.map(Timestamp::unix_millis))
     .bind(now.unix_millis())
     .execute(write.connection())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::id::{AppId, CertificateId, DomainId, OrderId, TenantId};
 use model::seal::Sealed;
-use model::{Host, HostPattern, Timestamp};
+use model::{HostPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::AnyConnection;
@@ -35,8 +35,8 @@ const MAX_REASON: usize = 1000;
 /// An order to be begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOrder {
-    /// The name that single flight is about, without a wildcard's star.
-    pub host: Host,
+    /// The name that single flight is about: of one of our zones, whose wildcard it is too, the zone itself.
+    pub host: HostPattern,
     /// The names of the certificate: that one, and at most one other exact name, for which no other order is begun meanwhile.
     pub names: Vec<HostPattern>,
     /// Whose it is; none: the marketplace's.
@@ -102,7 +102,7 @@ pub struct Order {
     /// Its id.
     pub id: OrderId,
     /// The name that single flight is about.
-    pub host: Host,
+    pub host: HostPattern,
     /// The names of the certificate.
     pub names: Vec<HostPattern>,
     /// Whose it is; none: the marketplace's.
@@ -154,7 +154,7 @@ pub struct OrderInHand {
     /// Its id.
     pub id: OrderId,
     /// The name that it is about.
-    pub host: Host,
+    pub host: HostPattern,
     /// Who works on it.
     pub owner: String,
 }
@@ -218,7 +218,7 @@ impl Store {
         if let Some(beside) = beside::other(&new.host, &names).cloned()
             && beside::is_failing(&mut write, &beside).await?
         {
-            names.retain(|name| *name != HostPattern::Exact(beside.clone()));
+            names.retain(|name| *name != beside);
         }
         if let Some(held) = seen
             && is_certified_since(&mut write, (&new.host, new.tenant), held).await?
@@ -229,7 +229,7 @@ impl Store {
             "DELETE FROM orders WHERE host = $1
              AND ((state = 'done' AND updated_at <= $2) OR (state = 'failed' AND updated_at <= $3))",
         )
-        .bind(new.host.as_str())
+        .bind(new.host.to_string())
         .bind(now.minus(KEPT_IF_DONE).unix_millis())
         .bind(now.minus(KEPT_IF_FAILED).unix_millis())
         .execute(write.connection())
@@ -282,7 +282,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn orders_in_line(&self, now: Timestamp, limit: u32) -> Result<Vec<(OrderId, Host)>> {
+    pub async fn orders_in_line(&self, now: Timestamp, limit: u32) -> Result<Vec<(OrderId, HostPattern)>> {
         let rows = sqlx::query(
             "SELECT id, host FROM orders WHERE state = 'open' AND next_at <= $1 AND lease_until <= $1
              ORDER BY rank, id LIMIT $2",
@@ -397,14 +397,15 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn latest_order(&self, host: &Host) -> Result<Option<Order>> {
+    pub async fn latest_order(&self, host: impl Into<HostPattern>) -> Result<Option<Order>> {
+        let host = host.into();
         // Each half by an index of its own.
         let row = sqlx::query(
             "SELECT * FROM (SELECT * FROM orders WHERE host = $1 ORDER BY id DESC LIMIT 1) AS own
              UNION ALL SELECT * FROM (SELECT * FROM orders WHERE beside = $1 ORDER BY id DESC LIMIT 1) AS shared
              ORDER BY id DESC LIMIT 1",
         )
-        .bind(host.as_str())
+        .bind(host.to_string())
         .fetch_optional(self.pool())
         .await?;
         row.map(|row| read(&row)).transpose()
@@ -418,7 +419,7 @@ async fn look_soon(write: &mut Write, order: &Order) -> Result<()> {
     sqlx::query("UPDATE domains SET next_check_at = $2 WHERE (id = $1 OR host = $3) AND next_check_at > $2")
         .bind(domain.to_string())
         .bind(soon)
-        .bind(order.beside().map(Host::as_str).unwrap_or_default())
+        .bind(order.beside().map(ToString::to_string).unwrap_or_default())
         .execute(write.connection())
         .await?;
     Ok(())
@@ -428,7 +429,7 @@ async fn look_soon(write: &mut Write, order: &Order) -> Result<()> {
 /// still is none.
 async fn is_certified_since(
     write: &mut Write,
-    (host, tenant): (&Host, Option<TenantId>),
+    (host, tenant): (&HostPattern, Option<TenantId>),
     held: Option<CertificateId>,
 ) -> Result<bool> {
     let now = write.now_millis();
@@ -437,7 +438,7 @@ async fn is_certified_since(
          AND id IN (SELECT certificate_id FROM certificate_names WHERE name = $2) AND source = 'acme' AND COALESCE(tenant_id, '') = $4 LIMIT 1",
     )
     .bind(now)
-    .bind(host.as_str())
+    .bind(host.to_string())
     .bind(held.map(|held| held.to_string()).unwrap_or_default())
     .bind(tenant.map(|tenant| tenant.to_string()).unwrap_or_default())
     .fetch_optional(write.connection())
@@ -535,7 +536,7 @@ async fn insert(connection: &mut AnyConnection, order: &Order, rank: Timestamp) 
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, 0, $9, $9, $10, $11)",
     )
     .bind(order.id.to_string())
-    .bind(order.host.as_str())
+    .bind(order.host.to_string())
     .bind(to_json(&order.names)?)
     .bind(order.tenant.map(|tenant| tenant.to_string()))
     .bind(order.app.map(|app| app.to_string()))
@@ -544,7 +545,7 @@ async fn insert(connection: &mut AnyConnection, order: &Order, rank: Timestamp) 
     .bind(to_word(&order.state)?)
     .bind(order.created_at.unix_millis())
     .bind(rank.unix_millis())
-    .bind(order.beside().map(Host::as_str))
+    .bind(order.beside().map(ToString::to_string))
     .execute(connection)
     .await?;
     Ok(())

@@ -13,7 +13,7 @@ use model::limits::Limits;
 use model::site::{HostOrigin, Site, SiteHost};
 use model::tenant::Tenant;
 use model::ticket::TicketKey;
-use model::{Host, HostPattern, Timestamp};
+use model::{HostPattern, Timestamp};
 use serde_json::json;
 
 use crate::Store;
@@ -104,14 +104,12 @@ impl Store {
 }
 
 /// Until when each name has a certificate.
-fn ends(certificates: &[NewCertificate]) -> BTreeMap<Host, Timestamp> {
-    let mut ends: BTreeMap<Host, Timestamp> = BTreeMap::new();
+fn ends(certificates: &[NewCertificate]) -> BTreeMap<HostPattern, Timestamp> {
+    let mut ends: BTreeMap<HostPattern, Timestamp> = BTreeMap::new();
     for certificate in certificates {
         for name in &certificate.names {
-            if let HostPattern::Exact(host) = name {
-                let end = ends.entry(host.clone()).or_default();
-                *end = (*end).max(certificate.not_after);
-            }
+            let end = ends.entry(name.clone()).or_default();
+            *end = (*end).max(certificate.not_after);
         }
     }
     ends
@@ -180,7 +178,7 @@ async fn take_domain(
     .bind(id.to_string())
     .bind(site.app.to_string())
     .bind(site.tenant.to_string())
-    .bind(host.host.as_str())
+    .bind(host.host.to_string())
     .bind(proof)
     .bind(to_json(&facts)?)
     .bind(i64::from(live))

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use model::id::TenantId;
-use model::{Host, Timestamp};
+use model::{HostPattern, Timestamp};
 
 use crate::Store;
 use crate::error::{Result, StoreError};
@@ -15,7 +15,7 @@ use crate::write::Write;
 pub const QUARANTINE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Keeps the name for its last owner.
-pub(crate) async fn keep(write: &mut Write, host: &Host, tenant: TenantId) -> Result<()> {
+pub(crate) async fn keep(write: &mut Write, host: &HostPattern, tenant: TenantId) -> Result<()> {
     let now = write.now();
     sqlx::query("DELETE FROM released_hosts WHERE released_at <= $1")
         .bind(now.minus(QUARANTINE).unix_millis())
@@ -25,7 +25,7 @@ pub(crate) async fn keep(write: &mut Write, host: &Host, tenant: TenantId) -> Re
         "INSERT INTO released_hosts (host, tenant_id, released_at) VALUES ($1, $2, $3)
          ON CONFLICT (host) DO UPDATE SET tenant_id = excluded.tenant_id, released_at = excluded.released_at",
     )
-    .bind(host.as_str())
+    .bind(host.to_string())
     .bind(tenant.to_string())
     .bind(now.unix_millis())
     .execute(write.connection())
@@ -34,9 +34,9 @@ pub(crate) async fn keep(write: &mut Write, host: &Host, tenant: TenantId) -> Re
 }
 
 /// Who gave the name up, and until when it is kept for them; none: it is not kept.
-pub(crate) async fn last_owner(store: &Store, host: &Host) -> Result<Option<(TenantId, Timestamp)>> {
+pub(crate) async fn last_owner(store: &Store, host: &HostPattern) -> Result<Option<(TenantId, Timestamp)>> {
     let row = sqlx::query("SELECT tenant_id, released_at FROM released_hosts WHERE host = $1")
-        .bind(host.as_str())
+        .bind(host.to_string())
         .fetch_optional(store.pool())
         .await?;
     let Some(row) = row else { return Ok(None) };
@@ -45,9 +45,9 @@ pub(crate) async fn last_owner(store: &Store, host: &Host) -> Result<Option<(Ten
 }
 
 /// Who the name is kept for, within a change.
-pub(crate) async fn keeper(write: &mut Write, host: &Host) -> Result<Option<TenantId>> {
+pub(crate) async fn keeper(write: &mut Write, host: &HostPattern) -> Result<Option<TenantId>> {
     let row = sqlx::query("SELECT tenant_id FROM released_hosts WHERE host = $1 AND released_at > $2")
-        .bind(host.as_str())
+        .bind(host.to_string())
         .bind(write.now().minus(QUARANTINE).unix_millis())
         .fetch_optional(write.connection())
         .await?;
@@ -55,9 +55,9 @@ pub(crate) async fn keeper(write: &mut Write, host: &Host) -> Result<Option<Tena
 }
 
 /// Keeps the name for nobody any more.
-pub(crate) async fn forget(write: &mut Write, host: &Host) -> Result<()> {
+pub(crate) async fn forget(write: &mut Write, host: &HostPattern) -> Result<()> {
     sqlx::query("DELETE FROM released_hosts WHERE host = $1")
-        .bind(host.as_str())
+        .bind(host.to_string())
         .execute(write.connection())
         .await?;
     Ok(())
@@ -66,12 +66,12 @@ pub(crate) async fn forget(write: &mut Write, host: &Host) -> Result<()> {
 /// Takes the name out of quarantine for `tenant`.
 pub(crate) async fn claim(
     write: &mut Write,
-    host: &Host,
+    host: &HostPattern,
     tenant: TenantId,
     (field, code): (&'static str, &'static str),
 ) -> Result<()> {
     let row = sqlx::query("SELECT tenant_id, released_at FROM released_hosts WHERE host = $1")
-        .bind(host.as_str())
+        .bind(host.to_string())
         .fetch_optional(write.connection())
         .await?;
     let Some(row) = row else { return Ok(()) };
@@ -80,7 +80,7 @@ pub(crate) async fn claim(
         return Err(StoreError::Conflict { field, value: host.to_string(), code });
     }
     sqlx::query("DELETE FROM released_hosts WHERE host = $1")
-        .bind(host.as_str())
+        .bind(host.to_string())
         .execute(write.connection())
         .await?;
     Ok(())

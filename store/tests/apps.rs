@@ -16,8 +16,8 @@ async fn an_app_answers_on_every_zone(bench: Bench) {
     assert_eq!(bench.store.app(Access::Platform, app.id).await.unwrap(), app);
     let batch = bench.store.changes(&NO_LINEAGE, Default::default(), 100).await.unwrap();
     let Some(Object::Site(site)) = &batch.changes[1].object else { panic!("{batch:?}") };
-    let hosts: Vec<_> = site.hosts.iter().map(|host| (host.host.as_str(), host.origin)).collect();
-    assert_eq!(hosts, [("shop.apps.test", HostOrigin::Zone), ("shop.alt.test", HostOrigin::Zone)]);
+    let hosts: Vec<_> = site.hosts.iter().map(|host| (host.host.to_string(), host.origin)).collect();
+    assert_eq!(hosts, ["shop.apps.test", "shop.alt.test"].map(|name| (name.to_owned(), HostOrigin::Zone)));
     assert_eq!(site.backends, app.backends);
 }
 

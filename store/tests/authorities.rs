@@ -16,7 +16,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 async fn leased(bench: &Bench, name: &str, urgency: Urgency) -> Order {
     let names = vec![name.parse().unwrap()];
-    let new = NewOrder { host: host(name), names, tenant: None, app: None, domain: None, urgency };
+    let new = NewOrder { host: host(name).into(), names, tenant: None, app: None, domain: None, urgency };
     let order = bench.store.begin_order(new).await.unwrap().unwrap();
     bench.store.lease_order(order.id, "me", DAY).await.unwrap()
 }
@@ -299,7 +299,8 @@ async fn turns_are_dealt_out_evenly_but_for_those_that_come_soon(bench: Bench) {
     let wait = async |name: &str, tenant, draws: &[Draw]| {
         let names = vec![name.parse().unwrap()];
         let (host, urgency) = (host(name), Urgency::Waiting);
-        let new = NewOrder { host, names, tenant: Some(tenant), app: None, domain: None, urgency };
+        let new =
+            NewOrder { host: host.into(), names, tenant: Some(tenant), app: None, domain: None, urgency };
         let order = bench.store.begin_order(new).await.unwrap().unwrap();
         let order = bench.store.lease_order(order.id, "me", DAY).await.unwrap();
         let order = bench.store.reserve_order(order.id, order.fence, CA, draws).await.unwrap();

@@ -93,7 +93,8 @@ impl Bench {
 
     pub(crate) async fn domain(&self, app: AppId, host: &str) -> DomainRecord {
         self.tick();
-        self.store.add_domain(&actor(), Access::Platform, app, self::host(host)).await.unwrap()
+        let host: HostPattern = host.parse().unwrap();
+        self.store.add_domain(&actor(), Access::Platform, app, host).await.unwrap()
     }
 
     pub(crate) async fn check(&self, domain: &DomainRecord, facts: Facts) -> DomainRecord {
@@ -129,7 +130,7 @@ impl Bench {
     /// Proves those of the names that are no domains yet.
     pub(crate) async fn certificate(&self, app: &App, names: &[&str]) -> CertificateRecord {
         for name in names {
-            if self.store.domain_by_host(&host(name)).await.unwrap().is_none() {
+            if self.store.domain_by_host(name.parse::<HostPattern>().unwrap()).await.unwrap().is_none() {
                 self.proved_domain(app.id, name).await;
             }
         }

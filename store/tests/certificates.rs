@@ -248,7 +248,7 @@ async fn a_certificate_is_due_when_a_third_of_its_life_is_left(bench: Bench) {
     assert!(due(third.minus(HOUR)).await.is_empty());
     assert_eq!(due(third).await, [certificate.id]);
     let new = NewOrder {
-        host: host("a.example.com"),
+        host: host("a.example.com").into(),
         names: certificate.names.clone(),
         tenant: certificate.tenant,
         app: certificate.app,
@@ -298,7 +298,7 @@ async fn certificates_are_found_by_app_and_name(bench: Bench) {
     assert_eq!(all, [first.clone(), second.clone()]);
     let by_app = CertificateFilter { app: Some(one.id), name: None };
     assert_eq!(found(Access::Platform, by_app).await, [first]);
-    let by_name = CertificateFilter { app: None, name: Some(host("c.example.com")) };
+    let by_name = CertificateFilter { app: None, name: Some(host("c.example.com").into()) };
     assert_eq!(found(Access::Platform, by_name).await, [second]);
 }
 
@@ -317,7 +317,7 @@ async fn an_app_of_a_public_zone_wants_an_order_until_it_is_covered(bench: Bench
     let name = host("blog.apps.example.com");
     let names = vec!["blog.apps.example.com".parse().unwrap()];
     let new = NewOrder {
-        host: name,
+        host: name.into(),
         names,
         tenant: Some(tenant),
         app: Some(blog.id),

@@ -155,7 +155,7 @@ async fn other_zones_change_every_site(bench: Bench) {
     let batch = store.changes(&lineage, head, 10).await.unwrap();
     let [change] = batch.changes.as_slice() else { panic!("{batch:?}") };
     let Some(Object::Site(site)) = &change.object else { panic!("{change:?}") };
-    assert_eq!((site.app, site.hosts[0].host.as_str()), (app.id, "shop.new.test"));
+    assert_eq!((site.app, site.hosts[0].host.to_string().as_str()), (app.id, "shop.new.test"));
 }
 
 async fn a_new_lineage_wakes_who_waits_and_begins_anew(bench: Bench) {

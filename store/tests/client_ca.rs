@@ -25,7 +25,7 @@ async fn an_authority_reaches_the_edges_with_its_site(bench: Bench) {
     let [change] = batch.changes.as_slice() else { panic!("{batch:?}") };
     assert_eq!(change.id, ObjectId::Site(app.id));
     let Some(Object::Site(site)) = &change.object else { panic!("{change:?}") };
-    let of = |name: &str| site.hosts.iter().find(|host| host.host.as_str() == name).unwrap();
+    let of = |name: &str| site.hosts.iter().find(|host| host.host.to_string() == name).unwrap();
     assert_eq!(of("shop.example.com").client_ca, Some(ca()));
     assert_eq!(of("shop.apps.test").client_ca, None);
     let head = bench.head().await;

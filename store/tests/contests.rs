@@ -45,7 +45,7 @@ pub(crate) async fn served(bench: &Bench, name: &str) -> Vec<AppId> {
         _ => None,
     });
     sites
-        .filter(|site| site.hosts.iter().any(|served| served.host.as_str() == name))
+        .filter(|site| site.hosts.iter().any(|served| served.host.to_string() == name))
         .map(|site| site.app)
         .collect()
 }

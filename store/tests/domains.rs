@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::HostPattern;
 use model::change::{Object, Revision};
 use model::domain::{Claim, Contest, DomainStatus, Facts, Policy, Routing};
 use model::id::{AppId, DomainId, TenantId};
@@ -74,12 +75,66 @@ async fn names_that_nobody_registers_or_that_look_like_ours_are_refused(bench: B
             matches!(&error, StoreError::Invalid { field: "hostname", reason } if reason.contains(why)),
             "{name}: {error}"
         );
-        let standing = bench.store.standing_of(Access::Platform, &host(name)).await.unwrap().unwrap();
+        let standing = bench.store.standing_of(Access::Platform, &host(name).into()).await.unwrap().unwrap();
         assert_eq!(standing.policy, Policy::Refused, "{name}");
     }
     for name in ["example.co.uk", "shop.example.com", "apps.example"] {
         bench.domain(app.id, name).await;
     }
+}
+
+async fn a_wildcard_that_is_no_creators_own_is_refused(bench: Bench) {
+    let app = bench.app(bench.tenant("one").await.id, "shop").await;
+    let long = ["x".repeat(63), "y".repeat(63), "z".repeat(63), "example.com".to_owned()].join(".");
+    let refused = [
+        ("*.com", "`com` has one label only"),
+        ("*.co.uk", "`co.uk` is a public suffix"),
+        ("*.apps.test", "marketplace's own zone"),
+        ("*.shop.apps.test", "marketplace's own zone"),
+        ("*.app5.test", "looks like `apps.test`"),
+        (&format!("*.{long}"), "too long for names below it"),
+    ];
+    for (name, why) in refused {
+        let name: HostPattern = name.parse().unwrap();
+        let error = bench.store.add_domain(&actor(), Access::Platform, app.id, &name).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Invalid { field: "hostname", reason } if reason.contains(why)),
+            "{name}: {error}"
+        );
+    }
+    bench.domain(app.id, &format!("*.{}", &long[64..])).await;
+    let moved = bench.reopened(&["apps.market.test"]).await;
+    let above: HostPattern = "*.market.test".parse().unwrap();
+    let error = moved.add_domain(&actor(), Access::Platform, app.id, above).await.unwrap_err();
+    assert!(error.to_string().contains("marketplace's own zone `apps.market.test`"), "{error}");
+}
+
+async fn a_wildcard_is_a_name_of_its_own(bench: Bench) {
+    let [one, two] = [bench.tenant("one").await.id, bench.tenant("two").await.id];
+    let (shop, other) = (bench.app(one, "shop").await, bench.app(two, "other").await);
+    let all = bench.proved_domain(shop.id, "*.example.com").await;
+    let below = bench.proved_domain(other.id, "blog.example.com").await;
+    assert_eq!((all.facts.claim, below.facts.claim), (Claim::Proved, Claim::Proved));
+    assert_eq!(own_hosts(&bench, shop.id).await[0].0, "*.example.com");
+    let error = bench.store.add_domain(&actor(), Access::Tenant(one), shop.id, &all.host).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { code: "domain_taken", .. }), "{error}");
+    assert_eq!(bench.domain(other.id, "*.example.com").await.facts.claim, Claim::Contested);
+
+    let held = bench.certificate(&shop, &["*.example.com"]).await;
+    let found = async |name: &str| {
+        let name: HostPattern = name.parse().unwrap();
+        bench.store.active_certificate_for(name).await.unwrap().map(|held| held.id)
+    };
+    assert_eq!(found("*.example.com").await, Some(held.id));
+    assert_eq!((found("any.example.com").await, found("example.com").await), (Some(held.id), None));
+    let foreign = bench.new_certificate(&other, &["*.example.com"]);
+    let error = bench.store.insert_certificate(&actor(), foreign).await.unwrap_err();
+    assert!(matches!(error, StoreError::Invalid { field: "names", .. }), "{error}");
+
+    bench.store.delete_domain(&actor(), Access::Platform, all.id).await.unwrap();
+    assert_eq!(found("*.example.com").await, None, "it goes with its domain");
+    assert_eq!(own_hosts(&bench, shop.id).await, []);
+    assert_eq!(own_hosts(&bench, other.id).await.len(), 1, "the name below it stays");
 }
 
 /// Two tenants ask for one name at the same moment; who of them got it. Who did not may have a claim, which is none
@@ -411,6 +466,8 @@ on_both_engines! {
     a_claim_that_was_never_proved_gives_way_to_another_tenant_after_a_week,
     a_domain_has_its_own_target_and_waits_for_its_first_check,
     a_name_that_is_no_creators_own_is_refused,
+    a_wildcard_that_is_no_creators_own_is_refused,
+    a_wildcard_is_a_name_of_its_own,
     a_host_is_given_once,
     contests_for_a_name_never_move_it_to_the_wrong_one,
     a_thousand_races_for_a_name_have_one_rightful_winner_each,

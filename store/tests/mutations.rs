@@ -107,7 +107,7 @@ async fn every_change_of_the_platforms_own_leaves_one_event(bench: Bench) {
 async fn order(count: &Count<'_>, store: &Store) {
     let names = vec!["a.example.com".parse().unwrap()];
     let new = NewOrder {
-        host: host("a.example.com"),
+        host: host("a.example.com").into(),
         names,
         tenant: None,
         app: None,

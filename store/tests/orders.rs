@@ -11,7 +11,7 @@ const TTL: Duration = Duration::from_secs(60);
 
 fn new_order(name: &str) -> NewOrder {
     NewOrder {
-        host: host(name),
+        host: host(name).into(),
         names: vec![name.parse().unwrap()],
         tenant: None,
         app: None,
@@ -156,7 +156,7 @@ async fn a_domain_whose_order_ended_is_looked_at_soon_even_if_whoever_ended_it_d
     let app = bench.app(bench.tenant("one").await.id, "shop").await;
     for (state, name) in [(OrderState::Done, "a.example.com"), (OrderState::Failed, "b.example.com")] {
         let domain = bench.proved_domain(app.id, name).await;
-        let order = NewOrder { domain: Some(domain.id), ..new_order(domain.host.as_str()) };
+        let order = NewOrder { domain: Some(domain.id), ..new_order(&domain.host.to_string()) };
         let order = bench.store.begin_order(order).await.unwrap().unwrap();
         let order = bench.store.lease_order(order.id, "me", TTL).await.unwrap();
         let open = OrderPatch { attempts: Some(1), ..OrderPatch::default() };

@@ -51,7 +51,7 @@ impl Scene {
         store.put_ticket_key(&actor(), &TicketKey::generate(bench.now(), &keys).unwrap()).await.unwrap();
         let app = bench.app(bench.tenant("one").await.id, "shop").await;
         let order = NewOrder {
-            host: host("shop.apps.test"),
+            host: host("shop.apps.test").into(),
             names: vec!["shop.apps.test".parse().unwrap()],
             tenant: Some(app.tenant),
             app: Some(app.id),

@@ -3,11 +3,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::ports::Port;
 use crate::process::{Process, Signal, Start};
@@ -71,6 +72,26 @@ impl Bind {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// Changes records with lines of nsupdate, such as `update add www.example.com 60 A 192.0.2.1`.
+    ///
+    /// # Errors
+    /// If nsupdate is not installed, or the server refuses, with what it says.
+    pub async fn update(&self, lines: &[&str]) -> Result<()> {
+        let mut child = tokio::process::Command::new("nsupdate")
+            .args(["-y", &format!("hmac-sha256:{KEY_NAME}:{KEY_SECRET}")])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("install Debian's package `bind9-dnsutils`")?;
+        let address = self.address();
+        let script = format!("server {} {}\n{}\nsend\n", address.ip(), address.port(), lines.join("\n"));
+        child.stdin.take().context("nsupdate takes no input")?.write_all(script.as_bytes()).await?;
+        let ended = child.wait_with_output().await?;
+        ensure!(ended.status.success(), "nsupdate: {}", String::from_utf8_lossy(&ended.stderr));
+        Ok(())
     }
 
     /// Every record of a zone but its SOA, one line each, sorted.

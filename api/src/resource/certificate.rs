@@ -7,7 +7,7 @@ use model::chain::{self, Inspected, Part};
 use model::domain::Claim;
 use model::id::{AppId, CertificateId, TenantId};
 use model::secret::Secret;
-use model::{Host, HostPattern, Timestamp};
+use model::{HostPattern, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use store::{App, CertificateFilter, CertificateRecord, NewCertificate, Page, Store};
 use utoipa::ToSchema;
@@ -256,19 +256,22 @@ fn inspect(body: &UploadBody, now: Timestamp) -> Result<Inspected, Problem> {
 }
 
 /// The names an app may have certificates for: its own on the zones, and domains that were proved.
-async fn hosts(store: &Store, member: &Member, app: &App) -> Answer<Vec<Host>> {
-    let zones = store.zones().iter().filter_map(|zone| zone.with_label(app.name.as_str()).ok());
+async fn hosts(store: &Store, member: &Member, app: &App) -> Answer<Vec<HostPattern>> {
+    let zones = store
+        .zones()
+        .iter()
+        .filter_map(|zone| zone.with_label(app.name.as_str()).ok())
+        .map(HostPattern::from);
     let domains = store.domains(member.access, app.id, &Page::first(Page::MAX_LIMIT)).await?.items;
     let proved = domains.into_iter().filter(|domain| domain.facts.claim == Claim::Proved);
     Ok(zones.chain(proved.map(|domain| domain.host)).collect())
 }
 
-/// A wildcard is never an app's own: it would also cover names that others may have.
-fn check_names(names: &[HostPattern], hosts: &[Host]) -> Result<(), Problem> {
-    let own = |name: &HostPattern| matches!(name, HostPattern::Exact(host) if hosts.contains(host));
+/// A wildcard is an app's own only if it was connected as such: it also covers names that others may have.
+fn check_names(names: &[HostPattern], hosts: &[HostPattern]) -> Result<(), Problem> {
     let faults: Vec<Fault> = names
         .iter()
-        .filter(|name| !own(name))
+        .filter(|name| !hosts.contains(name))
         .map(|name| {
             let message = format!(
                 "the certificate names `{name}`, which is not one of this app's own names: connect that domain to the app first"

@@ -8,7 +8,7 @@ use model::domain::connection::{
 use model::domain::{Actor, Authority, Fate, catalogue};
 use model::id::DomainId;
 use model::secret::Secret;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use store::{Connection, DomainRecord, Wish};
 use utoipa::ToSchema;
@@ -30,7 +30,7 @@ pub(crate) struct ConnectionView {
     domain_id: DomainId,
     /// Its name.
     #[schema(value_type = String, example = "shop.example.com")]
-    hostname: Host,
+    hostname: HostPattern,
     /// The providers that its name servers allow: powerdns, rfc2136, cloudflare, digitalocean. None: set the records by
     /// hand.
     #[schema(value_type = Vec<String>)]
@@ -271,7 +271,7 @@ fn door(provider: Connector, body: ConnectBody) -> Result<(Door, Secret), (&'sta
 }
 
 /// A key is sent to nobody who does not keep the domain's records.
-fn check_provider(given: Connector, authority: &Authority, host: &Host) -> Result<(), String> {
+fn check_provider(given: Connector, authority: &Authority, host: &HostPattern) -> Result<(), String> {
     let fitting = Connector::fitting(authority);
     if fitting.contains(&given) {
         return Ok(());

@@ -6,13 +6,14 @@ use model::acme::{DNS01_LABEL, STANDING_LABEL, delegate};
 use model::domain::connection::Connector;
 use model::domain::{Actor, Claim, Contest, DomainStatus, Presence, Record, RecordKind, derive};
 use model::id::{AppId, CertificateId, DomainId, TenantId};
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{App, DomainRecord, TimelineEntry};
 use utoipa::ToSchema;
 
 use super::client_ca::ClientCaView;
 use super::{Created, Seen};
+use crate::Inspect;
 use crate::caller::Member;
 use crate::problem::{Answer, Fault, Problem};
 use crate::request::query::refused;
@@ -25,9 +26,9 @@ pub(crate) struct DomainView {
     /// Its id.
     #[schema(value_type = String, example = "dom_01JD0Z6B3XQ4V8T9M2K7R5W1EP")]
     id: DomainId,
-    /// The name, in ASCII.
+    /// The name, in ASCII; `*.example.com` is every name one label below `example.com` that no other domain has.
     #[schema(value_type = String, example = "shop.example.com")]
-    hostname: Host,
+    hostname: HostPattern,
     /// The app that answers at it.
     #[schema(value_type = String)]
     app_id: AppId,
@@ -110,6 +111,7 @@ pub(crate) struct RecordView {
     value: String,
     /// Whether the domain is connected without it as well. The alias of `_acme-challenge` is: with it the padlock can be
     /// made and renewed also while a proxy or a wall stands before the address. So is the text at `_validation-persist`.
+    /// The padlock of a wildcard can be made with one of them only.
     optional: bool,
 }
 
@@ -144,6 +146,10 @@ pub(crate) struct DetailsView {
     /// split), zone, names and provider.
     #[schema(value_type = Object)]
     authority: model::domain::Authority,
+    /// The record that is missing to make the padlock of a wildcard.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unprovable: Option<Record>,
     /// The CAA records that keep our authority from making a certificate: who may, where, and the record to add.
     #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,7 +188,8 @@ pub(crate) struct DetailsView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewDomainBody {
-    /// The name; upper case and letters beyond ASCII are normalised.
+    /// The name, or `*.` and the name that all names below are meant of; upper case and letters beyond ASCII are
+    /// normalised.
     #[schema(example = "shop.example.com")]
     hostname: String,
 }
@@ -217,6 +224,7 @@ impl DetailsView {
             away_since: facts.away_since,
             authority: facts.authority,
             forbidden: facts.forbidden,
+            unprovable: facts.unprovable,
             policy: facts.policy,
             old_until: facts.old_until,
             next_check_at: domain.next_check_at,
@@ -270,17 +278,18 @@ fn records(domain: &DomainRecord) -> Vec<Record> {
 /// The alias that lets us make the certificate whether or not visitors come here already, where there is a zone for it.
 fn challenge_alias(state: &crate::State, domain: &DomainRecord) -> Option<RecordView> {
     let zone = state.challenge_zone().filter(|_| domain.facts.claim != Claim::Contested)?;
-    let name = format!("{DNS01_LABEL}.{}", domain.host);
+    let name = format!("{DNS01_LABEL}.{}", domain.host.base());
     let record = Record::new(RecordKind::Cname, name, delegate(domain.id, zone));
-    Some(RecordView { optional: true, ..record.into() })
+    Some(RecordView { optional: !domain.host.is_wildcard(), ..record.into() })
 }
 
 /// The text that proves the name to our authority for as long as it stands, where that is switched on.
 async fn standing_proof(state: &crate::State, domain: &DomainRecord) -> Option<RecordView> {
     let inspector = state.inspector().filter(|_| domain.facts.claim != Claim::Contested)?;
-    let text = inspector.standing_proof().await?;
-    let record = Record::new(RecordKind::Txt, format!("{STANDING_LABEL}.{}", domain.host), text);
-    Some(RecordView { optional: true, ..record.into() })
+    let text = inspector.standing_proof(&domain.host).await?;
+    let record = Record::new(RecordKind::Txt, format!("{STANDING_LABEL}.{}", domain.host.base()), text);
+    let optional = !domain.host.is_wildcard() || state.challenge_zone().is_some();
+    Some(RecordView { optional, ..record.into() })
 }
 
 /// Which domains.
@@ -300,7 +309,7 @@ pub(crate) async fn find_domains(
     member: Member,
     Query(query): Query<NameQuery>,
 ) -> Answer<Json<List<DomainView>>> {
-    let host = Host::parse(&query.hostname).map_err(|error| refused("hostname", error))?;
+    let host = query.hostname.parse().map_err(|error| refused("hostname", error))?;
     let mut shown = Vec::new();
     for domain in state.store().domains_of_name(member.access, &host).await? {
         shown.push(show(&state, domain).await?);
@@ -347,20 +356,22 @@ pub(crate) async fn create_domain(
     Seen(app): Seen<App>,
     Json(body): Json<NewDomainBody>,
 ) -> Answer<Created<Json<DomainView>>> {
-    let host = named(&body.hostname).map_err(|fault| Problem::faulty(vec![fault]))?;
+    let host = named(&body.hostname, &state).map_err(|fault| Problem::faulty(vec![fault]))?;
     let domain = state.store().add_domain(&member.actor, member.access, app.id, host).await?;
     let place = format!("/v1/domains/{}", domain.id);
     let companion = state.store().companion(&domain.host).await?;
     Ok(Created(place, Json(DomainView { companion, ..show(&state, domain).await? })))
 }
 
-/// The one name that is meant.
-fn named(text: &str) -> Result<Host, Fault> {
-    if let Some(rest) = text.strip_prefix("*.") {
-        let message = format!("hostname `{text}` stands for many names: connect each one, e.g. `www.{rest}`");
+/// The name that is meant; a wildcard only where there can be a certificate for it.
+fn named(text: &str, state: &crate::State) -> Result<HostPattern, Fault> {
+    let name: HostPattern = text.parse().map_err(|error| Fault::invalid("/hostname", error))?;
+    if name.is_wildcard() && !state.inspector().is_some_and(Inspect::takes_wildcards) {
+        let base = name.base();
+        let message = format!("hostname `{name}` stands for many names: connect each one, e.g. `www.{base}`");
         return Err(Fault::invalid("/hostname", message));
     }
-    Host::parse(text).map_err(|error| Fault::invalid("/hostname", error))
+    Ok(name)
 }
 
 /// Gives one domain.

@@ -1,8 +1,8 @@
 //! What a domain has today and what would change if it were connected, before anything is done.
 
 use axum::extract::State;
-use model::Host;
 use model::domain::{Change, DomainStatus, Fate, Inspection, RecordKind, Target, Witness, catalogue, derive};
+use model::{Host, HostPattern};
 use serde::{Deserialize, Serialize};
 use store::Access;
 use utoipa::ToSchema;
@@ -99,7 +99,11 @@ pub(crate) async fn inspect_domain(
     member: Member,
     Query(query): Query<InspectionQuery>,
 ) -> Answer<Json<InspectionView>> {
-    let host = Host::parse(&query.host).map_err(|error| refused("host", error))?;
+    let name: HostPattern = query.host.parse().map_err(|error| refused("host", error))?;
+    let Some(host) = name.exact().cloned() else {
+        let message = format!("host `{name}` stands for many names: look at `{}`", name.base());
+        return Err(refused("host", message));
+    };
     let Some(inspector) = state.inspector() else {
         return Err(Problem::unavailable(
             "this process looks nothing up: ask a control plane that runs certd",
@@ -120,10 +124,10 @@ async fn refusal(
     member: &Member,
     host: &Host,
 ) -> Answer<Option<(DomainStatus, String)>> {
-    let Some(facts) = state.store().standing_of(member.access, host).await? else { return Ok(None) };
+    let Some(facts) = state.store().standing_of(member.access, &host.into()).await? else { return Ok(None) };
     // Only the sentence is told, which names neither.
     let target =
-        Target { host: host.clone(), cname: host.clone(), proof: String::new(), addresses: Vec::new() };
+        Target { host: host.into(), cname: host.clone(), proof: String::new(), addresses: Vec::new() };
     let (status, action) = derive(&facts, &target, state.now());
     Ok(Some((status, action.text)))
 }

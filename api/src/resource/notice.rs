@@ -4,7 +4,7 @@ use axum::extract::State;
 use http::StatusCode;
 use model::domain::NoticeKind;
 use model::id::{DomainId, NoticeId, TenantId};
-use model::{Host, Timestamp};
+use model::{HostPattern, Timestamp};
 use serde::Serialize;
 use store::NoticeRecord;
 use utoipa::ToSchema;
@@ -33,7 +33,7 @@ pub(crate) struct NoticeView {
     domain_id: Option<DomainId>,
     /// The name.
     #[schema(value_type = String, example = "shop.example.com")]
-    hostname: Host,
+    hostname: HostPattern,
     /// When the domain moves, where it is to.
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use store::{Bucket, Draw, Limit, Order, Urgency};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -31,15 +31,18 @@ pub enum Purpose {
 /// The names of an order, as far as limits go.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
-    host: &'a Host,
-    beside: Option<&'a Host>,
+    host: &'a HostPattern,
+    beside: Option<&'a HostPattern>,
 }
 
 impl Names<'_> {
     /// What authorities call the exact set.
     fn set(self) -> String {
         match self.beside {
-            Some(beside) => format!("{},{}", self.host.min(beside), self.host.max(beside)),
+            Some(beside) => {
+                let [host, beside] = [self.host.to_string(), beside.to_string()];
+                format!("{},{}", host.as_str().min(&beside), host.as_str().max(&beside))
+            }
             None => self.host.to_string(),
         }
     }
@@ -57,8 +60,8 @@ impl Purpose {
     }
 }
 
-impl<'a> From<&'a Host> for Names<'a> {
-    fn from(host: &'a Host) -> Self {
+impl<'a> From<&'a HostPattern> for Names<'a> {
+    fn from(host: &'a HostPattern) -> Self {
         Self { host, beside: None }
     }
 }
@@ -105,7 +108,7 @@ impl Limits {
         };
         let domain = Draw {
             bucket: Bucket::RegisteredDomain,
-            subject: registered_domain(names.host).to_owned(),
+            subject: registered_domain(names.host.base()).to_owned(),
             limit: Limit { burst: 50, period: DAY * 7, spare: spare(5) },
         };
         vec![orders, domain, exact]
@@ -199,9 +202,9 @@ impl Stop {
     fn draw(self, names: Names<'_>) -> Draw {
         let subject = match self {
             Self::Account => "account".to_owned(),
-            Self::RegisteredDomain => format!("registered domain {}", registered_domain(names.host)),
+            Self::RegisteredDomain => format!("registered domain {}", registered_domain(names.host.base())),
             Self::ExactSet => format!("name {}", names.set()),
-            Self::Failures => format!("name {}", names.host),
+            Self::Failures => format!("name {}", names.host.base()),
         };
         // It holds nothing until the time is over.
         let limit = Limit { burst: 1, period: Duration::ZERO, spare: 0 };
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
 
     fn buckets(purpose: Purpose) -> Vec<(Bucket, String)> {
-        let host = Host::parse("shop.example.co.uk").unwrap();
+        let host: HostPattern = "shop.example.co.uk".parse().unwrap();
         let draws = Limits::LetsEncrypt.order(&host, purpose, Urgency::Waiting);
         draws.into_iter().map(|draw| (draw.bucket, draw.subject)).collect()
     }
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_is_used_up_is_read_from_the_authoritys_words() {
-        let host = Host::parse("shop.example.co.uk").unwrap();
+        let host: HostPattern = "shop.example.co.uk".parse().unwrap();
         let told = |reason: &str| {
             let draws = Limits::LetsEncrypt.used_up(reason, &host);
             draws.into_iter().map(|draw| (draw.bucket, draw.subject)).collect::<Vec<_>>()
@@ -262,7 +265,8 @@ mod tests {
 
     #[test]
     fn two_names_are_a_set_of_their_own_under_one_registered_domain() {
-        let [apex, www] = ["example.co.uk", "www.example.co.uk"].map(|name| Host::parse(name).unwrap());
+        let [apex, www] =
+            ["example.co.uk", "www.example.co.uk"].map(|name| name.parse::<HostPattern>().unwrap());
         for names in [Names { host: &apex, beside: Some(&www) }, Names { host: &www, beside: Some(&apex) }] {
             let draws = Limits::LetsEncrypt.order(names, Purpose::First, Urgency::Waiting);
             let subjects: Vec<String> = draws.into_iter().map(|draw| draw.subject).collect();
@@ -276,7 +280,7 @@ mod tests {
 
     #[test]
     fn an_emergency_leaves_nothing_to_others() {
-        let host = Host::parse("shop.example.com").unwrap();
+        let host: HostPattern = "shop.example.com".parse().unwrap();
         let spared = |urgency| {
             let draws = Limits::LetsEncrypt.order(&host, Purpose::First, urgency);
             draws.into_iter().map(|draw| draw.limit.spare).sum::<u32>()

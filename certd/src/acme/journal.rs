@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::acme::{Challenge, ChallengeKind};
-use model::{Host, HostPattern, Timestamp};
+use model::{HostPattern, Timestamp};
 use zeroize::Zeroizing;
 
 use super::AcmeError;
@@ -14,11 +14,11 @@ use super::AcmeError;
 #[async_trait]
 pub(crate) trait Journal: Send {
     /// The name that is to be certified.
-    fn host(&self) -> &Host;
+    fn host(&self) -> &HostPattern;
 
     /// The names of the certificate: that name, and what stands beside it.
     fn names(&self) -> Vec<HostPattern> {
-        vec![HostPattern::Exact(self.host().clone())]
+        vec![self.host().clone()]
     }
 
     /// How the names are proved, to an authority with this usual way.

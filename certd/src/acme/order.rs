@@ -346,7 +346,7 @@ fn check(
 
 async fn why_invalid(
     session: &Session,
-    (host, names): (&Host, usize),
+    (host, names): (&HostPattern, usize),
     order: &mut Order,
 ) -> Result<AcmeError, AcmeError> {
     let unknown = || AcmeError::Validation { host: host.to_string(), reason: NO_REASON.to_owned() };
@@ -358,7 +358,7 @@ async fn why_invalid(
 /// which one failed.
 async fn fell(
     session: &Session,
-    (host, names): (&Host, usize),
+    (host, names): (&HostPattern, usize),
     order: &mut Order,
 ) -> Result<Option<AcmeError>, AcmeError> {
     let told = order.state().error.as_ref().map(reason_of);
@@ -367,7 +367,7 @@ async fn fell(
         _ => step!(session, failures(order))?,
     };
     // With its own name failed, the other one's failure says nothing more.
-    let failed = failed.iter().find(|(name, _)| name == host.as_str()).or(failed.first()).cloned();
+    let failed = failed.iter().find(|(name, _)| name == host.base().as_str()).or(failed.first()).cloned();
     Ok(match (failed, told) {
         (Some((name, reason)), told) => {
             let reason = reason.or(told).unwrap_or_else(|| NO_REASON.to_owned());

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use model::Host;
+use model::{Host, HostPattern};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,6 +76,12 @@ impl RecordName {
 impl fmt::Display for RecordName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl From<&HostPattern> for RecordName {
+    fn from(pattern: &HostPattern) -> Self {
+        Self(pattern.to_string())
     }
 }
 

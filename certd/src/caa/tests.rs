@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use model::Host;
 use model::clock::SystemClock;
 use model::seal::SealingKey;
 use model::secret::Secret;
@@ -48,7 +49,7 @@ async fn proved_by(names: &[&str], records: Vec<Value>) -> Option<ChallengeKind>
     let sealing = SealingKey::generate().into();
     let work = Work::new(settings, store.clone(), sealing, Arc::new(lookup)).await.unwrap();
     let new = NewOrder {
-        host: Host::parse("apps.example.com").unwrap(),
+        host: "apps.example.com".parse().unwrap(),
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         tenant: None,
         app: None,

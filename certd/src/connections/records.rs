@@ -1,7 +1,7 @@
 //! Which records connect a domain at its provider, and what a plan for them is told as.
 
 use model::domain::connection::{Findings, RecordChange, Trouble};
-use model::domain::{Fate, Forbidden, PROOF_LABEL};
+use model::domain::{Fate, Forbidden, RecordKind};
 use store::DomainRecord;
 
 use super::outcome::{Stop, printable};
@@ -20,10 +20,16 @@ const DERIVED: [&str; 5] = ["RRSIG", "NSEC", "NSEC3", "SOA", "NS"];
 /// Where it is said what becomes of mail that is forged (RFC 7489 §6.1).
 const DMARC: &str = "_dmarc";
 
-/// The plan for the best way that nothing stands in; with obstacles if there is none.
-pub(super) async fn plan(zone: &dyn Zone, domain: &DomainRecord) -> Result<Plan, AdapterError> {
+/// The plan for the best way that nothing stands in; with obstacles if there is none. `proving` is wanted in any case.
+pub(super) async fn plan(
+    zone: &dyn Zone,
+    domain: &DomainRecord,
+    proving: Option<&model::domain::Record>,
+) -> Result<Plan, AdapterError> {
     let mut first = None;
+    let proving = proving.and_then(own);
     for wanted in ways(zone, domain) {
+        let wanted: Vec<Record> = wanted.into_iter().chain(proving.clone()).collect();
         let plan = zone.preview(&wanted).await?;
         if plan.obstacles.is_empty() {
             return Ok(plan);
@@ -43,7 +49,7 @@ fn ways(zone: &dyn Zone, domain: &DomainRecord) -> Vec<Vec<Record>> {
     let target = &domain.target;
     let name = RecordName::from(&domain.host);
     let record = |content| Record::new(name.clone(), TTL, content);
-    let proof = RecordName::parse(&format!("{PROOF_LABEL}.{}", domain.host))
+    let proof = RecordName::parse(&target.proof_name())
         .map(|name| Record::new(name, TTL, Content::Txt(target.proof.clone())));
     let alias = record(Content::alias(target.cname.as_str()));
     let mut addresses: Vec<Record> = target
@@ -56,7 +62,7 @@ fn ways(zone: &dyn Zone, domain: &DomainRecord) -> Vec<Vec<Record>> {
         .collect();
     let has_addresses = !addresses.is_empty();
     addresses.extend(proof.clone());
-    let is_apex = &domain.host == zone.zone();
+    let is_apex = domain.host.exact() == Some(zone.zone());
     let ways = match (is_apex, has_addresses) {
         (true, true) => vec![addresses],
         // A flattened alias is seen as addresses, which prove nothing.
@@ -69,6 +75,17 @@ fn ways(zone: &dyn Zone, domain: &DomainRecord) -> Vec<Vec<Record>> {
     let permission = domain.facts.forbidden.as_ref().and_then(|forbidden| permission(zone, forbidden));
     let with = |way: Vec<Record>| way.into_iter().chain(permission.clone()).collect();
     ways.into_iter().map(with).collect()
+}
+
+/// A record as providers have it.
+fn own(record: &model::domain::Record) -> Option<Record> {
+    let name = RecordName::parse(&record.name).ok()?;
+    let content = match record.kind {
+        RecordKind::Cname => Content::alias(&record.value),
+        RecordKind::Txt => Content::Txt(record.value.clone()),
+        _ => return None,
+    };
+    Some(Record::new(name, TTL, content))
 }
 
 /// The record that lets our authority make a certificate, where the zone has one that does not.

@@ -3,8 +3,8 @@
 //! Asked before an order, so that a creator hears of it from us, with the record to add, and not as a failed order
 //! that counts against a limit.
 
-use model::Host;
 use model::domain::Forbidden;
+use model::{Host, HostPattern};
 use tokio::time::Instant;
 
 use super::authority::{definitive, suffixes};
@@ -36,6 +36,14 @@ pub enum Scope {
 pub struct Policy {
     at: Host,
     records: Vec<Value>,
+}
+
+impl Scope {
+    /// What a certificate for `name` is for.
+    #[must_use]
+    pub const fn of(name: &HostPattern) -> Self {
+        if name.is_wildcard() { Self::Wildcard } else { Self::Exact }
+    }
 }
 
 impl Policy {
@@ -78,19 +86,19 @@ pub async fn policy(lookup: &dyn Lookup, host: &Host) -> Result<Policy, LookupEr
     Ok(Policy { at: host.clone(), records: Vec::new() })
 }
 
-/// Whether the records allow a certificate for exactly `host`; none: they do, or there are none.
+/// Whether the records allow a certificate for `name`; none: they do, or there are none.
 ///
 /// # Errors
 /// As [`policy`].
 pub async fn permission(
     lookup: &dyn Lookup,
-    host: &Host,
+    name: &HostPattern,
     issuer: &Issuer,
 ) -> Result<Option<Forbidden>, LookupError> {
     if issuer.identities.is_empty() {
         return Ok(None);
     }
-    Ok(policy(lookup, host).await?.forbidden(issuer, Scope::Exact))
+    Ok(policy(lookup, name.base()).await?.forbidden(issuer, Scope::of(name)))
 }
 
 /// The CAA records of one name, or of the name that it is an alias of, and where they are.

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use futures_util::future::join_all;
-use model::domain::{PROOF_LABEL, Target};
+use model::Host;
+use model::domain::Target;
 use tokio::time::{Instant, timeout_at};
 
 use super::authority::{compare, definitive, find, is_unsigned, question};
@@ -58,11 +59,33 @@ pub struct Observation {
     pub unsigned: bool,
 }
 
+/// What is asked for to see where a domain leads.
+struct Asked<'a> {
+    /// The domain itself; of a wildcard a name that nobody knows, so that nobody can have made records for it alone.
+    host: Host,
+    /// Where the proof stands.
+    proof: String,
+    target: &'a Target,
+}
+
+impl<'a> Asked<'a> {
+    fn of(target: &'a Target) -> Self {
+        let label = format!("stoa-{:016x}", rand::random::<u64>());
+        // Whoever connects a wildcard was told if its names cannot be so long.
+        let host = target.host.sample(&label).unwrap_or_else(|_| target.host.base().clone());
+        Self { host, proof: target.proof_name(), target }
+    }
+
+    fn name(&self) -> &str {
+        self.host.as_str()
+    }
+}
+
 /// Looks at a domain, at most [`TIMEOUT`] long; what was not answered by then counts as a timeout.
 pub async fn observe(lookup: &dyn Lookup, target: &Target) -> Observation {
     let deadline = Instant::now() + TIMEOUT;
-    let host = target.host.as_str();
-    let (zone, zone_error) = match find(lookup, host, deadline).await {
+    let asked = &Asked::of(target);
+    let (zone, zone_error) = match find(lookup, target.host.base().as_str(), deadline).await {
         Ok(zone) => (zone, None),
         Err(error) => (None, Some(error)),
     };
@@ -76,22 +99,22 @@ pub async fn observe(lookup: &dyn Lookup, target: &Target) -> Observation {
     };
     if let Some(zone) = seen.zone.take() {
         let zone = compare(lookup, zone, deadline).await;
-        seen.views = views(lookup, &zone, target, deadline).await;
+        seen.views = views(lookup, &zone, asked, deadline).await;
         if seen.views.iter().any(has_nothing) {
-            seen.misplaced = misplaced(lookup, &zone, target, deadline).await;
+            seen.misplaced = misplaced(lookup, &zone, asked, deadline).await;
         }
         seen.zone = Some(zone);
     }
     // Servers that are silent to us, or refuse us, may answer the rest of the world.
     let silent = seen.views.iter().all(|view| view.failure().is_some());
     if silent {
-        let view = resolved(lookup, target, deadline).await;
+        let view = resolved(lookup, asked, deadline).await;
         // Servers that are silent to everybody are told as such, with their zone.
         if view.failure().is_none() || seen.views.is_empty() {
             seen.views = vec![view];
         }
     } else if seen.views.iter().any(|view| leads_here(view, target)) {
-        remember(lookup, &mut seen, target, deadline).await;
+        remember(lookup, &mut seen, asked, deadline).await;
     }
     seen
 }
@@ -109,13 +132,13 @@ fn leads_here(view: &View, target: &Target) -> bool {
 }
 
 /// What every server of the zone says.
-async fn views(lookup: &dyn Lookup, zone: &Zone, target: &Target, deadline: Instant) -> Vec<View> {
-    let mut views = join_all(zone.servers.iter().map(|server| view(lookup, server, target, deadline))).await;
+async fn views(lookup: &dyn Lookup, zone: &Zone, asked: &Asked<'_>, deadline: Instant) -> Vec<View> {
+    let mut views = join_all(zone.servers.iter().map(|server| view(lookup, server, asked, deadline))).await;
     let mut firsts: Vec<String> = views.iter().filter_map(|view| view.aliases.first().cloned()).collect();
     firsts.sort_unstable();
     firsts.dedup();
     for first in firsts {
-        let tail = tail(lookup, target, &first, deadline).await;
+        let tail = tail(lookup, asked, &first, deadline).await;
         for view in views.iter_mut().filter(|view| view.aliases.first() == Some(&first)) {
             (view.aliases, view.alias_error) = (tail.aliases.clone(), tail.alias_error.clone());
             (view.v4, view.v6) = (tail.v4.clone(), tail.v6.clone());
@@ -125,12 +148,12 @@ async fn views(lookup: &dyn Lookup, zone: &Zone, target: &Target, deadline: Inst
 }
 
 /// What one server says of the domain itself; where an alias leads, it need not know.
-async fn view(lookup: &dyn Lookup, server: &Server, target: &Target, deadline: Instant) -> View {
-    let (host, proof) = (target.host.as_str(), format!("{PROOF_LABEL}.{}", target.host));
+async fn view(lookup: &dyn Lookup, server: &Server, asked: &Asked<'_>, deadline: Instant) -> View {
+    let (host, proof) = (asked.name(), asked.proof.as_str());
     let (v4, v6, texts) = tokio::join!(
         question(lookup, server, host, Kind::A, deadline),
         question(lookup, server, host, Kind::Aaaa, deadline),
-        question(lookup, server, &proof, Kind::Txt, deadline),
+        question(lookup, server, proof, Kind::Txt, deadline),
     );
     let (v4, v6) = (own(v4), own(v6));
     let mut alias =
@@ -146,7 +169,7 @@ async fn view(lookup: &dyn Lookup, server: &Server, target: &Target, deadline: I
         Ok(reply)
             if !reply.referral.is_empty() || reply.values.iter().any(|value| value.alias().is_some()) =>
         {
-            ask(lookup, &proof, Kind::Txt, deadline).await
+            ask(lookup, proof, Kind::Txt, deadline).await
         }
         Ok(reply) => Ok(reply.values),
         Err(error) => Err(error),
@@ -173,7 +196,8 @@ fn own(reply: Result<Reply, LookupError>) -> Result<Reply, LookupError> {
 }
 
 /// Where a domain's alias `first` leads: each hop is asked for at the servers of its own zone.
-async fn tail(lookup: &dyn Lookup, target: &Target, first: &str, deadline: Instant) -> View {
+async fn tail(lookup: &dyn Lookup, asked: &Asked<'_>, first: &str, deadline: Instant) -> View {
+    let target = asked.target;
     let mut aliases = vec![first.to_owned()];
     let alias_error = loop {
         let name = aliases.last().map_or(first, String::as_str);
@@ -184,7 +208,7 @@ async fn tail(lookup: &dyn Lookup, target: &Target, first: &str, deadline: Insta
             Ok(values) => values.iter().find_map(Value::alias).map(str::to_owned),
             Err(error) => break Some(error),
         };
-        match follow_on(&aliases, next, target) {
+        match follow_on(&aliases, next, asked) {
             Ok(Some(next)) => aliases.push(next),
             Ok(None) => break None,
             Err(error) => break Some(error),
@@ -203,26 +227,25 @@ async fn tail(lookup: &dyn Lookup, target: &Target, first: &str, deadline: Insta
 fn follow_on(
     aliases: &[String],
     next: Option<String>,
-    target: &Target,
+    asked: &Asked<'_>,
 ) -> Result<Option<String>, LookupError> {
-    let host = target.host.as_str();
+    let domain = || asked.target.host.to_string();
     match next {
         None => Ok(None),
-        Some(next) if next == host || aliases.contains(&next) => Err(LookupError::Circle(host.to_owned())),
-        Some(_) if aliases.len() == MAX_HOPS => Err(LookupError::TooLong(host.to_owned())),
+        Some(next) if next == asked.name() || aliases.contains(&next) => Err(LookupError::Circle(domain())),
+        Some(_) if aliases.len() == MAX_HOPS => Err(LookupError::TooLong(domain())),
         Some(next) => Ok(Some(next)),
     }
 }
 
 /// What the resolver says, for domains whose servers cannot be asked.
-async fn resolved(lookup: &dyn Lookup, target: &Target, deadline: Instant) -> View {
-    let host = target.host.as_str();
-    let proof = format!("{PROOF_LABEL}.{host}");
+async fn resolved(lookup: &dyn Lookup, asked: &Asked<'_>, deadline: Instant) -> View {
+    let host = asked.name();
     let (chain, v4, v6, texts) = tokio::join!(
-        follow(lookup, target, deadline),
+        follow(lookup, asked, deadline),
         ask(lookup, host, Kind::A, deadline),
         ask(lookup, host, Kind::Aaaa, deadline),
-        ask(lookup, &proof, Kind::Txt, deadline),
+        ask(lookup, &asked.proof, Kind::Txt, deadline),
     );
     let (aliases, alias_error) = chain;
     View {
@@ -239,20 +262,20 @@ async fn resolved(lookup: &dyn Lookup, target: &Target, deadline: Instant) -> Vi
 /// Follows aliases from the domain on until there is none, or until ours.
 async fn follow(
     lookup: &dyn Lookup,
-    target: &Target,
+    asked: &Asked<'_>,
     deadline: Instant,
 ) -> (Vec<String>, Option<LookupError>) {
     let mut aliases: Vec<String> = Vec::new();
     loop {
-        let name = aliases.last().map_or(target.host.as_str(), String::as_str);
-        if name == target.cname.as_str() {
+        let name = aliases.last().map_or(asked.name(), String::as_str);
+        if name == asked.target.cname.as_str() {
             return (aliases, None);
         }
         let next = match ask(lookup, name, Kind::Cname, deadline).await {
             Ok(values) => values.iter().find_map(Value::alias).map(str::to_owned),
             Err(error) => return (aliases, Some(error)),
         };
-        match follow_on(&aliases, next, target) {
+        match follow_on(&aliases, next, asked) {
             Ok(Some(next)) => aliases.push(next),
             Ok(None) => return (aliases, None),
             Err(error) => return (aliases, Some(error)),
@@ -261,9 +284,9 @@ async fn follow(
 }
 
 /// The name under which a form that completes names has put the record of somebody who gave the whole name.
-async fn misplaced(lookup: &dyn Lookup, zone: &Zone, target: &Target, deadline: Instant) -> Option<String> {
-    let name = format!("{}.{}", target.host, zone.name);
-    let server = zone.servers.first()?;
+async fn misplaced(lookup: &dyn Lookup, zone: &Zone, asked: &Asked<'_>, deadline: Instant) -> Option<String> {
+    let (target, server) = (asked.target, zone.servers.first()?);
+    let name = format!("{}.{}", asked.host, zone.name);
     let reply = question(lookup, server, &name, Kind::A, deadline).await.ok()?;
     let ours = |value: &Value| match value {
         Value::Alias(alias) => alias
@@ -272,13 +295,13 @@ async fn misplaced(lookup: &dyn Lookup, zone: &Zone, target: &Target, deadline: 
         Value::Address(address) => target.addresses.contains(address),
         _ => false,
     };
-    reply.values.iter().any(ours).then_some(name)
+    reply.values.iter().any(ours).then(|| format!("{}.{}", target.host, zone.name))
 }
 
 /// Notes what the resolver makes of an answer that is right at the servers: whether it refuses it for its
 /// signatures, and whether it still remembers another one.
-async fn remember(lookup: &dyn Lookup, seen: &mut Observation, target: &Target, deadline: Instant) {
-    let host = target.host.as_str();
+async fn remember(lookup: &dyn Lookup, seen: &mut Observation, asked: &Asked<'_>, deadline: Instant) {
+    let host = asked.name();
     match timeout_at(deadline, lookup.held(host, Kind::A, Signatures::Checked)).await {
         Ok(Ok(reply)) => {
             let same = seen.views.iter().any(|view| is_same(view, &reply));

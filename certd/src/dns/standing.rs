@@ -24,10 +24,11 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The text that proves a name to the authority of that name, for that account.
+    /// The text that proves a name, or all below it, to the authority of that name, for that account.
     #[must_use]
-    pub fn text(authority: &str, account: &str) -> String {
-        format!("{authority}; accounturi={account}")
+    pub fn text(authority: &str, account: &str, scope: Scope) -> String {
+        let policy = if scope == Scope::Wildcard { "; policy=wildcard" } else { "" };
+        format!("{authority}; accounturi={account}{policy}")
     }
 
     /// Reads a text: `<authority>; accounturi=<url>[; policy=wildcard][; persistUntil=<UNIX seconds>]`, the parameters
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn our_account_at_the_authority_is_proved_and_nobody_else() {
-        assert!(proves(&Standing::text("ca.test", ACCOUNT), Scope::Exact));
+        assert!(proves(&Standing::text("ca.test", ACCOUNT, Scope::Exact), Scope::Exact));
         assert!(proves("CA.test ;AccountURI = https://ca.test/acct/1;x=y; flag", Scope::Exact));
         for text in [
             "",
@@ -112,6 +113,7 @@ mod tests {
     fn a_name_proves_what_is_below_it_only_if_it_says_so() {
         let text = format!("ca.test; accounturi={ACCOUNT}");
         assert!(!proves(&text, Scope::Wildcard));
+        assert!(proves(&Standing::text("ca.test", ACCOUNT, Scope::Wildcard), Scope::Wildcard));
         assert!(proves(&format!("{text}; policy=Wildcard"), Scope::Wildcard));
         assert!(proves(&format!("{text}; policy=wildcard"), Scope::Exact));
         assert!(!proves(&format!("{text}; policy=all"), Scope::Wildcard));
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn whom_we_do_not_know_ourselves_to_be_is_proved_nothing() {
-        let standing = Standing::parse(&Standing::text("ca.test", ACCOUNT)).unwrap();
+        let standing = Standing::parse(&Standing::text("ca.test", ACCOUNT, Scope::Exact)).unwrap();
         let nobody = Issuer { identities: Vec::new(), account: None, method: String::new() };
         assert!(!standing.proves(&nobody, Scope::Exact, now()));
     }

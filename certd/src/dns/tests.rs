@@ -58,7 +58,7 @@ impl Script {
 
 fn target() -> Target {
     Target {
-        host: Host::parse("shop.example.com").unwrap(),
+        host: "shop.example.com".parse().unwrap(),
         cname: Host::parse("d-1.cname.apps.test").unwrap(),
         proof: "stoa-proof-1".to_owned(),
         addresses: vec![OURS.parse().unwrap(), "2001:db8::7".parse().unwrap()],

@@ -89,7 +89,7 @@ impl Memory<'_> {
     /// As [`Self::part_over`], after an attempt that came to its end. True if the order is due again at once; else the
     /// error is its own name's as well.
     pub(super) async fn go_on_alone(&mut self, error: &AcmeError) -> Result<bool, AcmeError> {
-        if !self.part_over(error).await? || error.blames(self.order.host.as_str()) {
+        if !self.part_over(error).await? || error.blames(&self.order.host.to_string()) {
             return Ok(false);
         }
         self.drop_challenges().await?;
@@ -131,7 +131,7 @@ impl Memory<'_> {
         };
         self.look_at(&other).await?;
         let authority = self.authority()?;
-        let failures = authority.limits().failure(other.host.as_str());
+        let failures = authority.limits().failure(other.host.base().as_str());
         let rested = self.work.store.budget_free_at(authority.name(), &failures).await?;
         if rested > self.work.store.now() {
             let reason = "its last checks failed".to_owned();

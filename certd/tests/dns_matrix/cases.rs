@@ -211,7 +211,8 @@ const OLD: &str = "shop A 192.0.2.1\n";
 const PROVED: &str = "shop A 203.0.113.7\n_stoa.shop TXT \"stoa-proof-1\"\n";
 
 pub(super) fn all() -> Vec<Case> {
-    let groups = [aliases(), addresses(), proofs(), places(), permissions(), servers(), providers()];
+    let groups =
+        [aliases(), addresses(), proofs(), places(), wildcards(), permissions(), servers(), providers()];
     groups.into_iter().flatten().collect()
 }
 
@@ -356,6 +357,35 @@ fn places() -> Vec<Case> {
         )),
         issuing("itself", "@ A 203.0.113.7\n_stoa TXT \"stoa-proof-1\"\n@ MX 10 mail\n").at(""),
         issuing("below", "shop NS ns1.shop\nns1.shop A 192.0.2.53\n"),
+    ]
+}
+
+/// Of domains that stand for all names below one.
+fn wildcards() -> Vec<Case> {
+    let alias = "d1.cname.apps.test.";
+    let all = |case: Case| case.at("*");
+    vec![
+        all(issuing("all", &format!("* CNAME {alias}\nwww A 192.0.2.1\n"))),
+        all(issuing("all-in-two-hops", &format!("* CNAME www\nwww CNAME {alias}\n"))),
+        all(issuing("all-by-address", "* A 203.0.113.7\n_stoa TXT \"stoa-proof-1\"\n")),
+        all(prove("all-unproved", "* A 203.0.113.7\n")),
+        all(add("all-of-nothing", "@ A 203.0.113.7\n_stoa TXT \"stoa-proof-1\"\n")),
+        all(add("all-but-one-name", &format!("www CNAME {alias}\n@ TXT \"stoa-proof-1\"\n"))),
+        all(conflict("all-old", "* A 192.0.2.1\n", "An old record is in the way. Replace \"A 192.0.2.1\"")),
+        all(case(
+            "all-twice",
+            &format!("*.all-twice.test CNAME {alias}\n"),
+            DomainStatus::NeedsDns,
+            "The record is there, but its name has your domain twice. Enter \"*\"",
+            RecordKind::Cname,
+        )),
+        all(case(
+            "all-forbidden",
+            &format!("* CNAME {alias}\n@ CAA 0 issue \"letsencrypt.org\"\n@ CAA 0 issuewild \";\"\n"),
+            DomainStatus::CaaBlock,
+            "Your domain lets only nobody make its padlock",
+            RecordKind::Caa,
+        )),
     ]
 }
 

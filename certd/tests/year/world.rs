@@ -21,7 +21,7 @@ use model::id::{AppId, CertificateId, EdgeId, TenantId};
 use model::seal::SealingKey;
 use model::site::HeaderPolicy;
 use model::tenant::Slug;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use store::{
     Access, Actor, CertificateFilter, CertificateRecord, DomainRecord, NewApp, NewTenant, Options, Order,
     Page, Store,
@@ -291,10 +291,10 @@ impl Year {
     }
 
     /// All public certificates of each name, in the order in which they were made.
-    async fn histories(&mut self) -> BTreeMap<Host, Vec<CertificateRecord>> {
+    async fn histories(&mut self) -> BTreeMap<HostPattern, Vec<CertificateRecord>> {
         self.see().await;
-        let mut histories: BTreeMap<Host, Vec<CertificateRecord>> = BTreeMap::new();
-        let by_name: HashMap<String, Host> =
+        let mut histories: BTreeMap<HostPattern, Vec<CertificateRecord>> = BTreeMap::new();
+        let by_name: HashMap<String, HostPattern> =
             self.domains.iter().map(|domain| (domain.host.to_string(), domain.host.clone())).collect();
         for held in self.seen.values() {
             let host = by_name[&held.names[0].to_string()].clone();

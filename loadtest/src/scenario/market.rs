@@ -154,7 +154,7 @@ impl Market {
     /// # Errors
     /// It is no name.
     pub(super) fn site(&self, host: &str, name: &str, backend: u16) -> anyhow::Result<Site> {
-        let host = SiteHost { host: Host::parse(host)?, origin: HostOrigin::Zone, client_ca: None };
+        let host = SiteHost { host: host.parse()?, origin: HostOrigin::Zone, client_ca: None };
         Ok(Site {
             app: AppId::generate(SystemClock.now()),
             tenant: self.tenant.id,

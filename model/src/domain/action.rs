@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PROOF_LABEL;
 use super::connection::Connector;
-use crate::host::Host;
+use crate::host::{Host, HostPattern};
 
 /// Who must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,10 +109,10 @@ impl RecordKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The domain itself.
-    pub host: Host,
+    pub host: HostPattern,
     /// The CNAME target: nobody else's domain may point here to be served.
     pub cname: Host,
-    /// The value of the TXT record at `_stoa.<host>`.
+    /// The value of the TXT record at `_stoa.<host>`, of a wildcard at `_stoa.<base>`.
     pub proof: String,
     /// Addresses of the edges, for domains that cannot have a CNAME record.
     pub addresses: Vec<IpAddr>,
@@ -144,10 +144,16 @@ impl Target {
         })
     }
 
+    /// Where that record stands.
+    #[must_use]
+    pub fn proof_name(&self) -> String {
+        format!("{PROOF_LABEL}.{}", self.host.base())
+    }
+
     /// The TXT record, which proves whose the name is and leads nobody anywhere.
     #[must_use]
     pub fn text_record(&self) -> Record {
-        Record::new(RecordKind::Txt, format!("{PROOF_LABEL}.{}", self.host), &self.proof)
+        Record::new(RecordKind::Txt, self.proof_name(), &self.proof)
     }
 
     /// The TXT record, or the alias, which proves as well, where we have no addresses to point at.

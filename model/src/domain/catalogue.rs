@@ -110,6 +110,11 @@ pub enum Message<'a> {
         /// The provider, if known.
         provider: Option<&'a str>,
     },
+    /// `needs_dns`: it points here, but only one record more lets us make its padlock.
+    Delegate {
+        /// The provider, if known.
+        provider: Option<&'a str>,
+    },
     /// `conflict`: another record.
     Conflict {
         /// The record that is in the way.
@@ -217,6 +222,11 @@ pub enum Message<'a> {
         /// The end of the certificate.
         until: Timestamp,
     },
+    /// `at_risk`: the record is gone that lets us make the padlock.
+    Unprovable {
+        /// The end of the certificate.
+        until: Timestamp,
+    },
     /// `moved`
     Moved {
         /// The end of the certificate.
@@ -239,6 +249,7 @@ impl Message<'_> {
             | Self::Add { .. }
             | Self::Misplaced { .. }
             | Self::Prove { .. }
+            | Self::Delegate { .. }
             | Self::Conflict { .. }
             | Self::Ending
             | Self::LeftOver { .. }
@@ -254,6 +265,7 @@ impl Message<'_> {
             | Self::Changed { .. }
             | Self::Unproved { .. }
             | Self::NoRenewal { .. }
+            | Self::Unprovable { .. }
             | Self::UploadEnds { .. }
             | Self::Moved { .. } => Actor::You,
             Self::OurProblem { .. } => Actor::Us,
@@ -277,6 +289,7 @@ impl Message<'_> {
             Self::Add { .. }
             | Self::Misplaced { .. }
             | Self::Prove { .. }
+            | Self::Delegate { .. }
             | Self::Conflict { .. }
             | Self::Ending
             | Self::LeftOver { .. }
@@ -313,6 +326,10 @@ impl Message<'_> {
             ),
             Self::Prove { provider } => format!(
                 "Your domain points here. Add the record below {} to prove that it is yours; we look {every}.",
+                place(*provider)
+            ),
+            Self::Delegate { provider } => format!(
+                "One more record lets us make the padlock for all names. Add the record below {}; we look {every}.",
                 place(*provider)
             ),
             Self::Conflict { found, provider } => {
@@ -498,6 +515,11 @@ impl Message<'_> {
             Self::NoRenewal { allowed, until } => format!(
                 "Still live, but only {} may renew the padlock. Add the record below by {}, or the padlock ends.",
                 only(allowed),
+                moment(*until, now)
+            ),
+            Self::Unprovable { until } => format!(
+                "Still live, but the record that renews the padlock is gone. Add the record below by {}, or the \
+                 padlock ends.",
                 moment(*until, now)
             ),
             Self::Moved { until } => format!(

@@ -58,7 +58,7 @@ fn status(facts: &Facts, now: Timestamp) -> DomainStatus {
 /// A domain whose certificate was seen from outside.
 fn served(facts: &Facts, now: Timestamp) -> DomainStatus {
     match facts.away_since {
-        None if facts.forbidden.is_some() || challenged_until(facts).is_some() => DomainStatus::AtRisk,
+        None if is_barred(facts) || challenged_until(facts).is_some() => DomainStatus::AtRisk,
         None => DomainStatus::Live,
         // Back, but without its proof: served until the certificate ends.
         Some(_) if facts.routing == Routing::Here => DomainStatus::AtRisk,
@@ -71,6 +71,7 @@ fn served(facts: &Facts, now: Timestamp) -> DomainStatus {
 fn connected(facts: &Facts, certified: bool, now: Timestamp) -> DomainStatus {
     match facts.certification {
         Certification::Ready { .. } if certified => DomainStatus::Deploying,
+        _ if facts.unprovable.is_some() => DomainStatus::NeedsDns,
         _ if facts.forbidden.is_some() => DomainStatus::CaaBlock,
         // The authority most likely saw what others still see.
         Certification::Failing { .. } if facts.old_until.is_some_and(|until| until > now) => {
@@ -79,6 +80,11 @@ fn connected(facts: &Facts, certified: bool, now: Timestamp) -> DomainStatus {
         Certification::Failing { .. } => DomainStatus::OurProblem,
         _ => DomainStatus::Issuing,
     }
+}
+
+/// Whether the domain's records keep our authority from making a certificate.
+const fn is_barred(facts: &Facts) -> bool {
+    facts.forbidden.is_some() || facts.unprovable.is_some()
 }
 
 /// Whether the domain points here, but nothing shows (any more) that it is its claimant's.
@@ -154,6 +160,7 @@ fn message<'a>(
         },
         DomainStatus::AtRisk if needs_proof(facts) => Message::Unproved { until },
         DomainStatus::AtRisk => match facts.away_since {
+            None if facts.forbidden.is_none() => Message::Unprovable { until },
             None => Message::NoRenewal { allowed, until },
             Some(since) => Message::Changed { until: until.min(since.plus(GRACE)) },
         },
@@ -182,6 +189,7 @@ fn records<'a>(facts: &'a Facts, target: &Target, entry: Option<&'a str>) -> Mes
         Routing::Partial { found } => Message::LeftOver { found },
         Routing::Misplaced { name } => Message::Misplaced { entry: entry.unwrap_or(name) },
         _ if needs_proof(facts) => Message::Prove { provider },
+        Routing::Here if facts.unprovable.is_some() => Message::Delegate { provider },
         _ => Message::Add { provider },
     }
 }
@@ -197,7 +205,7 @@ fn provider(facts: &Facts) -> Option<&str> {
 }
 
 fn zone<'a>(facts: &'a Facts, target: &'a Target) -> &'a str {
-    facts.authority.zone.as_ref().unwrap_or(&target.host).as_str()
+    facts.authority.zone.as_ref().unwrap_or_else(|| target.host.base()).as_str()
 }
 
 fn wrong_zone<'a>(facts: &'a Facts, target: &'a Target) -> Message<'a> {
@@ -249,6 +257,7 @@ fn record(message: &Message<'_>, facts: &Facts, target: &Target) -> Option<Recor
         Message::Prove { .. } | Message::Unproved { .. } => Some(target.proof_record()),
         Message::ProveElsewhere { .. } | Message::Challenged { .. } => Some(target.text_record()),
         Message::OthersOnly { .. } | Message::NoRenewal { .. } => facts.forbidden.as_ref().map(caa_record),
+        Message::Delegate { .. } | Message::Unprovable { .. } => facts.unprovable.clone(),
         Message::Ending => {
             let record = target.cname_record();
             Some(Record { value: format!("{}.", record.value), ..record })
@@ -273,7 +282,7 @@ fn caa_record(forbidden: &Forbidden) -> Record {
 /// The alias, or an address where the name is the zone's own and its provider has no alias for that (RFC 1034
 /// §3.6.2: a name with an alias has no other records, and a zone's own name always has some).
 fn recommended(facts: &Facts, target: &Target) -> Record {
-    let is_apex = facts.authority.zone.as_ref() == Some(&target.host);
+    let is_apex = facts.authority.zone.as_ref().is_some_and(|zone| target.host.exact() == Some(zone));
     let alias = facts.authority.provider.as_ref().is_some_and(|provider| provider.apex_alias);
     let address = target.address_records().next().filter(|_| is_apex && !alias);
     address.unwrap_or_else(|| target.cname_record())

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Provider;
+use super::{Provider, Record};
 use crate::{Host, Timestamp};
 
 /// Whether the domain was proved to be its claimant's.
@@ -217,6 +217,10 @@ pub struct Facts {
     /// What keeps our authority from making one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbidden: Option<Forbidden>,
+    /// The record that is missing to show our authority that the domain is here: a wildcard is proved by its records only,
+    /// since nobody can visit all its names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unprovable: Option<Record>,
     /// What is served.
     pub presence: Presence,
     /// What the marketplace says of it.
@@ -260,6 +264,7 @@ impl Facts {
             },
             certification: Certification::None,
             forbidden: None,
+            unprovable: None,
             presence: Presence::Absent,
             policy: Policy::Allowed,
             checked_at: None,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::moment;
-use crate::{Host, Timestamp};
+use crate::{HostPattern, Timestamp};
 
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl NoticeKind {
 
     /// The sentence about `host`; `until` is when the domain moves, where it is to.
     #[must_use]
-    pub fn text(self, host: &Host, until: Option<Timestamp>, now: Timestamp) -> String {
+    pub fn text(self, host: &HostPattern, until: Option<Timestamp>, now: Timestamp) -> String {
         let by = until.map_or_else(|| "soon".to_owned(), |until| moment(until, now));
         match self {
             Self::Challenged => format!(
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn every_notice_is_short_and_plain() {
-        let host = Host::parse("a-very-long-name-of-a-shop.example.co.uk").unwrap();
+        let host = "a-very-long-name-of-a-shop.example.co.uk".parse().unwrap();
         let now = Timestamp::from_unix_seconds(1_800_000_000);
         for kind in NoticeKind::ALL {
             for until in [None, Some(now), Some(now.plus(std::time::Duration::from_secs(86_400)))] {

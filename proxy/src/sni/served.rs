@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::ArcSwapOption;
 use model::certificate::{Certificate, CertificateSource};
-use model::id::CertificateId;
+use model::id::{CertificateId, TenantId};
 use model::seal::{SealError, Sealed, SealingKey};
 use model::{HostPattern, Timestamp};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
@@ -37,6 +37,8 @@ pub(crate) struct Served {
     /// Whether its owner uploaded it, so that nobody renews it.
     pub(super) is_upload: bool,
     pub(super) id: CertificateId,
+    /// Whose names it has; none: the marketplace's.
+    pub(super) tenant: Option<TenantId>,
     pub(super) names: Box<[HostPattern]>,
     leaf: CertificateDer<'static>,
     issuers: Issuers,
@@ -81,6 +83,7 @@ impl Served {
         sealing_key.open(&Certificate::key_context(certificate.id), &certificate.key)?;
         Ok(Self {
             id: certificate.id,
+            tenant: certificate.tenant,
             names: certificate.names.as_slice().into(),
             not_before: certificate.not_before,
             not_after: certificate.not_after,

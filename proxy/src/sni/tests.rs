@@ -47,7 +47,8 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let key = SealingKey::generate();
-        Self { certificates: Certificates::new(key.clone(), Arc::new(ManualClock::at(now()))), key }
+        let clock = Arc::new(ManualClock::at(now()));
+        Self { certificates: Certificates::new(key.clone(), clock, Arc::default()), key }
     }
 
     fn put(&self, names: &[&str], age: u32) -> Made {

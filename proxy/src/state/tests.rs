@@ -29,11 +29,8 @@ pub(crate) fn tenant() -> Tenant {
 }
 
 pub(crate) fn site(tenant: TenantId, hosts: &[&str]) -> Site {
-    let host = |name: &&str| SiteHost {
-        host: Host::parse(name).unwrap(),
-        origin: HostOrigin::Zone,
-        client_ca: None,
-    };
+    let host =
+        |name: &&str| SiteHost { host: name.parse().unwrap(), origin: HostOrigin::Zone, client_ca: None };
     Site {
         app: AppId::generate(now()),
         tenant,
@@ -88,6 +85,56 @@ fn a_host_that_moved_to_another_app_stays_there_when_the_first_lets_go() {
 }
 
 #[test]
+fn a_wildcard_answers_at_every_name_one_label_below_that_has_no_site_of_its_own() {
+    let (state, tenant) = (state(), tenant());
+    let mut many = site(tenant.id, &["*.shop.test"]);
+    let one = site(TenantId::generate(now()), &["blog.shop.test"]);
+    put_site(&state, &many);
+    put_site(&state, &one);
+    assert_eq!(app_at(&state, "any.shop.test"), Some(many.app));
+    assert_eq!(app_at(&state, "blog.shop.test"), Some(one.app), "an exact name goes first");
+    for name in ["shop.test", "x.any.shop.test", "shop", ""] {
+        assert_eq!(app_at(&state, name), None, "{name}");
+    }
+    assert!(state.knows("any.shop.test") && !state.knows("shop.test"));
+    remove(&state, ObjectId::Site(one.app));
+    assert_eq!(app_at(&state, "blog.shop.test"), Some(many.app));
+    many.hosts.clear();
+    put_site(&state, &many);
+    assert_eq!(app_at(&state, "any.shop.test"), None);
+}
+
+#[test]
+fn a_creators_wildcard_certificate_is_never_served_for_a_name_that_another_one_has() {
+    let (key, tenant) = (SealingKey::generate(), tenant());
+    let settings = Settings { visitor_table_bytes: 1 << 16, ..Settings::default() };
+    let _ = aws_lc_rs::default_provider().install_default();
+    let state = State::new(&settings, key.clone(), Arc::new(ManualClock::at(now()))).unwrap();
+    let issued = rcgen::generate_simple_self_signed(["*.shop.test".to_owned()]).unwrap();
+    let id = model::id::CertificateId::generate(now());
+    let der = issued.signing_key.serialize_der();
+    let certificate = |owner| model::certificate::Certificate {
+        id,
+        tenant: owner,
+        source: None,
+        authority: None,
+        names: vec!["*.shop.test".parse().unwrap()],
+        chain_pem: issued.cert.pem(),
+        key: key.seal(&model::certificate::Certificate::key_context(id), &der).unwrap(),
+        not_before: now(),
+        not_after: now().plus(Duration::from_secs(86_400)),
+    };
+    put(&state, Object::Certificate(certificate(Some(tenant.id))));
+    put_site(&state, &site(tenant.id, &["*.shop.test"]));
+    put_site(&state, &site(tenant.id, &["own.shop.test"]));
+    put_site(&state, &site(TenantId::generate(now()), &["blog.shop.test"]));
+    assert!(state.can_serve("any.shop.test") && state.can_serve("own.shop.test"));
+    assert!(!state.can_serve("blog.shop.test"), "its owner shares a certificate with nobody");
+    put(&state, Object::Certificate(certificate(None)));
+    assert!(state.can_serve("blog.shop.test"), "the marketplace's own is everybody's");
+}
+
+#[test]
 fn a_tenants_entry_outlives_its_sites_versions_and_its_own_absence() {
     let (state, tenant) = (state(), tenant());
     let one = site(tenant.id, &["a.test"]);
@@ -139,8 +186,7 @@ fn a_challenge_is_forgotten_when_it_expires() {
 
 #[test]
 fn hsts_is_for_live_names_that_are_not_for_development() {
-    let of =
-        |name: &str, origin| hsts(&SiteHost { host: Host::parse(name).unwrap(), origin, client_ca: None });
+    let of = |name: &str, origin| hsts(&SiteHost { host: name.parse().unwrap(), origin, client_ca: None });
     let domain = |live| HostOrigin::Domain { id: DomainId::generate(now()), live };
     assert_eq!(of("a.apps.example.com", HostOrigin::Zone), Hsts::Zone);
     assert_eq!(of("a.apps.localhost", HostOrigin::Zone), Hsts::Off);

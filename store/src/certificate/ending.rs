@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::{Host, HostPattern, Timestamp};
+use model::{HostPattern, Timestamp};
 use serde_json::json;
 
 use super::{CertificateRecord, read};
@@ -79,9 +79,7 @@ impl Store {
             return Ok(false);
         }
         for name in &certificate.names {
-            if let HostPattern::Exact(host) = name {
-                note(&mut write, host, certificate, days).await?;
-            }
+            note(&mut write, name, certificate, days).await?;
         }
         let details = json!({ "names": certificate.names, "not_after": certificate.not_after });
         let (tenant, target) = (certificate.tenant, certificate.id.to_string());
@@ -92,10 +90,15 @@ impl Store {
 }
 
 /// Puts the warning on the timeline of the domain, if the name is one of the certificate's app.
-async fn note(write: &mut Write, host: &Host, certificate: &CertificateRecord, days: u16) -> Result<()> {
+async fn note(
+    write: &mut Write,
+    host: &HostPattern,
+    certificate: &CertificateRecord,
+    days: u16,
+) -> Result<()> {
     let now = write.now();
     let row = sqlx::query("SELECT id, timeline, status FROM domains WHERE host = $1 AND app_id = $2")
-        .bind(host.as_str())
+        .bind(host.to_string())
         .bind(certificate.app.map(|app| app.to_string()).unwrap_or_default())
         .fetch_optional(write.connection())
         .await?;

@@ -120,12 +120,16 @@ impl Store {
     }
 
     /// The certificate that serves `host` now, by the same rule as at the edges: exactly before by a wildcard,
-    /// then the one with the greatest id, i.e. the last one made.
+    /// then the one with the greatest id, i.e. the last one made. Whose it is, is the caller's to look at.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn active_certificate_for(&self, host: &Host) -> Result<Option<CertificateRecord>> {
-        let parent = host.parent().and_then(|parent| Host::parse(parent).ok());
+    pub async fn active_certificate_for(
+        &self,
+        host: impl Into<HostPattern>,
+    ) -> Result<Option<CertificateRecord>> {
+        let host = host.into();
+        let parent = host.exact().and_then(Host::parent).and_then(|parent| Host::parse(parent).ok());
         let wildcard = parent.map(|parent| HostPattern::Wildcard(parent).to_string()).unwrap_or_default();
         let now = self.now();
         let row = sqlx::query(
@@ -136,7 +140,7 @@ impl Store {
              ORDER BY CASE certificate_names.name WHEN $2 THEN 0 ELSE 1 END, certificates.id DESC LIMIT 1",
         )
         .bind(now.unix_millis())
-        .bind(host.as_str())
+        .bind(host.to_string())
         .bind(wildcard)
         .fetch_optional(self.pool())
         .await?;
@@ -223,7 +227,7 @@ fn check_renewable(certificate: &CertificateRecord) -> Result<()> {
 }
 
 /// Whether a tenant has a valid certificate that is served for `host`.
-pub(crate) async fn is_secure(write: &mut Write, host: &Host, tenant: TenantId) -> Result<bool> {
+pub(crate) async fn is_secure(write: &mut Write, host: &HostPattern, tenant: TenantId) -> Result<bool> {
     let now = write.now_millis();
     let row = sqlx::query(
         "SELECT certificates.id FROM certificate_names
@@ -231,7 +235,7 @@ pub(crate) async fn is_secure(write: &mut Write, host: &Host, tenant: TenantId) 
          WHERE certificate_names.name = $1 AND certificates.tenant_id = $2 AND certificates.status = 'active'
          AND certificates.not_after > $3 LIMIT 1",
     )
-    .bind(host.as_str())
+    .bind(host.to_string())
     .bind(tenant.to_string())
     .bind(now)
     .fetch_optional(write.connection())

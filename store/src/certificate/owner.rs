@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use model::HostPattern;
 use model::certificate::CertificateSource;
-use model::{Host, HostPattern};
 
 use super::CertificateRecord;
 use crate::app::App;
@@ -39,13 +39,13 @@ async fn check_names(write: &mut Write, new: &CertificateRecord, app: &App) -> R
     let own = own_hosts(write, new.source, app).await?;
     for name in &new.names {
         match name {
+            name if own.contains(name) => {}
             HostPattern::Wildcard(_) => {
                 let reason = format!(
-                    "the certificate names `{name}`: only the platform's certificates may have wildcards"
+                    "the certificate names `{name}`: connect `{name}` to the app first, or upload it for the platform"
                 );
                 return Err(StoreError::invalid("names", reason));
             }
-            HostPattern::Exact(host) if own.contains(host) => {}
             HostPattern::Exact(host) => {
                 return Err(StoreError::not_found("proved domain of the app", host));
             }
@@ -56,13 +56,14 @@ async fn check_names(write: &mut Write, new: &CertificateRecord, app: &App) -> R
 
 /// The app's names on the zones and its proved domains. The local authority signs in the same look that finds
 /// the proof, before that is written down: for it every domain of the app counts.
-async fn own_hosts(write: &mut Write, source: CertificateSource, app: &App) -> Result<BTreeSet<Host>> {
+async fn own_hosts(write: &mut Write, source: CertificateSource, app: &App) -> Result<BTreeSet<HostPattern>> {
     let rows = sqlx::query("SELECT host FROM domains WHERE app_id = $1 AND (proved = 1 OR $2 = 1)")
         .bind(app.id.to_string())
         .bind(i64::from(source == CertificateSource::LocalCa))
         .fetch_all(write.connection())
         .await?;
-    let mut hosts: BTreeSet<Host> = write.store().zone_hosts(&app.name).into_iter().collect();
+    let mut hosts: BTreeSet<_> =
+        write.store().zone_hosts(&app.name).into_iter().map(HostPattern::from).collect();
     for row in &rows {
         hosts.insert(row.parsed("host")?);
     }

@@ -1,9 +1,9 @@
 //! Certificates that go with their app, their tenant or their last name. Their keys are not kept.
 
+use model::HostPattern;
 use model::certificate::CertificateSource;
 use model::change::ObjectId;
 use model::id::{AppId, CertificateId, TenantId};
-use model::{Host, HostPattern};
 
 use super::parted;
 use crate::app::App;
@@ -36,12 +36,12 @@ pub(crate) async fn remove_all_of_tenant(write: &mut Write, tenant: TenantId) ->
 }
 
 /// Takes those certificates of the app's tenant away that named `host` and now name nothing of the app.
-pub(crate) async fn remove_useless(write: &mut Write, app: &App, host: &Host) -> Result<()> {
+pub(crate) async fn remove_useless(write: &mut Write, app: &App, host: &HostPattern) -> Result<()> {
     let rows = sqlx::query("SELECT host FROM domains WHERE app_id = $1")
         .bind(app.id.to_string())
         .fetch_all(write.connection())
         .await?;
-    let mut hosts = write.store().zone_hosts(&app.name);
+    let mut hosts: Vec<_> = write.store().zone_hosts(&app.name).into_iter().map(HostPattern::from).collect();
     for row in &rows {
         hosts.push(row.parsed("host")?);
     }
@@ -50,12 +50,12 @@ pub(crate) async fn remove_useless(write: &mut Write, app: &App, host: &Host) ->
          (SELECT certificate_id FROM certificate_names WHERE name = $2)",
     )
     .bind(app.id.to_string())
-    .bind(host.as_str())
+    .bind(host.to_string())
     .fetch_all(write.connection())
     .await?;
     for row in &rows {
         let names: Vec<HostPattern> = row.json("names")?;
-        if !names.iter().any(|name| hosts.iter().any(|host| name.covers(host))) {
+        if !names.iter().any(|name| hosts.iter().any(|host| name.includes(host))) {
             remove(write, row.parsed("id")?).await?;
         }
     }
@@ -73,20 +73,19 @@ pub(crate) enum Whose {
 
 /// Lets no certificate of the app answer for `host` any more, after [`remove_useless`]: those that name others too
 /// lose the name, and are not served at all if each of their other names has a later one.
-pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host, whose: Whose) -> Result<()> {
-    let name = HostPattern::Exact(host.clone());
+pub(crate) async fn strip(write: &mut Write, app: &App, host: &HostPattern, whose: Whose) -> Result<()> {
     let rows = sqlx::query(
         "SELECT id, names, source FROM certificates WHERE app_id = $1 AND status = 'active' AND id IN
          (SELECT certificate_id FROM certificate_names WHERE name = $2) AND (source <> 'upload' OR $3 = 1)",
     )
     .bind(app.id.to_string())
-    .bind(host.as_str())
+    .bind(host.to_string())
     .bind(i64::from(whose == Whose::Any))
     .fetch_all(write.connection())
     .await?;
     for row in &rows {
         let (id, mut names): (CertificateId, Vec<HostPattern>) = (row.parsed("id")?, row.json("names")?);
-        names.retain(|other| *other != name);
+        names.retain(|name| name != host);
         sqlx::query("UPDATE certificates SET names = $2 WHERE id = $1")
             .bind(id.to_string())
             .bind(to_json(&names)?)
@@ -94,7 +93,7 @@ pub(crate) async fn strip(write: &mut Write, app: &App, host: &Host, whose: Whos
             .await?;
         sqlx::query("DELETE FROM certificate_names WHERE certificate_id = $1 AND name = $2")
             .bind(id.to_string())
-            .bind(host.as_str())
+            .bind(host.to_string())
             .execute(write.connection())
             .await?;
         let is_ours = row.word::<CertificateSource>("source")? != CertificateSource::Upload;

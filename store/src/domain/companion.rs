@@ -1,6 +1,6 @@
 //! The name that visitors type as well: `www` before a domain that was registered, and the domain itself for its `www`.
 
-use model::Host;
+use model::{Host, HostPattern};
 
 use super::DomainRecord;
 use crate::Store;
@@ -11,8 +11,8 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn companion(&self, host: &Host) -> Result<Option<Host>> {
-        let Some(other) = companion(host) else { return Ok(None) };
+    pub async fn companion(&self, host: &HostPattern) -> Result<Option<Host>> {
+        let Some(other) = host.exact().and_then(companion) else { return Ok(None) };
         Ok(self.domain_by_host(&other).await?.is_none().then_some(other))
     }
 
@@ -22,7 +22,7 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn companion_of(&self, domain: &DomainRecord) -> Result<Option<DomainRecord>> {
-        let Some(other) = companion(&domain.host) else { return Ok(None) };
+        let Some(other) = domain.host.exact().and_then(companion) else { return Ok(None) };
         Ok(self.domain_by_host(&other).await?.filter(|other| other.app == domain.app))
     }
 }

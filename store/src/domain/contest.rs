@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use model::Host;
+use model::HostPattern;
 use model::domain::{Claim, Contest, Facts, PROOF_PREFIX, Refusal, derive};
 use model::id::{AppId, DomainId, TenantId};
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,7 @@ pub(super) async fn find(
 }
 
 /// Begins a claim of a name that another account has.
-pub(super) async fn open(write: &mut Write, app: &App, host: Host) -> Result<DomainRecord> {
+pub(super) async fn open(write: &mut Write, app: &App, host: HostPattern) -> Result<DomainRecord> {
     make_room(write, app, &host).await?;
     let now = write.now();
     let id = DomainId::generate(now);
@@ -146,7 +146,7 @@ pub(crate) fn proof() -> String {
 }
 
 /// Ends what was never proved in its time, forgets what is counted no more, and refuses what is too much.
-async fn make_room(write: &mut Write, app: &App, host: &Host) -> Result<()> {
+async fn make_room(write: &mut Write, app: &App, host: &HostPattern) -> Result<()> {
     let now = write.now();
     sqlx::query(
         "UPDATE contests SET state = 'gone', ended_at = $2, version = version + 1 WHERE host = $1
@@ -154,7 +154,7 @@ async fn make_room(write: &mut Write, app: &App, host: &Host) -> Result<()> {
                  AND COALESCE(proof_seen_at, created_at) <= $5)
              OR (tenant_id = $4 AND state IN ('refused', 'lost')))",
     )
-    .bind(host.as_str())
+    .bind(host.to_string())
     .bind(now.unix_millis())
     .bind(now.minus(UNPROVED_CLAIM).unix_millis())
     .bind(app.tenant.to_string())
@@ -168,7 +168,7 @@ async fn make_room(write: &mut Write, app: &App, host: &Host) -> Result<()> {
     let own = count(
         write,
         "SELECT COUNT(*) AS claims FROM contests WHERE host = $1 AND tenant_id = $2 AND state = 'open'",
-        [host.as_str(), &app.tenant.to_string()],
+        [&host.to_string(), &app.tenant.to_string()],
     )
     .await?;
     if own > 0 {
@@ -193,7 +193,7 @@ async fn make_room(write: &mut Write, app: &App, host: &Host) -> Result<()> {
         ),
     ];
     for (what, limit, sql) in bounds {
-        if count(write, sql, [host.as_str(), &app.tenant.to_string()]).await? >= limit {
+        if count(write, sql, [&host.to_string(), &app.tenant.to_string()]).await? >= limit {
             return Err(StoreError::TooMany { what, limit });
         }
     }
@@ -203,8 +203,8 @@ async fn make_room(write: &mut Write, app: &App, host: &Host) -> Result<()> {
 /// Where there is no room for one more claim of a name, the one goes whose proof was not seen for the longest time, an
 /// hour at least: who owns the name shows it sooner. One that is to get the name is never displaced, and one that
 /// bothered nobody is not counted.
-async fn displace(write: &mut Write, tenant: TenantId, host: &Host) -> Result<()> {
-    let others = count(write, OTHERS, [host.as_str(), &tenant.to_string()]).await?;
+async fn displace(write: &mut Write, tenant: TenantId, host: &HostPattern) -> Result<()> {
+    let others = count(write, OTHERS, [&host.to_string(), &tenant.to_string()]).await?;
     if others < MAX_CONTESTS_OF_NAME {
         return Ok(());
     }
@@ -214,7 +214,7 @@ async fn displace(write: &mut Write, tenant: TenantId, host: &Host) -> Result<()
          AND contests.hold_until IS NULL AND COALESCE(contests.proof_seen_at, contests.created_at) <= $3
          ORDER BY COALESCE(contests.proof_seen_at, contests.created_at), contests.id LIMIT 1"
     ))
-    .bind(host.as_str())
+    .bind(host.to_string())
     .bind(tenant.to_string())
     .bind(unseen_since.unix_millis())
     .fetch_optional(write.connection())
@@ -247,7 +247,7 @@ pub(super) async fn insert(write: &mut Write, claim: &DomainRecord, state: State
     .bind(claim.id.to_string())
     .bind(claim.app.to_string())
     .bind(claim.tenant.to_string())
-    .bind(claim.host.as_str())
+    .bind(claim.host.to_string())
     .bind(&claim.target.proof)
     .bind(to_json(&claim.facts)?)
     .bind(to_word(&state)?)
@@ -334,11 +334,11 @@ impl Store {
     }
 
     /// The claims of a name.
-    pub(super) async fn claims_of_name(&self, host: &Host) -> Result<Vec<DomainRecord>> {
+    pub(super) async fn claims_of_name(&self, host: &HostPattern) -> Result<Vec<DomainRecord>> {
         let rows = sqlx::query(select!(
             "WHERE contests.host = $1 AND contests.state <> 'gone' ORDER BY contests.id"
         ))
-        .bind(host.as_str())
+        .bind(host.to_string())
         .fetch_all(self.pool())
         .await?;
         rows.iter().map(|row| read(self, row)).collect()

@@ -243,7 +243,7 @@ async fn holder_of(write: &mut Write, claim: &DomainRecord) -> Result<Holder> {
 async fn waiting(write: &mut Write, domain: &DomainRecord) -> Result<Option<DomainRecord>> {
     let store = write.store().clone();
     let row = sqlx::query(contest::select!("WHERE contests.host = $1 AND contests.hold_until IS NOT NULL"))
-        .bind(domain.host.as_str())
+        .bind(domain.host.to_string())
         .fetch_optional(write.connection())
         .await?;
     row.map(|row| contest::read(&store, &row)).transpose()
@@ -431,7 +431,7 @@ pub(super) async fn give_way(write: &mut Write, holder: &DomainRecord) -> Result
         hasten(write, &claim).await?;
     }
     sqlx::query("UPDATE contests SET next_check_at = $2 WHERE host = $1 AND state = 'open'")
-        .bind(holder.host.as_str())
+        .bind(holder.host.to_string())
         .bind(write.now_millis())
         .execute(write.connection())
         .await?;

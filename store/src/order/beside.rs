@@ -1,8 +1,8 @@
 //! Orders for two names of one app: a domain and its `www`. No other order of either is begun meanwhile, and neither waits
 //! for the other: the order of a name that is taken away ends, and the other name is looked at again at once.
 
+use model::HostPattern;
 use model::id::{DomainId, OrderId};
-use model::{Host, HostPattern};
 use sqlx::AnyConnection;
 
 use super::{Order, read, refused};
@@ -14,7 +14,7 @@ use crate::write::Write;
 impl Order {
     /// The name that stands beside its own, if it is for two.
     #[must_use]
-    pub fn beside(&self) -> Option<&Host> {
+    pub fn beside(&self) -> Option<&HostPattern> {
         other(&self.host, &self.names)
     }
 }
@@ -36,7 +36,7 @@ impl Store {
         )
         .bind(id.to_string())
         .bind(fence)
-        .bind(to_json(&[HostPattern::Exact(order.host.clone())])?)
+        .bind(to_json(&[&order.host])?)
         .bind(self.now().unix_millis())
         .fetch_optional(turn.connection())
         .await?;
@@ -48,29 +48,26 @@ impl Store {
 }
 
 /// The exact name among `names` that is not `host`.
-pub(super) fn other<'n>(host: &Host, names: &'n [HostPattern]) -> Option<&'n Host> {
-    names.iter().find_map(|name| match name {
-        HostPattern::Exact(name) if name != host => Some(name),
-        HostPattern::Exact(_) | HostPattern::Wildcard(_) => None,
-    })
+pub(super) fn other<'n>(host: &HostPattern, names: &'n [HostPattern]) -> Option<&'n HostPattern> {
+    names.iter().find(|name| !name.is_wildcard() && *name != host)
 }
 
 /// Whether an order that is open is for `host`, alone or with another name.
-pub(super) async fn is_under_way(connection: &mut AnyConnection, host: &Host) -> Result<bool> {
+pub(super) async fn is_under_way(connection: &mut AnyConnection, host: &HostPattern) -> Result<bool> {
     let open =
         sqlx::query("SELECT id FROM orders WHERE state = 'open' AND (host = $1 OR beside = $1) LIMIT 1")
-            .bind(host.as_str())
+            .bind(host.to_string())
             .fetch_optional(connection)
             .await?;
     Ok(open.is_some())
 }
 
 /// Whether `host` has an order of its own that is open and had a failure.
-pub(super) async fn is_failing(write: &mut Write, host: &Host) -> Result<bool> {
+pub(super) async fn is_failing(write: &mut Write, host: &HostPattern) -> Result<bool> {
     let failing = sqlx::query(
         "SELECT id FROM orders WHERE state = 'open' AND host = $1 AND (attempts > 0 OR error IS NOT NULL)",
     )
-    .bind(host.as_str())
+    .bind(host.to_string())
     .fetch_optional(write.connection())
     .await?;
     Ok(failing.is_some())
@@ -89,9 +86,9 @@ macro_rules! end_where {
 }
 
 /// Ends the open orders for a name that was taken away, its own and the one that it stands beside in; holders are fenced.
-pub(crate) async fn abandon(write: &mut Write, host: &Host) -> Result<()> {
+pub(crate) async fn abandon(write: &mut Write, host: &HostPattern) -> Result<()> {
     part(write, host).await?;
-    end(write, (end_where!("host"), host.as_str()), "the domain was removed").await?;
+    end(write, (end_where!("host"), &host.to_string()), "the domain was removed").await?;
     Ok(())
 }
 
@@ -103,18 +100,18 @@ pub(crate) async fn abandon_of(write: &mut Write, domain: DomainId, reason: &'st
 
 /// Ends the open order in which `host`, which goes, stands beside another name. Whichever of two it was, the other one's
 /// domain is due at once: it has an order of its own as soon as it is looked at. Gives how many orders ended.
-pub(crate) async fn part(write: &mut Write, host: &Host) -> Result<u64> {
+pub(crate) async fn part(write: &mut Write, host: &HostPattern) -> Result<u64> {
     let now = write.now_millis();
     sqlx::query(
         "UPDATE domains SET next_check_at = $2 WHERE next_check_at > $2 AND host IN
          (SELECT beside FROM orders WHERE host = $1 AND state = 'open' AND beside IS NOT NULL
           UNION ALL SELECT host FROM orders WHERE beside = $1 AND state = 'open')",
     )
-    .bind(host.as_str())
+    .bind(host.to_string())
     .bind(now)
     .execute(write.connection())
     .await?;
-    end(write, (end_where!("beside"), host.as_str()), "the domain beside it was removed").await
+    end(write, (end_where!("beside"), &host.to_string()), "the domain beside it was removed").await
 }
 
 /// Ends those orders, made by [`end_where`], that have the value in its column. Gives how many.

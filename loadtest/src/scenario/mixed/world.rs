@@ -103,7 +103,7 @@ fn objects(tenants: &Tenants, pair: &Pair, [serving, refusing]: [u16; 2]) -> any
             app: AppId::generate(now),
             tenant: tenant.id,
             name: slug,
-            hosts: vec![SiteHost { host: Host::parse(&host)?, origin: HostOrigin::Zone, client_ca: None }],
+            hosts: vec![SiteHost { host: host.parse()?, origin: HostOrigin::Zone, client_ca: None }],
             backends: vec![backend],
             headers: HeaderPolicy::default(),
             settings: Settings::default(),

@@ -16,7 +16,7 @@ use certd::acme::{AcmeError, Advice, Limits, Purpose, next_at};
 use certd::line::Crowds;
 use certd::renewal;
 use model::id::TenantId;
-use model::{Host, Timestamp};
+use model::{Host, HostPattern, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use store::{Hastened, Term, Urgency, is_told_anew};
@@ -463,7 +463,7 @@ impl World {
         let rested = self.ledger.free_at(&ours.failure(name.host.as_str()), now);
         let turn = match order.turn {
             Some(turn) => turn,
-            None => self.ledger.reserve(&ours.order(&name.host, purpose, urgency), now),
+            None => self.ledger.reserve(&ours.order(&HostPattern::from(&name.host), purpose, urgency), now),
         };
         order.turn = Some(turn);
         let until = turn.0.max(rested);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use model::Host;
 use model::change::{Object, ObjectId};
 use model::clock::{Clock as _, SystemClock};
 use model::id::AppId;
@@ -91,7 +90,7 @@ impl Storm {
         site.app = AppId::generate(SystemClock.now());
         site.name = Slug::parse(name).context("no slug")?;
         for place in &mut site.hosts {
-            place.host = Host::parse(&format!("{name}.{ZONE}"))?;
+            place.host = format!("{name}.{ZONE}").parse()?;
         }
         Ok(site)
     }

@@ -27,6 +27,7 @@ fn every_sentence() -> Vec<Message<'static>> {
         all.extend([
             Message::Add { provider },
             Message::Prove { provider },
+            Message::Delegate { provider },
             Message::ProveElsewhere { provider },
             Message::Silent { zone, provider },
             Message::Conflict { found, provider },
@@ -60,7 +61,7 @@ fn every_sentence() -> Vec<Message<'static>> {
     all
 }
 
-fn every_sentence_with(at: Timestamp) -> [Message<'static>; 11] {
+fn every_sentence_with(at: Timestamp) -> [Message<'static>; 12] {
     [
         Message::Removed { until: Some(at) },
         Message::ClaimedElsewhere { free_at: Some(at) },
@@ -70,6 +71,7 @@ fn every_sentence_with(at: Timestamp) -> [Message<'static>; 11] {
         Message::UploadEnds { until: at },
         Message::Changed { until: at },
         Message::Unproved { until: at },
+        Message::Unprovable { until: at },
         Message::Moved { until: at },
         Message::Moving { until: at },
         Message::Challenged { until: at },
@@ -142,7 +144,7 @@ fn what_becomes_of_mail_is_told_plainly() {
 #[test]
 fn every_kind_of_message_is_checked() {
     let kinds: std::collections::HashSet<_> = every_sentence().iter().map(std::mem::discriminant).collect();
-    assert_eq!(kinds.len(), 37, "a new message belongs into `every_sentence`");
+    assert_eq!(kinds.len(), 39, "a new message belongs into `every_sentence`");
     let texts: std::collections::HashSet<_> = every_sentence()
         .iter()
         .map(|message| message.text(NOW, Pace::Seconds))

@@ -12,7 +12,7 @@ const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
 
 fn target() -> Result<Target, HostError> {
     Ok(Target {
-        host: Host::parse("shop.example.test")?,
+        host: Host::parse("shop.example.test")?.into(),
         cname: Host::parse("d1.cname.apps.test")?,
         proof: "stoa-proof=abc".to_owned(),
         addresses: vec![std::net::Ipv4Addr::new(192, 0, 2, 1).into()],
@@ -91,6 +91,10 @@ fn forbidden() -> Forbidden {
     }
 }
 
+fn delegation() -> Record {
+    Record::new(RecordKind::Cname, "_acme-challenge.shop.example.test", "d1.acme.apps.test")
+}
+
 fn authority(health: Health, form: NameForm) -> Authority {
     Authority {
         health,
@@ -140,7 +144,7 @@ fn a_record_that_we_can_set_ourselves_is_offered() {
 
 #[test]
 fn a_zones_own_name_is_given_an_address_where_it_cannot_be_an_alias() {
-    let target = Target { host: Host::parse("example.test").unwrap(), ..target().unwrap() };
+    let target = Target { host: Host::parse("example.test").unwrap().into(), ..target().unwrap() };
     let mut facts = Facts { authority: authority(Health::Sound, NameForm::At), ..Facts::unknown() };
     let record = |facts: &Facts, target: &Target| {
         let record = derive(facts, target, NOW).1.record.unwrap();
@@ -248,6 +252,42 @@ fn the_record_that_lets_us_make_a_padlock_is_told_exactly() {
     assert_eq!(told, (RecordKind::Caa, "example.test", "0 issue \"letsencrypt.org\""));
 }
 
+fn wildcard() -> Target {
+    Target { host: "*.shop.example.test".parse().unwrap(), ..target().unwrap() }
+}
+
+#[test]
+fn a_wildcard_is_connected_by_one_alias_for_all_names_and_one_for_its_padlock() {
+    let target = wildcard();
+    let new = Facts { authority: authority(Health::Sound, NameForm::At), ..Facts::unknown() };
+    let zone = Host::parse("shop.example.test").ok();
+    let new = Facts { authority: Authority { zone, ..new.authority }, routing: Routing::Absent, ..new };
+    let record = derive(&new, &target, NOW).1.record.unwrap();
+    assert_eq!(
+        (record.kind, record.name.as_str(), record.form_name.as_deref()),
+        (RecordKind::Cname, "*.shop.example.test", Some("*")),
+        "an alias, although the zone's own name could have none"
+    );
+    let here = Facts { unprovable: Some(delegation()), authority: new.authority, ..here() };
+    let (status, action) = derive(&here, &target, NOW);
+    assert_eq!(status, DomainStatus::NeedsDns);
+    let record = action.record.unwrap();
+    assert_eq!(
+        (record.name, record.form_name.as_deref(), record.value),
+        (delegation().name, Some("_acme-challenge"), delegation().value)
+    );
+    let live = Facts { certification: ready(), presence: Presence::Verified, ..here.clone() };
+    let (status, action) = derive(&live, &target, NOW);
+    assert_eq!(
+        (status, action.record.map(|record| record.name)),
+        (DomainStatus::AtRisk, Some(delegation().name))
+    );
+    assert!(action.text.starts_with("Still live, but the record that renews"), "{}", action.text);
+    let mended = Facts { unprovable: None, ..live };
+    assert_eq!(derive(&mended, &target, NOW).0, DomainStatus::Live);
+    assert_eq!(target.text_record().name, "_stoa.shop.example.test");
+}
+
 #[test]
 fn facts_of_before_there_were_five_are_still_read() {
     let old = r#"{"claim":"proved","routing":{"value":"elsewhere","found":"A 192.0.2.1"},
@@ -317,6 +357,7 @@ fn any_facts(dice: &mut Dice, forbidden: &Forbidden) -> Facts {
         authority: Authority { health, ..Authority::default() },
         certification,
         forbidden: (dice.below(5) == 0).then(|| forbidden.clone()),
+        unprovable: (dice.below(5) == 0).then(|| Record::new(RecordKind::Cname, "", "")),
         presence: [Presence::Absent, Presence::Verified][dice.below(2)],
         policy: [Policy::Allowed, Policy::Allowed, Policy::Suspended, Policy::Refused][dice.below(4)],
         checked_at: None,
@@ -339,13 +380,14 @@ fn any_facts(dice: &mut Dice, forbidden: &Forbidden) -> Facts {
 }
 
 /// Each way to mend one thing and leave the rest; the vectors take turns.
-const MENDS: [fn(&mut Facts); 11] = [
+const MENDS: [fn(&mut Facts); 12] = [
     |facts| facts.policy = Policy::Allowed,
     |facts| facts.claim = Claim::Proved,
     |facts| facts.routing = Routing::Here,
     |facts| facts.authority.health = Health::Sound,
     |facts| facts.certification = Certification::Ready { not_after: NOW.plus(GRACE) },
     |facts| facts.forbidden = None,
+    |facts| facts.unprovable = None,
     |facts| facts.presence = Presence::Verified,
     |facts| facts.away_since = None,
     |facts| facts.old_until = None,
