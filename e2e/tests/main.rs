@@ -17,6 +17,7 @@ mod first_start;
 mod installation;
 mod isolation;
 mod key_material;
+mod leases;
 mod lost_store;
 mod moving_backend;
 mod over_quota;

@@ -19,7 +19,7 @@ const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = F
     PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;";
 
 /// A node that stands still in the middle of a change must not hold up the others for ever.
-const POSTGRES_SETTINGS: &str = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s';";
+const POSTGRES_SETTINGS: &str = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '5s';";
 
 /// A parsed store URL.
 #[derive(Debug, Clone)]
