@@ -141,6 +141,12 @@ async fn a_wildcard_is_connected_where_a_certificate_can_be_made_for_it() {
             (&standing["value"], &standing["optional"]),
             (&json!("for *.example.com"), &json!(optional[1]))
         );
+        let apex = desk.domain(&app, "example.com").await;
+        let apex = desk.get(&format!("/v1/domains/{apex}")).send().await.of(200);
+        let of_apex = apex["records"].as_array().unwrap().iter();
+        let of_apex = of_apex.clone().find(|record| record["name"] == "_acme-challenge.example.com");
+        let value = |record: Option<&serde_json::Value>| record.map(|record| record["value"].clone());
+        assert_eq!(value(of_apex), value(alias), "one alias at one place");
         let found = desk.get("/v1/domains?hostname=*.example.com").send().await.of(200);
         assert_eq!(found["data"][0]["id"], json!(id));
         prove(&desk, &id).await;

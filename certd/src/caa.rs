@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use model::HostPattern;
 use model::acme::{ChallengeKind, DNS01_LABEL, STANDING_LABEL};
-use model::domain::{Forbidden, Record, RecordKind};
-use model::id::DomainId;
+use model::domain::{Forbidden, Record, RecordKind, Unprovable};
 use store::{DomainRecord, Order, StoreError};
 
 use crate::acme::{AcmeError, Authority};
+use crate::delegation::{Delegation, Places};
 use crate::dns::{self, Issuer, LookupError, Policy, Scope, Standing};
 use crate::work::Work;
 
@@ -80,7 +80,11 @@ impl Work {
     ///
     /// # Errors
     /// [`AcmeError::Forbidden`] if none may, [`AcmeError::NotYet`] if the records cannot be told.
-    pub(crate) async fn candidates(&self, order: &Order) -> Result<Vec<Candidate<'_>>, AcmeError> {
+    pub(crate) async fn candidates(
+        &self,
+        order: &Order,
+        places: &Places,
+    ) -> Result<Vec<Candidate<'_>>, AcmeError> {
         let policies = match self.policies(&order.names).await {
             Ok(policies) => policies,
             // What was placed already must come to its end.
@@ -91,7 +95,7 @@ impl Work {
             }
         };
         let ways = Ways {
-            by_text: self.are_by_text(order).await?,
+            by_text: places.has(&order.host) && order.beside().is_none_or(|beside| places.has(beside)),
             standing: self.standing(&order.names).await,
             is_in_doubt: order.attempts % 2 == 1,
             is_wide: order.names.iter().any(HostPattern::is_wildcard),
@@ -104,43 +108,69 @@ impl Work {
             let kind = allowed.or(is_there.then_some(preferred));
             candidates.extend(kind.map(|kind| Candidate { authority, kind }));
         }
-        let host = || order.host.to_string();
-        match candidates.is_empty() {
-            true if ways.is_wide && !ways.by_text && policies.is_empty() => {
-                let reason = format!("the alias `{DNS01_LABEL}.{}` is missing", order.host.base());
-                Err(AcmeError::NotHere { host: host(), reason })
-            }
-            true => Err(AcmeError::Forbidden { host: host() }),
-            false => Ok(candidates),
+        if !candidates.is_empty() {
+            return Ok(candidates);
         }
+        let host = order.host.to_string();
+        Err(match &places.untold {
+            Some(error) if ways.is_wide => AcmeError::NotYet { host, reason: error.to_string() },
+            None if ways.is_wide && !ways.by_text => {
+                AcmeError::NotHere { host, reason: "no record proves all its names".to_owned() }
+            }
+            _ => AcmeError::Forbidden { host },
+        })
     }
 
-    /// The record that is missing to prove a wildcard; a name is proved by those who visit it.
-    pub(crate) async fn unprovable(&self, domain: &DomainRecord) -> Result<Option<Record>, StoreError> {
+    /// What is missing to prove a wildcard; a name is proved by those who visit it.
+    pub(crate) async fn unprovable(&self, domain: &DomainRecord) -> Result<Option<Unprovable>, StoreError> {
         if !self.is_public() || !domain.host.is_wildcard() {
             return Ok(None);
         }
-        let names = [domain.host.clone()];
-        let ways = self.ways(domain, &names).await;
+        let by_text = match self.delegation(&domain.host, Some(domain.id)).await? {
+            Delegation::Untold(error) => {
+                tracing::debug!(host = %domain.host, %error, "nobody can tell whether its proof is delegated");
+                return Ok(domain.facts.unprovable.clone());
+            }
+            delegation => matches!(delegation, Delegation::Here(_)),
+        };
+        if !by_text && self.settings.dns_persist {
+            self.introduce().await;
+        }
+        let names = std::slice::from_ref(&domain.host);
+        let ways = Ways { by_text, standing: self.standing(names).await, is_in_doubt: false, is_wide: true };
         for authority in &self.authorities {
             if ways.includes(self.preferred(authority, &ways).await?) {
                 return Ok(None);
             }
         }
-        Ok(self.proving(domain).await)
+        let record = self.proving(domain).await?;
+        if record.is_none() {
+            tracing::warn!(host = %domain.host, "a wildcard cannot be proved: set up [acme.dns], or acme.dns_persist");
+        }
+        Ok(Some(Unprovable { record }))
     }
 
-    /// The record that lets us prove a wildcard to an authority, if we can be let; none: a name needs none.
-    pub(crate) async fn proving(&self, domain: &DomainRecord) -> Option<Record> {
+    /// The record that lets us prove a wildcard to an authority; none: we are not set up for it.
+    async fn proving(&self, domain: &DomainRecord) -> Result<Option<Record>, StoreError> {
         let base = domain.host.base();
-        if !domain.host.is_wildcard() {
-            return None;
+        if let Some(proofs) = &self.proofs
+            && let Ok(place) = proofs.delegate(self.store.delegate_of(domain).await?)
+        {
+            return Ok(Some(Record::new(RecordKind::Cname, format!("{DNS01_LABEL}.{base}"), place)));
         }
-        if let Some(place) = self.proofs.as_ref().and_then(|proofs| proofs.delegate(domain.id).ok()) {
-            return Some(Record::new(RecordKind::Cname, format!("{DNS01_LABEL}.{base}"), place));
+        let is_known = self.authorities.first().is_none_or(|authority| !authority.lacks_standing());
+        let text = if is_known { self.standing_text(&domain.host).await } else { None };
+        Ok(text.map(|text| Record::new(RecordKind::Txt, format!("{STANDING_LABEL}.{base}"), text)))
+    }
+
+    /// Lets the first authority tell who it is and who we are there: the text that stands says both.
+    async fn introduce(&self) {
+        let Some(authority) = self.authorities.first() else { return };
+        let is_known = authority.caa_identities().is_some()
+            && authority.account_url().await.is_ok_and(|account| account.is_some());
+        if !is_known && let Err(error) = authority.session().await {
+            tracing::debug!(directory = authority.name(), %error, "no account was made");
         }
-        let text = self.standing_text(&domain.host).await?;
-        Some(Record::new(RecordKind::Txt, format!("{STANDING_LABEL}.{base}"), text))
     }
 
     async fn standing_text(&self, name: &HostPattern) -> Option<String> {
@@ -150,26 +180,26 @@ impl Work {
         Some(Standing::text(&identity, &account, Scope::of(name)))
     }
 
-    async fn ways(&self, domain: &DomainRecord, names: &[HostPattern]) -> Ways {
-        Ways {
-            by_text: self.is_by_text(&domain.host, Some(domain.id)).await,
-            standing: self.standing(names).await,
-            is_in_doubt: false,
-            is_wide: domain.host.is_wildcard(),
-        }
-    }
-
     /// The record that is missing if none of our authorities may make a certificate for a domain.
     pub(crate) async fn forbidden(
         &self,
         domain: &DomainRecord,
     ) -> Result<Result<Option<Forbidden>, StoreError>, LookupError> {
-        let names = [domain.host.clone()];
-        let policies = self.policies(&names).await?;
+        let names = std::slice::from_ref(&domain.host);
+        let policies = self.policies(names).await?;
         if policies.is_empty() {
             return Ok(Ok(None));
         }
-        let ways = self.ways(domain, &names).await;
+        let delegation = match self.delegation(&domain.host, Some(domain.id)).await {
+            Ok(delegation) => delegation,
+            Err(error) => return Ok(Err(error)),
+        };
+        let ways = Ways {
+            by_text: matches!(delegation, Delegation::Here(_)),
+            standing: self.standing(names).await,
+            is_in_doubt: false,
+            is_wide: domain.host.is_wildcard(),
+        };
         Ok(self.missing(&ways, &policies).await)
     }
 
@@ -229,7 +259,7 @@ impl Work {
         if ways.by_text {
             return Ok(ChallengeKind::Dns01);
         }
-        if ways.standing.is_empty() {
+        if ways.standing.is_empty() || authority.lacks_standing() {
             return Ok(ways.usual(authority));
         }
         let (now, issuer) = (self.store.now(), self.issuer(authority, ChallengeKind::DnsPersist01).await?);
@@ -261,23 +291,6 @@ impl Work {
         let is_first = self.authorities.first().is_some_and(|first| first.name() == authority.name());
         let set = self.settings.caa_identities.iter().filter(|_| is_first).cloned();
         set.chain(authority.caa_identities().unwrap_or_default()).collect()
-    }
-
-    /// Whether texts in a zone of ours prove all names of the order.
-    async fn are_by_text(&self, order: &Order) -> Result<bool, StoreError> {
-        let by_text = self.is_by_text(&order.host, order.domain).await;
-        let Some(beside) = order.beside().filter(|_| by_text) else { return Ok(by_text) };
-        let other = self.store.domain_by_host(beside).await?;
-        Ok(self.is_by_text(beside, other.map(|other| other.id)).await)
-    }
-
-    /// Whether a text in a zone of ours proves the name: our own names, and a creator's whose alias leads there.
-    pub(crate) async fn is_by_text(&self, host: &HostPattern, domain: Option<DomainId>) -> bool {
-        let Some(proofs) = &self.proofs else { return false };
-        match domain {
-            Some(domain) => proofs.is_delegated(host.base(), domain).await,
-            None => proofs.covers(host.base()),
-        }
     }
 }
 

@@ -23,9 +23,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::Guard;
-use crate::adapters::{
-    self, Account, AdapterError, Algorithm, Applied, Extent, Fault, Interrupted, Plan, Zone,
-};
+use crate::adapters::{self, Account, Algorithm, Applied, Extent, Fault, Interrupted, Plan, Zone};
 use crate::guard::Forbidden;
 use crate::work::Work;
 use outcome::{Stop, ended, failed};
@@ -152,13 +150,13 @@ impl Attempt<'_> {
         }
     }
 
-    async fn plan(&self, zone: &dyn Zone) -> Result<Plan, AdapterError> {
-        let proving = self.work.proving(self.domain).await;
-        records::plan(zone, self.domain, proving.as_ref()).await
+    async fn plan(&self, zone: &dyn Zone) -> Result<Plan, Halt> {
+        let missing = self.work.unprovable(self.domain).await?.and_then(|unprovable| unprovable.record);
+        Ok(records::plan(zone, self.domain, missing.as_ref()).await.map_err(Stop::from)?)
     }
 
     async fn preview(&self, zone: &dyn Zone) -> Result<ConnectionPatch, Halt> {
-        let plan = self.plan(zone).await.map_err(Stop::from)?;
+        let plan = self.plan(zone).await?;
         let findings = records::findings(zone, &plan).await.map_err(Stop::from)?;
         if !plan.obstacles.is_empty() {
             return Err(Stop::in_the_way(&plan, findings).into());
@@ -171,7 +169,7 @@ impl Attempt<'_> {
     async fn apply(&self, zone: &dyn Zone) -> Result<ConnectionPatch, Halt> {
         let plan = match self.held.plan.as_deref() {
             Some(shown) => read::<Plan>(shown)?,
-            None => self.plan(zone).await.map_err(Stop::from)?,
+            None => self.plan(zone).await?,
         };
         self.carry_out(zone, &plan).await
     }

@@ -34,7 +34,10 @@ impl Work {
         let now = self.store.now();
         let next = rhythm::next_claim_check_at(contest, claim.created_at, now, rand::random());
         let next_check_at = rhythm::watched(next, claim.watched_until, now);
+        let unprovable =
+            if matches!(contest, Contest::Waiting { .. }) { self.unprovable(claim).await? } else { None };
         let facts = Facts {
+            unprovable,
             routing: found.routing,
             authority: found.authority,
             checked_at: Some(now),
@@ -70,6 +73,7 @@ impl Work {
             return Ok(());
         }
         let held = self.store.active_certificate_for(&claim.host).await?;
+        let held = held.filter(|held| held.names.contains(&claim.host));
         let is_over = until <= now;
         let is_needed = held.is_some() && renewal::urgency(held.as_ref(), now) == Urgency::Emergency;
         let is_forbidden = !matches!(self.forbidden(claim).await, Ok(Ok(None)));

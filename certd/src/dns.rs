@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::Host;
 use model::domain::{Authority, Claim, Routing, Target};
 use tokio::time::{Instant, timeout_at};
 
@@ -28,6 +29,7 @@ pub use authority::{Server, Zone};
 pub use caa::{Issuer, Policy, Scope, permission, policy};
 pub use inspect::Inspector;
 pub use judge::{judge, shown};
+pub(crate) use observe::sample;
 pub use observe::{Observation, View, observe};
 pub use providers::Providers;
 pub(crate) use public::is_public;
@@ -192,6 +194,18 @@ pub fn understand(seen: &Observation, providers: &Providers, target: &Target) ->
         authority,
         remembered: seen.remembered_seconds.map(|seconds| Duration::from_secs(seconds.into())),
     }
+}
+
+/// What `name`, which lies below `host`, is an alias of, as the servers of that zone say; else as the resolver does.
+pub(crate) async fn alias_below(
+    lookup: &dyn Lookup,
+    host: &Host,
+    name: &str,
+) -> Result<Option<String>, LookupError> {
+    let question = (name, Kind::Cname);
+    let found =
+        authority::definitive_below(lookup, host.as_str(), question, Instant::now() + TIMEOUT).await?;
+    Ok(found.iter().find_map(Value::alias).map(str::to_owned))
 }
 
 async fn ask(

@@ -28,8 +28,6 @@ const UPLOAD_COVER: Duration = Duration::from_secs(3 * 24 * 3600);
 const OVERDUE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// A turn with an authority that is further away is told to who waits for it.
 const TURN: Duration = Duration::from_secs(60);
-/// A label below a wildcard that nobody is likely to have for itself.
-const ANY_NAME: &str = "stoa-probe";
 /// How often a look that somebody else overtook is taken again at once.
 const TRIES: u32 = 5;
 
@@ -71,15 +69,17 @@ impl Work {
             return self.check_claim(domain).await;
         }
         let (mut look, mut domain) = (self.look(domain).await, domain.clone());
+        look.is_covered = self.is_covered(&domain, look.claim).await?;
+        let stays_good = domain.was_live && !look.is_covered;
         if let (Some(Contest::Challenged { .. }), Shown::Everywhere) = (domain.facts.contest, look.text) {
             domain = self.store.refute_contest(domain.id, &domain.target.proof).await?;
             tracing::info!(host = %domain.host, domain = %domain.id, "its holder proved a contested domain again");
         }
-        let here = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
+        let here = facts::may_order(&domain.facts, stays_good, look.claim, &look.routing);
         let mut held = self.certificate_of(&domain).await?;
         if here && (renewal == Renewal::Now || self.wants(held.as_ref())) {
             look = self.ask_permission(&domain, look).await?;
-            let still = facts::may_order(&domain.facts, domain.was_live, look.claim, &look.routing);
+            let still = facts::may_order(&domain.facts, stays_good, look.claim, &look.routing);
             if still && look.forbidden.is_none() && look.unprovable.is_none() {
                 domain = self.note_proof(domain, &look, held.as_ref()).await?;
                 self.begin(&domain, held.as_ref()).await?;
@@ -99,6 +99,11 @@ impl Work {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the name lies below another tenant's wildcard, and no proof shows that it is this domain's still.
+    pub(crate) async fn is_covered(&self, domain: &DomainRecord, claim: Claim) -> Result<bool, StoreError> {
+        Ok(claim != Claim::Proved && self.store.is_below_anothers(domain).await?)
     }
 
     /// The certificate that serves the domain. One of another account counts for nothing, and neither does a creator's
@@ -145,6 +150,7 @@ impl Work {
             certification: Certification::None,
             forbidden: None,
             unprovable: None,
+            is_covered: false,
             remembered: found.remembered,
             presence: None,
         }
@@ -353,8 +359,7 @@ impl Work {
         let Some(probe) = &self.probe else {
             return Ok(if told { Presence::Verified } else { Presence::Absent });
         };
-        // Of a wildcard any name may be looked at.
-        let name = domain.host.sample(ANY_NAME).unwrap_or_else(|_| domain.host.base().clone());
+        let name = dns::sample(&domain.host);
         loop {
             if probe.serial(&name).await.as_deref() == Some(held.serial.as_str()) {
                 return Ok(Presence::Verified);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Timestamp;
-use model::domain::{Authority, Certification, Claim, Facts, Forbidden, Presence, Record, Routing};
+use model::domain::{Authority, Certification, Claim, Facts, Forbidden, Presence, Routing, Unprovable};
 use store::Shown;
 
 /// What one look found out.
@@ -16,8 +16,10 @@ pub(crate) struct Look {
     pub(crate) authority: Authority,
     pub(crate) certification: Certification,
     pub(crate) forbidden: Option<Forbidden>,
-    /// The record that is missing to prove a wildcard.
-    pub(crate) unprovable: Option<Record>,
+    /// What is missing to prove a wildcard.
+    pub(crate) unprovable: Option<Unprovable>,
+    /// Whether another tenant's wildcard covers the name, and nothing shows that the name is this one's still.
+    pub(crate) is_covered: bool,
     /// For how long an old record is still remembered.
     pub(crate) remembered: Option<Duration>,
     /// Whether an edge shows the certificate; none: nobody looked.
@@ -52,13 +54,18 @@ fn stays_good(before: &Facts, was_live: bool) -> bool {
 /// since the creator must otherwise be asked for the proof. A domain that was away is back with its proof.
 pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) -> Facts {
     let certified = matches!(look.certification, Certification::Ready { not_after } if not_after > now);
+    // Visitors of the name are meant for the other tenant, who has all names below its parent.
+    let is_lost = look.is_covered
+        && !matches!(look.routing, Routing::Broken { .. } | Routing::Unknown | Routing::Spreading { .. });
     let presence = match (certified, before.presence) {
         (false, _) => Presence::Absent,
+        (true, _) if is_lost => Presence::Absent,
         (true, Presence::Verified) => Presence::Verified,
         (true, Presence::Absent) => look.presence.unwrap_or(Presence::Absent),
     };
     let claim = match (look.claim, &look.routing) {
         (Claim::Proved, _) => Claim::Proved,
+        (_, _) if is_lost => Claim::Unproved,
         (_, Routing::Here) if !certified && !stays_good(before, was_live) => Claim::Unproved,
         (_, _) => before.claim,
     };
@@ -126,6 +133,7 @@ mod tests {
             certification,
             forbidden: None,
             unprovable: None,
+            is_covered: false,
             remembered: None,
             presence: Some(Presence::Verified),
         }
@@ -217,6 +225,19 @@ mod tests {
             ..look(Claim::Proved, Routing::Here)
         };
         assert_eq!(after(&live(), true, expired, now()).presence, Presence::Absent);
+    }
+
+    #[test]
+    fn a_name_that_lies_below_anothers_wildcard_is_given_up_without_its_proof() {
+        for routing in [Routing::Here, Routing::Absent, Routing::Elsewhere { found: "CNAME a.b".to_owned() }]
+        {
+            let covered = Look { is_covered: true, ..look(Claim::Unproved, routing) };
+            let lost = after(&live(), true, covered, now());
+            assert_eq!((lost.claim, lost.presence), (Claim::Unproved, Presence::Absent));
+        }
+        let silent = Routing::Broken { reason: "the name servers do not answer".to_owned() };
+        let silent = Look { is_covered: true, ..look(Claim::Unproved, silent) };
+        assert_eq!(after(&live(), true, silent, now()).claim, Claim::Proved);
     }
 
     #[test]

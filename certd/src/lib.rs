@@ -20,6 +20,7 @@ mod caa;
 mod connections;
 mod contests;
 mod daemon;
+mod delegation;
 mod domains;
 mod edges;
 mod error;

@@ -23,6 +23,7 @@ use crate::acme::{self, AcmeError, Authority, Journal};
 use crate::adapters::{self, NameError, Proof, ProofError, Proofs};
 use crate::authorities::{LEAST, Predecessor};
 use crate::caa::Candidate;
+use crate::delegation::Places;
 use crate::domains::Renewal;
 use crate::work::Work;
 use crate::{dns, edges, facts, renewal};
@@ -79,6 +80,7 @@ impl Work {
             order,
             other,
             predecessor,
+            places: Places::default(),
             candidates: Vec::new(),
             chosen: None,
             put: Vec::new(),
@@ -244,6 +246,8 @@ struct Memory<'a> {
     /// The domain whose name stands beside the order's own.
     other: Option<DomainRecord>,
     predecessor: Predecessor,
+    /// Where in our zone the names are proved.
+    places: Places,
     /// Where this attempt may go.
     candidates: Vec<Candidate<'a>>,
     /// Where it goes.
@@ -258,9 +262,10 @@ impl<'a> Memory<'a> {
     /// The authority that is to be asked now. One that has not told yet who it is does so first: the records may not
     /// allow it.
     async fn choose(&mut self) -> Result<Candidate<'a>, AcmeError> {
+        self.places = self.work.places(&self.order).await?;
         self.agree_on_way().await?;
         loop {
-            self.candidates = match self.work.candidates(&self.order).await {
+            self.candidates = match self.work.candidates(&self.order, &self.places).await {
                 Err(error) if self.part_over(&error).await? => continue,
                 found => found?,
             };
@@ -384,6 +389,8 @@ impl<'a> Memory<'a> {
             return Err(AcmeError::Refused("there is no zone for dns-01".to_owned()));
         };
         let proof = self.proof(proofs, challenge).map_err(|error| AcmeError::Refused(error.to_string()))?;
+        let turn = self.work.turns.take(&proof.place, &self.order.host, self.work.store.now());
+        turn.map_err(|until| AcmeError::Spent { until })?;
         let (place, text) = (proof.place.as_str().to_owned(), proof.text.clone());
         let kept = ZoneText { place, text, expires_at: challenge.expires_at };
         self.work.store.keep_text(&kept).await?;
@@ -396,6 +403,11 @@ impl<'a> Memory<'a> {
 
     /// The text that answers a dns-01 challenge, at its place.
     fn proof(&self, proofs: &Proofs, challenge: &Challenge) -> Result<Proof, NameError> {
+        let text = adapters::text_of(&challenge.key_authorization);
+        if let Some(place) = self.places.of(&challenge.host) {
+            return Ok(Proof { place: place.clone(), text });
+        }
+        // The alias may be gone while an order goes on.
         let other = self
             .other
             .as_ref()
@@ -405,7 +417,7 @@ impl<'a> Memory<'a> {
             Some(domain) => proofs.delegate(domain),
             None => proofs.own(&challenge.host),
         };
-        Ok(Proof { place: place?, text: adapters::text_of(&challenge.key_authorization) })
+        Ok(Proof { place: place?, text })
     }
 
     /// Lets others, or the next start, go on at once.
@@ -428,7 +440,8 @@ impl<'a> Memory<'a> {
     async fn look_at(&self, domain: &DomainRecord) -> Result<(), AcmeError> {
         let seen = dns::observe(self.work.lookup.as_ref(), &domain.target).await;
         let (claim, routing) = dns::judge(&seen, &domain.target);
-        if facts::may_order(&domain.facts, domain.was_live, claim, &routing) {
+        let is_covered = self.work.is_covered(domain, claim).await?;
+        if facts::may_order(&domain.facts, domain.was_live && !is_covered, claim, &routing) {
             return Ok(());
         }
         let reason = match routing {
@@ -556,6 +569,12 @@ impl Journal for Memory<'_> {
         }
         self.put.push(challenge.token.clone());
         Ok(self.work.store.put_challenge(challenge).await?)
+    }
+
+    fn lacks(&mut self, kind: ChallengeKind) {
+        if let Some(chosen) = self.chosen.filter(|_| kind == ChallengeKind::DnsPersist01) {
+            chosen.authority.note_no_standing();
+        }
     }
 
     fn recall(&mut self, challenge: &Challenge) {

@@ -46,6 +46,8 @@ pub fn next_check_at(facts: &Facts, since: Timestamp, now: Timestamp, jitter: f6
         (true, true, Presence::Absent) if age < HOUR => DEPLOYING,
         (true, true, Presence::Absent) => ORDERING,
         (true, false, _) if matches!(facts.certification, Certification::Failing { .. }) => FAILING,
+        // Nothing is ordered until that changes.
+        (true, false, _) if facts.forbidden.is_some() || facts.unprovable.is_some() => young(age),
         (true, false, _) => ORDERING,
         (false, _, _) => young(age),
     };

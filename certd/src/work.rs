@@ -8,6 +8,7 @@ use store::Store;
 
 use crate::acme::Authority;
 use crate::adapters::{self, Proofs};
+use crate::delegation::PlaceTurns;
 use crate::dns::{Lookup, Providers};
 use crate::local_ca::LocalAuthority;
 use crate::pace::Pace;
@@ -28,6 +29,8 @@ pub(crate) struct Work {
     pub(crate) providers: Providers,
     /// How fast domains are looked at that nobody waits for.
     pub(crate) pace: Pace,
+    /// Which texts resolvers may still remember.
+    pub(crate) turns: PlaceTurns,
     pub(crate) probe: Option<Probe>,
     /// Who holds leases: this process, no other and no later one.
     pub(crate) owner: String,
@@ -60,6 +63,7 @@ impl Work {
             lookup,
             providers,
             pace,
+            turns: PlaceTurns::default(),
             probe,
             owner,
         })

@@ -76,7 +76,9 @@ impl Lookup for Records {
         if kind == Kind::Txt {
             return Ok(self.text(name).map(Value::Text).into_iter().collect());
         }
-        let target = self.aliases.lock().unwrap().get(name).cloned().filter(|_| kind == Kind::Cname);
+        let aliases = self.aliases.lock().unwrap();
+        let all = name.split_once('.').map(|(_, parent)| format!("*.{parent}")).unwrap_or_default();
+        let target = aliases.get(name).or_else(|| aliases.get(&all)).cloned().filter(|_| kind == Kind::Cname);
         Ok(target.map(Value::Alias).into_iter().collect())
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certd::{Acme, Certd, Settings, StandingProof};
-use model::Host;
 use model::clock::ManualClock;
-use model::domain::Certification;
+use model::domain::{Actor, Certification, DomainStatus, RecordKind, Unprovable, derive};
 use model::seal::SealingKey;
+use model::{Clock as _, Host};
 use store::DomainRecord;
 use testkit::ca::{self, Ca, ChallengeType, Check, Problem, Validation};
 use testkit::wait::until;
@@ -47,7 +47,9 @@ impl Scene {
         let texts = records.clone();
         let judge = move |check: &Check| {
             let text = format!("{}; accounturi={}", ca::IDENTITY, check.account_url);
-            let stands = texts.text(&format!("_validation-persist.{}", check.name)) == Some(text);
+            let found = texts.text(&format!("_validation-persist.{}", check.name));
+            let stands =
+                found.is_some_and(|found| found == text || found == format!("{text}; policy=wildcard"));
             match check.kind {
                 ChallengeType::DnsPersist01 if stands && manner == Manner::Knows => Ok(()),
                 ChallengeType::Http01 if check.name == FIRST || manner != Manner::Knows => Ok(()),
@@ -139,6 +141,85 @@ async fn a_text_of_another_account_or_without_the_switch_proves_nothing() {
             Ok(())
         });
         refused.await.unwrap();
+        scene.certd.stop().await.unwrap();
+    }
+}
+
+const BASE: &str = "many.example.com";
+
+impl Scene {
+    /// Connects all names below one, whose alias is there; gives what is missing to prove them.
+    async fn connect_all(&self) -> (DomainRecord, Unprovable) {
+        let domain = self.connect(&format!("*.{BASE}")).await;
+        let unprovable = until("what is missing", BOUND, async || {
+            self.clock.advance(Duration::from_secs(1));
+            let found = self.installation.domain(&domain).await.facts.unprovable;
+            found.ok_or_else(|| anyhow::anyhow!("nothing is missing"))
+        });
+        let unprovable = unprovable.await.unwrap();
+        (domain, unprovable)
+    }
+
+    fn told(&self, domain: &DomainRecord) -> (DomainStatus, Actor) {
+        let (status, action) = derive(&domain.facts, &domain.target, self.clock.now());
+        (status, action.who)
+    }
+}
+
+/// No name had a certificate here before: there is no account yet whose address the text could have.
+#[tokio::test]
+async fn a_wildcard_is_proved_by_a_text_that_stands() {
+    let scene = Scene::start(Manner::Knows, true).await;
+    let (domain, unprovable) = scene.connect_all().await;
+    let domain = scene.installation.domain(&domain).await;
+    assert_eq!(scene.told(&domain), (DomainStatus::NeedsDns, Actor::You));
+    let record = unprovable.record.unwrap();
+    assert_eq!(
+        (record.kind, record.name.as_str()),
+        (RecordKind::Txt, "_validation-persist.many.example.com")
+    );
+    assert!(record.value.ends_with("; policy=wildcard"), "{}", record.value);
+    scene.records.write(&record.name, &record.value);
+    let held = until("the certificate", BOUND, async || {
+        scene.clock.advance(Duration::from_secs(1));
+        let held = scene.installation.store.active_certificate_for(&domain.host).await?;
+        held.ok_or_else(|| anyhow::anyhow!("none for {}", domain.host))
+    });
+    assert_eq!(held.await.unwrap().names, [domain.host]);
+    scene.certd.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wildcard_that_we_are_not_set_up_to_prove_is_our_problem_and_begins_no_order_again_and_again() {
+    for (manner, is_on) in [(Manner::Knows, false), (Manner::Ignores, true)] {
+        let scene = Scene::start(manner, is_on).await;
+        let (mut domain, unprovable) = scene.connect_all().await;
+        if let Some(record) = unprovable.record {
+            assert!(is_on, "{record:?}");
+            scene.records.write(&record.name, &record.value);
+        }
+        let ours = until("our problem", BOUND, async || {
+            scene.clock.advance(Duration::from_secs(1));
+            domain = scene.installation.domain(&domain).await;
+            anyhow::ensure!(
+                domain.facts.unprovable == Some(Unprovable { record: None }),
+                "{:?}",
+                domain.facts
+            );
+            Ok(())
+        });
+        ours.await.unwrap();
+        assert_eq!(scene.told(&domain), (DomainStatus::OurProblem, Actor::Us));
+        let last = || async {
+            scene.installation.store.latest_order(&domain.host).await.unwrap().map(|order| order.id)
+        };
+        let order = last().await;
+        assert_eq!(order.is_some(), is_on, "one that found out at most");
+        for _ in 0..60 {
+            scene.clock.advance(Duration::from_secs(60));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(last().await, order, "an hour later");
         scene.certd.stop().await.unwrap();
     }
 }

@@ -108,6 +108,41 @@ async fn a_wildcard_asks_for_two_records_and_has_a_certificate_of_its_own() {
     garden.running.stop().await.unwrap();
 }
 
+fn place_of(domain: &DomainRecord) -> String {
+    let id = domain.id.to_string();
+    format!("{}.acme.{ZONE}", id.rsplit('_').next().unwrap().to_ascii_lowercase())
+}
+
+#[tokio::test]
+async fn a_name_is_proved_by_the_alias_of_its_wildcard_too() {
+    if !pebble_is_there() {
+        return;
+    }
+    let garden = Garden::start().await;
+    let apex = garden.installation.add_domain(OWN).await;
+    let store = &garden.installation.store;
+    for domain in [&apex, &garden.domain] {
+        assert_eq!(store.delegate_of(domain).await.unwrap(), garden.domain.id, "the older one");
+    }
+    garden
+        .server
+        .update(&[
+            &format!("update delete {OWN} A"),
+            &format!("update add {OWN} 5 A 127.0.0.1"),
+            &format!("update add _stoa.{OWN} 5 TXT \"{}\"", apex.target.proof),
+        ])
+        .await
+        .unwrap();
+    garden.add(&format!("_acme-challenge.{OWN}"), &place_of(&garden.domain)).await;
+    store.request_domain_check(&Actor::system("test"), Access::Platform, apex.id).await.unwrap();
+    let held = until("the certificate", BOUND, async || {
+        let held = store.active_certificate_for(&apex.host).await?;
+        held.ok_or_else(|| anyhow::anyhow!("none for {}", apex.host))
+    });
+    assert_eq!(names(&held.await.unwrap()), [OWN]);
+    garden.running.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_name_below_a_wildcard_has_a_certificate_of_its_own() {
     if !pebble_is_there() {
@@ -115,14 +150,10 @@ async fn a_name_below_a_wildcard_has_a_certificate_of_its_own() {
     }
     let garden = Garden::start().await;
     let below = garden.installation.add_domain("roses.florist.org").await;
-    let challenge = |domain: &DomainRecord| {
-        let id = domain.id.to_string();
-        format!("{}.acme.{ZONE}", id.rsplit('_').next().unwrap().to_ascii_lowercase())
-    };
-    garden.add(&format!("_acme-challenge.{OWN}"), &challenge(&garden.domain)).await;
+    garden.add(&format!("_acme-challenge.{OWN}"), &place_of(&garden.domain)).await;
     garden.add(ALL, garden.domain.target.cname.as_str()).await;
     garden.add("roses.florist.org", below.target.cname.as_str()).await;
-    garden.add("_acme-challenge.roses.florist.org", &challenge(&below)).await;
+    garden.add("_acme-challenge.roses.florist.org", &place_of(&below)).await;
     let store = &garden.installation.store;
     for (domain, wanted) in [(&garden.domain, ALL), (&below, "roses.florist.org")] {
         let held = until("the certificate", BOUND, async || {

@@ -19,6 +19,7 @@ pub use action::{Actor, NextAction, Offer, Record, RecordKind, Target};
 pub use derive::{GRACE, derive};
 pub use facts::{
     Authority, Certification, Claim, Contest, Facts, Forbidden, Health, Policy, Presence, Refusal, Routing,
+    Unprovable,
 };
 pub use inspection::{Change, Fate, Found, Inspection, Witness};
 pub use notice::NoticeKind;

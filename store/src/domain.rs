@@ -286,7 +286,8 @@ impl Store {
         if RESERVED.contains(&last) {
             return refuse(format!("hostname `{host}` ends with `{last}`, which is never on the internet"));
         }
-        if psl::suffix_str(base.as_str()) == Some(base.as_str()) {
+        let is_suffix = |name: &Host| psl::suffix_str(name.as_str()) == Some(name.as_str());
+        if is_suffix(base) || (host.is_wildcard() && host.sample("any").is_ok_and(|name| is_suffix(&name))) {
             return refuse(format!("hostname `{base}` is a public suffix: domains are registered below it"));
         }
         let own = self.zones().iter().flat_map(|zone| [Some(zone.clone()), registered(zone)]).flatten();

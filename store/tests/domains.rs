@@ -89,6 +89,7 @@ async fn a_wildcard_that_is_no_creators_own_is_refused(bench: Bench) {
     let refused = [
         ("*.com", "`com` has one label only"),
         ("*.co.uk", "`co.uk` is a public suffix"),
+        ("*.kawasaki.jp", "`kawasaki.jp` is a public suffix"),
         ("*.apps.test", "marketplace's own zone"),
         ("*.shop.apps.test", "marketplace's own zone"),
         ("*.app5.test", "looks like `apps.test`"),
@@ -131,7 +132,15 @@ async fn a_wildcard_is_a_name_of_its_own(bench: Bench) {
     let error = bench.store.insert_certificate(&actor(), foreign).await.unwrap_err();
     assert!(matches!(error, StoreError::Invalid { field: "names", .. }), "{error}");
 
+    let covered = async |domain: &DomainRecord| bench.store.is_below_anothers(domain).await.unwrap();
+    let apex = bench.domain(shop.id, "example.com").await;
+    assert!(covered(&below).await && !covered(&all).await && !covered(&apex).await);
+    assert!(!covered(&bench.domain(shop.id, "own.example.com").await).await, "one's own takes nothing away");
+    assert_eq!(bench.store.delegate_of(&apex).await.unwrap(), all.id);
+    assert_eq!(bench.store.sibling_of(&below).await.unwrap(), None);
+
     bench.store.delete_domain(&actor(), Access::Platform, all.id).await.unwrap();
+    assert!(!covered(&below).await);
     assert_eq!(found("*.example.com").await, None, "it goes with its domain");
     assert_eq!(own_hosts(&bench, shop.id).await, []);
     assert_eq!(own_hosts(&bench, other.id).await.len(), 1, "the name below it stays");

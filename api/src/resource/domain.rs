@@ -146,10 +146,11 @@ pub(crate) struct DetailsView {
     /// split), zone, names and provider.
     #[schema(value_type = Object)]
     authority: model::domain::Authority,
-    /// The record that is missing to make the padlock of a wildcard.
+    /// That the padlock of a wildcard cannot be made: the `record` that is missing, or null if what is missing is on the
+    /// marketplace's side.
     #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    unprovable: Option<Record>,
+    unprovable: Option<model::domain::Unprovable>,
     /// The CAA records that keep our authority from making a certificate: who may, where, and the record to add.
     #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -275,17 +276,27 @@ fn records(domain: &DomainRecord) -> Vec<Record> {
     }
 }
 
+/// Whether records that prove a name to an authority are of use: they lead no visitor away, but a claim needs them only for
+/// a wildcard, which moves with its certificate.
+fn is_proving(domain: &DomainRecord) -> bool {
+    match domain.facts.contest {
+        Some(Contest::Asked | Contest::Waiting { .. }) => domain.host.is_wildcard(),
+        _ => domain.facts.claim != Claim::Contested,
+    }
+}
+
 /// The alias that lets us make the certificate whether or not visitors come here already, where there is a zone for it.
-fn challenge_alias(state: &crate::State, domain: &DomainRecord) -> Option<RecordView> {
-    let zone = state.challenge_zone().filter(|_| domain.facts.claim != Claim::Contested)?;
+async fn challenge_alias(state: &crate::State, domain: &DomainRecord) -> Answer<Option<RecordView>> {
+    let Some(zone) = state.challenge_zone().filter(|_| is_proving(domain)) else { return Ok(None) };
     let name = format!("{DNS01_LABEL}.{}", domain.host.base());
-    let record = Record::new(RecordKind::Cname, name, delegate(domain.id, zone));
-    Some(RecordView { optional: !domain.host.is_wildcard(), ..record.into() })
+    let record =
+        Record::new(RecordKind::Cname, name, delegate(state.store().delegate_of(domain).await?, zone));
+    Ok(Some(RecordView { optional: !domain.host.is_wildcard(), ..record.into() }))
 }
 
 /// The text that proves the name to our authority for as long as it stands, where that is switched on.
 async fn standing_proof(state: &crate::State, domain: &DomainRecord) -> Option<RecordView> {
-    let inspector = state.inspector().filter(|_| domain.facts.claim != Claim::Contested)?;
+    let inspector = state.inspector().filter(|_| is_proving(domain))?;
     let text = inspector.standing_proof(&domain.host).await?;
     let record = Record::new(RecordKind::Txt, format!("{STANDING_LABEL}.{}", domain.host.base()), text);
     let optional = !domain.host.is_wildcard() || state.challenge_zone().is_some();
@@ -321,8 +332,11 @@ pub(crate) async fn find_domains(
 pub(crate) async fn show(state: &crate::State, domain: DomainRecord) -> Answer<DomainView> {
     let store = state.store();
     let serving = store.active_certificate_for(&domain.host).await?;
-    let own = serving.filter(|certificate| certificate.tenant == Some(domain.tenant));
-    let optional = [challenge_alias(state, &domain), standing_proof(state, &domain).await];
+    // A wildcard that serves a name below it meanwhile is not the certificate of that domain.
+    let own = serving.filter(|certificate| {
+        certificate.tenant == Some(domain.tenant) && certificate.names.contains(&domain.host)
+    });
+    let optional = [challenge_alias(state, &domain).await?, standing_proof(state, &domain).await];
     let mut view = DomainView::of(domain, own.map(|certificate| certificate.id), store.now());
     view.records.extend(optional.into_iter().flatten());
     Ok(view)

@@ -1,5 +1,6 @@
 //! Our account with an authority: made once, its key sealed in the store before the authority sees it.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub struct Authority {
     caa_identities: std::sync::Mutex<Option<Vec<String>>>,
     /// How much it is asked at a time.
     lane: Arc<Lane>,
+    lacks_standing: AtomicBool,
 }
 
 impl std::fmt::Debug for Authority {
@@ -93,7 +95,18 @@ impl Authority {
             offers: std::sync::Mutex::new(None),
             caa_identities: std::sync::Mutex::default(),
             lane: Arc::default(),
+            lacks_standing: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it was seen not to take texts that stand (dns-persist-01). Asked anew after a restart.
+    pub(crate) fn lacks_standing(&self) -> bool {
+        self.lacks_standing.load(Relaxed)
+    }
+
+    /// Notes that it takes no texts that stand.
+    pub(crate) fn note_no_standing(&self) {
+        self.lacks_standing.store(true, Relaxed);
     }
 
     /// Address of its directory, which is its name everywhere.

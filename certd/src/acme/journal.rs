@@ -21,6 +21,11 @@ pub(crate) trait Journal: Send {
         vec![self.host().clone()]
     }
 
+    /// Notes that the authority does not take proofs of this kind.
+    fn lacks(&mut self, kind: ChallengeKind) {
+        let _ = kind;
+    }
+
     /// How the names are proved, to an authority with this usual way.
     async fn challenge(&mut self, usual: ChallengeKind) -> ChallengeKind {
         usual

@@ -171,6 +171,11 @@ async fn answer(session: &Session, journal: &mut dyn Journal, order: &mut Order)
             return step!(session, set_ready(order, word(kind)));
         }
         // It would be enough for it; the authority does not know this way yet.
+        journal.lacks(kind);
+        if let Some(name) = journal.names().iter().find(|name| name.is_wildcard()) {
+            let reason = "the authority takes no text that stands for good".to_owned();
+            return Err(AcmeError::NotHere { host: name.to_string(), reason });
+        }
         kind = session.challenge;
     }
     let challenges = challenges(session, (kind, Which::Open), journal.now(), order).await?;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::record::{NameError, RecordName};
 use super::{AdapterError, Zone};
-use crate::dns::{Kind, Lookup, LookupError, Resolver, Signatures, Value};
+use crate::dns::{self, Kind, Lookup, LookupError, Resolver, Signatures, Value};
 
 /// Time to live of a text, in seconds: the shortest that every provider takes.
 const TTL: u32 = 60;
@@ -119,11 +119,16 @@ impl Proofs {
         RecordName::parse(&model::acme::delegate(domain, self.zone.zone()))
     }
 
-    /// Whether the owner of `host` has set the alias.
-    pub async fn is_delegated(&self, host: &Host, domain: DomainId) -> bool {
-        let (Ok(asked), Ok(delegate)) = (asked(host), self.delegate(domain)) else { return false };
-        let alias = Value::Alias(delegate.as_str().to_owned());
-        self.lookup.records(asked.as_str(), Kind::Cname).await.is_ok_and(|found| found.contains(&alias))
+    /// The alias that the owner of `host` has set for its proofs, if any. Asked for at the zone's own servers, so that
+    /// nobody waits until a resolver forgets that there was none.
+    ///
+    /// # Errors
+    /// [`LookupError`] if nobody can tell.
+    pub async fn alias(&self, host: &Host) -> Result<Option<String>, LookupError> {
+        match asked(host) {
+            Ok(asked) => dns::alias_below(self.lookup.as_ref(), host, asked.as_str()).await,
+            Err(_) => Ok(None),
+        }
     }
 
     /// Writes a text beside those that are there.

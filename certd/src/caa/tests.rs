@@ -57,7 +57,7 @@ async fn proved_by(names: &[&str], records: Vec<Value>) -> Option<ChallengeKind>
         urgency: Urgency::Waiting,
     };
     let order = store.begin_order(new).await.unwrap().unwrap();
-    match work.candidates(&order).await {
+    match work.candidates(&order, &work.places(&order).await.unwrap()).await {
         Ok(candidates) => candidates.first().map(|candidate| candidate.kind),
         Err(AcmeError::Forbidden { .. }) => None,
         Err(error) => panic!("{error}"),

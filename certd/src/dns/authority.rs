@@ -197,6 +197,24 @@ pub(super) async fn definitive(
     }
 }
 
+/// As [`definitive`], at the servers of `host`'s zone for a name below it, which no resolver hears of unless they do not
+/// answer: what it cannot be told yet it would remember.
+pub(super) async fn definitive_below(
+    lookup: &dyn Lookup,
+    host: &str,
+    (name, kind): (&str, Kind),
+    deadline: Instant,
+) -> Result<Vec<Value>, LookupError> {
+    let reply = match find(lookup, host, deadline).await {
+        Ok(Some(zone)) => first_answer(lookup, &zone.servers, (name, kind), deadline).await,
+        Ok(None) | Err(_) => None,
+    };
+    match reply.filter(|reply| reply.referral.is_empty()) {
+        Some(reply) => Ok(reply.values),
+        None => ask(lookup, name, kind, deadline).await,
+    }
+}
+
 /// Puts right whom to ask where the registry names other servers than the zone itself (RFC 1034 §4.2.2 wants both
 /// to be the same): the registry's are those that visitors are sent to.
 pub(super) async fn compare(lookup: &dyn Lookup, zone: Zone, deadline: Instant) -> Zone {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use futures_util::future::join_all;
-use model::Host;
 use model::domain::Target;
+use model::{Host, HostPattern};
 use tokio::time::{Instant, timeout_at};
 
 use super::authority::{compare, definitive, find, is_unsigned, question};
@@ -59,9 +59,16 @@ pub struct Observation {
     pub unsigned: bool,
 }
 
+/// The name itself; of a wildcard one of its names that nobody knows, so that nobody can have made records for it alone.
+pub(crate) fn sample(pattern: &HostPattern) -> Host {
+    let label = format!("stoa-{:016x}", rand::random::<u64>());
+    // Whoever connects a wildcard was told if its names cannot be so long.
+    pattern.sample(&label).unwrap_or_else(|_| pattern.base().clone())
+}
+
 /// What is asked for to see where a domain leads.
 struct Asked<'a> {
-    /// The domain itself; of a wildcard a name that nobody knows, so that nobody can have made records for it alone.
+    /// As [`sample`] gives it.
     host: Host,
     /// Where the proof stands.
     proof: String,
@@ -70,10 +77,7 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn of(target: &'a Target) -> Self {
-        let label = format!("stoa-{:016x}", rand::random::<u64>());
-        // Whoever connects a wildcard was told if its names cannot be so long.
-        let host = target.host.sample(&label).unwrap_or_else(|_| target.host.base().clone());
-        Self { host, proof: target.proof_name(), target }
+        Self { host: sample(&target.host), proof: target.proof_name(), target }
     }
 
     fn name(&self) -> &str {

@@ -103,8 +103,7 @@ impl Memory<'_> {
     pub(super) async fn agree_on_way(&mut self) -> Result<(), AcmeError> {
         let other = self.other.as_ref().filter(|other| self.order.beside() == Some(&other.host));
         let Some(other) = other.filter(|_| self.order.order_url.is_none()) else { return Ok(()) };
-        let own = self.work.is_by_text(&self.order.host, self.order.domain).await;
-        if self.work.is_by_text(&other.host, Some(other.id)).await != own {
+        if self.places.has(&other.host) != self.places.has(&self.order.host) {
             tracing::info!(host = %self.order.host, beside = %other.host, "the two names are proved in different ways");
             self.order = self.work.store.part_order(&self.order).await?;
         }

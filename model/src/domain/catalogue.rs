@@ -189,6 +189,8 @@ pub enum Message<'a> {
         /// When it is tried again.
         retry_at: Timestamp,
     },
+    /// `our_problem` or `at_risk`: we are not set up to prove a wildcard.
+    NotReady,
     /// `prepared`
     Prepared,
     /// `deploying`
@@ -268,7 +270,7 @@ impl Message<'_> {
             | Self::Unprovable { .. }
             | Self::UploadEnds { .. }
             | Self::Moved { .. } => Actor::You,
-            Self::OurProblem { .. } => Actor::Us,
+            Self::OurProblem { .. } | Self::NotReady => Actor::Us,
             Self::Removed { .. }
             | Self::Moving { .. }
             | Self::MovingSoon
@@ -472,6 +474,9 @@ impl Message<'_> {
             Self::OurProblem { retry_at } => format!(
                 "Everything is right on your side. Our certificate provider is busy; we try again by {}.",
                 moment(*retry_at, now)
+            ),
+            Self::NotReady => format!(
+                "Everything is right on your side. Something is not set up on ours, which we mend; we look {every}."
             ),
             Self::Prepared => {
                 "Ready. Your old site still runs. Change to the record below when you like; visitors \

@@ -71,18 +71,24 @@ fn served(facts: &Facts, now: Timestamp) -> DomainStatus {
 fn connected(facts: &Facts, certified: bool, now: Timestamp) -> DomainStatus {
     match facts.certification {
         Certification::Ready { .. } if certified => DomainStatus::Deploying,
-        _ if facts.unprovable.is_some() => DomainStatus::NeedsDns,
+        _ if missing(facts).is_some() => DomainStatus::NeedsDns,
         _ if facts.forbidden.is_some() => DomainStatus::CaaBlock,
         // The authority most likely saw what others still see.
         Certification::Failing { .. } if facts.old_until.is_some_and(|until| until > now) => {
             DomainStatus::Spreading
         }
         Certification::Failing { .. } => DomainStatus::OurProblem,
+        _ if facts.unprovable.is_some() => DomainStatus::OurProblem,
         _ => DomainStatus::Issuing,
     }
 }
 
-/// Whether the domain's records keep our authority from making a certificate.
+/// The record that is missing to prove a wildcard.
+fn missing(facts: &Facts) -> Option<&Record> {
+    facts.unprovable.as_ref()?.record.as_ref()
+}
+
+/// Whether something keeps our authority from making a certificate.
 const fn is_barred(facts: &Facts) -> bool {
     facts.forbidden.is_some() || facts.unprovable.is_some()
 }
@@ -150,6 +156,7 @@ fn message<'a>(
         DomainStatus::Proxied => Message::Proxied { by: proxy(facts) },
         DomainStatus::CaaBlock => Message::OthersOnly { allowed },
         DomainStatus::Issuing => Message::Issuing,
+        DomainStatus::OurProblem if facts.unprovable.is_some() => Message::NotReady,
         DomainStatus::OurProblem => Message::OurProblem { retry_at: retry_at(facts, now) },
         DomainStatus::Prepared => Message::Prepared,
         DomainStatus::Deploying => Message::Deploying,
@@ -160,6 +167,7 @@ fn message<'a>(
         },
         DomainStatus::AtRisk if needs_proof(facts) => Message::Unproved { until },
         DomainStatus::AtRisk => match facts.away_since {
+            None if facts.forbidden.is_none() && missing(facts).is_none() => Message::NotReady,
             None if facts.forbidden.is_none() => Message::Unprovable { until },
             None => Message::NoRenewal { allowed, until },
             Some(since) => Message::Changed { until: until.min(since.plus(GRACE)) },
@@ -171,6 +179,9 @@ fn message<'a>(
 /// How a claim of a name stands that another account has.
 fn contested(facts: &Facts, now: Timestamp) -> Message<'_> {
     match facts.contest {
+        Some(Contest::Waiting { .. }) if missing(facts).is_some() => {
+            Message::Delegate { provider: provider(facts) }
+        }
         Some(Contest::Waiting { until }) if until > now => Message::Moving { until },
         Some(Contest::Waiting { .. }) => Message::MovingSoon,
         Some(Contest::Refused { cause }) => Message::Kept { cause },
@@ -189,7 +200,7 @@ fn records<'a>(facts: &'a Facts, target: &Target, entry: Option<&'a str>) -> Mes
         Routing::Partial { found } => Message::LeftOver { found },
         Routing::Misplaced { name } => Message::Misplaced { entry: entry.unwrap_or(name) },
         _ if needs_proof(facts) => Message::Prove { provider },
-        Routing::Here if facts.unprovable.is_some() => Message::Delegate { provider },
+        Routing::Here if missing(facts).is_some() => Message::Delegate { provider },
         _ => Message::Add { provider },
     }
 }
@@ -257,7 +268,7 @@ fn record(message: &Message<'_>, facts: &Facts, target: &Target) -> Option<Recor
         Message::Prove { .. } | Message::Unproved { .. } => Some(target.proof_record()),
         Message::ProveElsewhere { .. } | Message::Challenged { .. } => Some(target.text_record()),
         Message::OthersOnly { .. } | Message::NoRenewal { .. } => facts.forbidden.as_ref().map(caa_record),
-        Message::Delegate { .. } | Message::Unprovable { .. } => facts.unprovable.clone(),
+        Message::Delegate { .. } | Message::Unprovable { .. } => missing(facts).cloned(),
         Message::Ending => {
             let record = target.cname_record();
             Some(Record { value: format!("{}.", record.value), ..record })

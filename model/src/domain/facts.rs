@@ -142,6 +142,14 @@ pub struct Forbidden {
     pub add: String,
 }
 
+/// A wildcard that cannot be proved: its records only prove it, since nobody can visit all its names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unprovable {
+    /// The record that is missing; none: what is missing is on our side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
+}
+
 /// Two accounts want the same name: how this one stands. It is not looked up, but known at the time of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "value")]
@@ -217,10 +225,9 @@ pub struct Facts {
     /// What keeps our authority from making one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbidden: Option<Forbidden>,
-    /// The record that is missing to show our authority that the domain is here: a wildcard is proved by its records only,
-    /// since nobody can visit all its names.
+    /// What is missing to prove a wildcard to our authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unprovable: Option<Record>,
+    pub unprovable: Option<Unprovable>,
     /// What is served.
     pub presence: Presence,
     /// What the marketplace says of it.

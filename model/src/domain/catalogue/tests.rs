@@ -20,6 +20,7 @@ fn every_sentence() -> Vec<Message<'static>> {
         Message::MovingSoon,
         Message::Lost,
         Message::Uploaded,
+        Message::NotReady,
     ];
     let (zone, found) =
         ("a-very-long-name-of-a-shop.example.co.uk", "AAAA 2001:db8:1234:5678:9abc:def0:1234:5678");
@@ -144,7 +145,7 @@ fn what_becomes_of_mail_is_told_plainly() {
 #[test]
 fn every_kind_of_message_is_checked() {
     let kinds: std::collections::HashSet<_> = every_sentence().iter().map(std::mem::discriminant).collect();
-    assert_eq!(kinds.len(), 39, "a new message belongs into `every_sentence`");
+    assert_eq!(kinds.len(), 40, "a new message belongs into `every_sentence`");
     let texts: std::collections::HashSet<_> = every_sentence()
         .iter()
         .map(|message| message.text(NOW, Pace::Seconds))

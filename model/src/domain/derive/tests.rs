@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::super::Unprovable;
 use super::super::connection::Connector;
 use super::super::{Authority, NameForm, Provider, Refusal, plain};
 use super::*;
@@ -89,6 +90,10 @@ fn forbidden() -> Forbidden {
         name: Host::parse("example.test").unwrap(),
         add: "0 issue \"letsencrypt.org\"".to_owned(),
     }
+}
+
+fn unprovable() -> Option<Unprovable> {
+    Some(Unprovable { record: Some(delegation()) })
 }
 
 fn delegation() -> Record {
@@ -268,7 +273,7 @@ fn a_wildcard_is_connected_by_one_alias_for_all_names_and_one_for_its_padlock() 
         (RecordKind::Cname, "*.shop.example.test", Some("*")),
         "an alias, although the zone's own name could have none"
     );
-    let here = Facts { unprovable: Some(delegation()), authority: new.authority, ..here() };
+    let here = Facts { unprovable: unprovable(), authority: new.authority, ..here() };
     let (status, action) = derive(&here, &target, NOW);
     assert_eq!(status, DomainStatus::NeedsDns);
     let record = action.record.unwrap();
@@ -283,6 +288,11 @@ fn a_wildcard_is_connected_by_one_alias_for_all_names_and_one_for_its_padlock() 
         (DomainStatus::AtRisk, Some(delegation().name))
     );
     assert!(action.text.starts_with("Still live, but the record that renews"), "{}", action.text);
+    let ours = Facts { unprovable: Some(Unprovable { record: None }), ..live.clone() };
+    let (status, action) = derive(&ours, &target, NOW);
+    assert_eq!((status, action.who, action.record), (DomainStatus::AtRisk, Actor::Us, None));
+    let new = Facts { unprovable: Some(Unprovable { record: None }), ..here };
+    assert_eq!(derive(&new, &target, NOW).0, DomainStatus::OurProblem);
     let mended = Facts { unprovable: None, ..live };
     assert_eq!(derive(&mended, &target, NOW).0, DomainStatus::Live);
     assert_eq!(target.text_record().name, "_stoa.shop.example.test");
@@ -357,7 +367,9 @@ fn any_facts(dice: &mut Dice, forbidden: &Forbidden) -> Facts {
         authority: Authority { health, ..Authority::default() },
         certification,
         forbidden: (dice.below(5) == 0).then(|| forbidden.clone()),
-        unprovable: (dice.below(5) == 0).then(|| Record::new(RecordKind::Cname, "", "")),
+        unprovable: (dice.below(5) == 0).then(|| Unprovable {
+            record: (dice.below(2) == 0).then(|| Record::new(RecordKind::Cname, "", "")),
+        }),
         presence: [Presence::Absent, Presence::Verified][dice.below(2)],
         policy: [Policy::Allowed, Policy::Allowed, Policy::Suspended, Policy::Refused][dice.below(4)],
         checked_at: None,
