@@ -54,9 +54,13 @@ fn stays_good(before: &Facts, was_live: bool) -> bool {
 /// since the creator must otherwise be asked for the proof. A domain that was away is back with its proof.
 pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) -> Facts {
     let certified = matches!(look.certification, Certification::Ready { not_after } if not_after > now);
-    // Visitors of the name are meant for the other tenant, who has all names below its parent.
+    // Its own record is gone: visitors of the name are meant for the other tenant, who has all names beside it. While it
+    // points here by itself, perhaps, it is served, and not renewed.
     let is_lost = look.is_covered
-        && !matches!(look.routing, Routing::Broken { .. } | Routing::Unknown | Routing::Spreading { .. });
+        && !matches!(
+            look.routing,
+            Routing::Here | Routing::Broken { .. } | Routing::Unknown | Routing::Spreading { .. }
+        );
     let presence = match (certified, before.presence) {
         (false, _) => Presence::Absent,
         (true, _) if is_lost => Presence::Absent,
@@ -71,6 +75,7 @@ pub(crate) fn after(before: &Facts, was_live: bool, look: Look, now: Timestamp) 
     };
     let away_since = match &look.routing {
         Routing::Here if look.claim == Claim::Proved => None,
+        Routing::Here if look.is_covered && was_live => before.away_since.or(Some(now)),
         // Back without the proof is not back, and without a pause there is nothing to come back from.
         Routing::Here => before.away_since,
         // Silence is no move: the records may be as they were. Neither is what some servers do not know yet.
@@ -229,15 +234,19 @@ mod tests {
 
     #[test]
     fn a_name_that_lies_below_anothers_wildcard_is_given_up_without_its_proof() {
-        for routing in [Routing::Here, Routing::Absent, Routing::Elsewhere { found: "CNAME a.b".to_owned() }]
-        {
-            let covered = Look { is_covered: true, ..look(Claim::Unproved, routing) };
-            let lost = after(&live(), true, covered, now());
+        let covered = |routing| Look { is_covered: true, ..look(Claim::Unproved, routing) };
+        for routing in [Routing::Absent, Routing::Elsewhere { found: "CNAME a.b".to_owned() }] {
+            let lost = after(&live(), true, covered(routing), now());
             assert_eq!((lost.claim, lost.presence), (Claim::Unproved, Presence::Absent));
         }
+        // An address of ours may be its own or the wildcard's: it is asked for its proof until its certificate ends.
+        let asked = after(&live(), true, covered(Routing::Here), now());
+        assert_eq!((asked.claim, asked.presence), (Claim::Proved, Presence::Verified));
+        assert_eq!(asked.away_since, Some(now()));
+        let shown = after(&asked, true, look(Claim::Proved, Routing::Here), now().plus(HOUR));
+        assert_eq!(shown.away_since, None);
         let silent = Routing::Broken { reason: "the name servers do not answer".to_owned() };
-        let silent = Look { is_covered: true, ..look(Claim::Unproved, silent) };
-        assert_eq!(after(&live(), true, silent, now()).claim, Claim::Proved);
+        assert_eq!(after(&live(), true, covered(silent), now()).claim, Claim::Proved);
     }
 
     #[test]

@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use certd::Certd;
 use certd::dns::Resolver;
+use certd::{Certd, Settings};
+use model::HostPattern;
 use model::certificate::CertificateSource;
-use model::domain::{DomainStatus, NextAction, RecordKind, Routing, derive};
+use model::domain::{Claim, DomainStatus, NextAction, RecordKind, Routing, derive};
 use model::seal::SealingKey;
 use store::{Access, Actor, DomainRecord};
 use testkit::bind::Bind;
 use testkit::wait::until;
 
+use crate::authority::Records;
 use crate::dns01::{APPS, TEXT, ZONE, authority, by_updates, names, settings, until_cleared};
-use crate::rig::{BOUND, Installation, Running, pebble_is_there};
+use crate::rig::{BOUND, Installation, Running, create_app, create_tenant, pebble_is_there};
 
 const OWN: &str = "florist.org";
 const ALL: &str = "*.florist.org";
@@ -141,6 +144,44 @@ async fn a_name_is_proved_by_the_alias_of_its_wildcard_too() {
     });
     assert_eq!(names(&held.await.unwrap()), [OWN]);
     garden.running.stop().await.unwrap();
+}
+
+/// Nobody else is asked to give the name up: its record is gone, and who keeps the zone sends its visitors elsewhere.
+#[tokio::test]
+async fn a_name_whose_record_is_gone_gives_way_to_anothers_wildcard() {
+    testkit::tls::install_provider();
+    let (sealing, records) = (SealingKey::generate(), Records::default());
+    let installation = Installation::new("apps.localhost", &sealing).await;
+    let store = &installation.store;
+    let lookup = Arc::new(records.clone());
+    let certd = Certd::start_with(Settings::default(), store.clone(), sealing, lookup).await.unwrap();
+    let running = Running::new(certd);
+    let until_claim = async |domain: &DomainRecord, claim: Claim| {
+        let found = until("the claim", BOUND, async || {
+            let found = installation.domain(domain).await;
+            anyhow::ensure!(found.facts.claim == claim, "{:?}", found.facts);
+            Ok(())
+        });
+        found.await.unwrap();
+    };
+    let own = installation.add_domain("roses.florist.org").await;
+    records.connect(&own);
+    until_claim(&own, Claim::Proved).await;
+
+    let other = create_tenant(store, "other").await;
+    let app = create_app(store, other, "garden").await;
+    let name: HostPattern = ALL.parse().unwrap();
+    let all = store.add_domain(&Actor::system("test"), Access::Platform, app, name).await.unwrap();
+    records.connect(&all);
+    until_claim(&all, Claim::Proved).await;
+    store.request_domain_check(&Actor::system("test"), Access::Platform, own.id).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(installation.domain(&own).await.facts.claim, Claim::Proved, "its own record goes first");
+
+    records.disconnect(&own);
+    store.request_domain_check(&Actor::system("test"), Access::Platform, own.id).await.unwrap();
+    until_claim(&own, Claim::Unproved).await;
+    running.stop().await.unwrap();
 }
 
 #[tokio::test]
