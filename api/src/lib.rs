@@ -13,6 +13,7 @@ mod inspect;
 pub mod keys;
 mod layer;
 mod origin;
+mod places;
 mod problem;
 mod request;
 mod resource;

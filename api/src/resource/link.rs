@@ -4,9 +4,6 @@
 //! Each link that is looked for costs us a few requests to wherever the domain's zone says, so few are at a time, of one
 //! tenant and in all; certd asks about a zone only once in a while.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
@@ -19,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::Seen;
 use crate::caller::Member;
+use crate::places::{Place, Places};
 use crate::problem::{Answer, Code, Problem};
 use crate::request::Json;
 
@@ -30,37 +28,13 @@ const MAX_IN_ALL: usize = 16;
 const FREE_AGAIN: HeaderValue = HeaderValue::from_static("5");
 
 /// How many links are being looked for, by tenant.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Links(Arc<Mutex<HashMap<TenantId, usize>>>);
+pub(crate) type Links = Places<TenantId>;
 
-/// The place of one look, free again when it is dropped.
-#[derive(Debug)]
-struct Place {
-    links: Links,
-    tenant: TenantId,
-}
-
-impl Links {
-    /// A place, if there is one.
-    fn take(&self, tenant: TenantId) -> Option<Place> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = open.get(&tenant).copied().unwrap_or(0);
-        if own >= MAX_OF_TENANT || open.values().sum::<usize>() >= MAX_IN_ALL {
-            return None;
-        }
-        open.insert(tenant, own + 1);
-        Some(Place { links: self.clone(), tenant })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.links.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get_mut(&self.tenant) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => drop(open.remove(&self.tenant)),
-        }
-    }
+fn take(links: &Links, tenant: TenantId) -> Option<Place<TenantId>> {
+    links.take(tenant, |taken| {
+        let own = taken.get(&tenant).copied().unwrap_or(0);
+        own < MAX_OF_TENANT && taken.values().sum::<usize>() < MAX_IN_ALL
+    })
 }
 
 /// A link to the domain's provider.
@@ -102,7 +76,7 @@ pub(crate) async fn link_domain(
     let by_hand =
         || Json(LinkView { url: None, provider: None, text: Notice::ByHand.text(now), expires_at: None });
     let Some(consent) = state.consent() else { return Ok(by_hand()) };
-    let Some(_place) = state.links().take(domain.tenant) else {
+    let Some(_place) = take(state.links(), domain.tenant) else {
         let detail = format!(
             "{MAX_OF_TENANT} links are being looked for already for the domains of tenant `{}`, or {MAX_IN_ALL} in all. \
              Try again in a few seconds.",

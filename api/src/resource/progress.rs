@@ -6,9 +6,7 @@
 //! with the key, after an hour, and when nobody reads any more. Each costs a read of its domain a second, and five while
 //! the store changes.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -27,6 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Seen;
 use super::domain::{DomainView, show};
 use crate::caller::{Caller, Member};
+use crate::places::{Place, Places};
 use crate::problem::{Answer, Code, Problem};
 use crate::serve::Closing;
 
@@ -54,42 +53,18 @@ const STALLED: Duration = Duration::from_secs(60);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Whose a stream is: the tenant, unless it is an operator's, and the key.
-type Owner = (Option<TenantId>, KeyId);
+pub(crate) type Owner = (Option<TenantId>, KeyId);
 
 /// How many streams are open, by owner.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Streams(Arc<Mutex<HashMap<Owner, usize>>>);
+pub(crate) type Streams = Places<Owner>;
 
-/// The place of one stream, free again when it is dropped.
-#[derive(Debug)]
-struct Place {
-    streams: Streams,
-    owner: Owner,
-}
-
-impl Streams {
-    /// A place, if there is one.
-    fn take(&self, owner: Owner) -> Option<Place> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = open.get(&owner).copied().unwrap_or(0);
-        let of_tenant: usize = open.iter().filter(|((of, _), _)| *of == owner.0).map(|(_, open)| open).sum();
+fn take(streams: &Streams, owner: Owner) -> Option<Place<Owner>> {
+    streams.take(owner, |taken| {
+        let own = taken.get(&owner).copied().unwrap_or(0);
+        let of_tenant: usize = taken.iter().filter(|((of, _), _)| *of == owner.0).map(|(_, open)| open).sum();
         let tenant_is_full = owner.0.is_some() && of_tenant >= MAX_OF_TENANT;
-        if own >= MAX_OF_KEY || tenant_is_full || open.values().sum::<usize>() >= MAX_IN_ALL {
-            return None;
-        }
-        open.insert(owner, own + 1);
-        Some(Place { streams: self.clone(), owner })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get_mut(&self.owner) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => drop(open.remove(&self.owner)),
-        }
-    }
+        own < MAX_OF_KEY && !tenant_is_full && taken.values().sum::<usize>() < MAX_IN_ALL
+    })
 }
 
 /// One stream.
@@ -104,7 +79,7 @@ struct Progress {
     known: Option<String>,
     news: watch::Receiver<Revision>,
     renew_at: Instant,
-    _place: Place,
+    _place: Place<Owner>,
 }
 
 /// Streams a domain as it changes: an event `domain` with the body of `GET /v1/domains/{d}` for each change, a comment
@@ -123,7 +98,7 @@ pub(crate) async fn domain_events(
         Access::Platform => None,
         Access::Tenant(tenant) => Some(tenant),
     };
-    let Some(place) = state.streams().take((tenant, caller.key.id)) else {
+    let Some(place) = take(state.streams(), (tenant, caller.key.id)) else {
         let detail = format!(
             "This key has {MAX_OF_KEY} streams open, or its tenant {MAX_OF_TENANT}, or there are too many in all. Close one."
         );
