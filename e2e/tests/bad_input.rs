@@ -150,9 +150,15 @@ async fn a_backend_that_cannot_be_is_refused_by_name() -> Result<()> {
 #[tokio::test]
 async fn a_host_name_that_is_none_is_refused_by_name() -> Result<()> {
     let WithApp { stoa: _stoa, app, origin: _origin, .. } = &WithApp::start().await?;
-    for host in
-        ["a..b", "-a.test", "a b.test", "192.0.2.1", "localhost:80", "shop.apps.localhost", "*.a.test"]
-    {
+    for host in [
+        "a..b",
+        "-a.test",
+        "a b.test",
+        "192.0.2.1",
+        "localhost:80",
+        "shop.apps.localhost",
+        "*.apps.localhost",
+    ] {
         let error = app.domain(host).await;
         let text = error.err().context(host)?.to_string();
         ensure!(text.contains("422") && text.contains(host), "{host}: {text}");
