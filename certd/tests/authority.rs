@@ -211,6 +211,7 @@ async fn a_domain_is_proved_over_http_and_served() {
     assert_eq!(shown.names().unwrap(), [HOST]);
     let counts = scene.ca.counts();
     assert_eq!((counts.orders, counts.finalized, counts.failed_checks), (1, 1, 0));
+    assert_eq!(counts.of(Asked::Directory), 1, "it is believed for a while");
     scene.certd.stop().await.unwrap();
 }
 

@@ -135,9 +135,7 @@ impl Authority {
         }
         // Nobody waits for anybody else's question: an authority that hangs would hold them up one after the other.
         let line = self.line();
-        let found = step!(line, async {
-            directory::ask(&line.recorder, Method::GET, &self.settings.directory).await?.json::<Directory>()
-        })?;
+        let found = step!(line, Directory::ask(&line.recorder, &self.settings.directory))?;
         let found = Arc::new(found);
         *self.caa_identities.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(found.meta.caa_identities.clone());
@@ -187,7 +185,8 @@ impl Authority {
     /// A session in our account, which is made if there is none.
     pub(crate) async fn session(&self) -> Result<Session, AcmeError> {
         let offers = self.directory().await?;
-        let line = self.line();
+        let mut line = self.line();
+        line.recorder.believe(&self.settings.directory, offers.text.clone());
         let record = match self.store.acme_account(&self.settings.directory).await? {
             Some(record) if record.account_url.is_some() && record.next_key.is_some() => {
                 self.with_the_known_key(record).await?

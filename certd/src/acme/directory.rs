@@ -28,6 +28,20 @@ pub(crate) struct Directory {
     pub(crate) renewal_info: Option<String>,
     #[serde(default)]
     pub(crate) meta: Meta,
+    /// As it was sent.
+    #[serde(skip)]
+    pub(super) text: Bytes,
+}
+
+impl Directory {
+    /// Asks for the one at `url`.
+    ///
+    /// # Errors
+    /// As [`Answered::json`].
+    pub(super) async fn ask(http: &Recorder, url: &str) -> Result<Self, Error> {
+        let answer = ask(http, Method::GET, url).await?;
+        Ok(Self { text: answer.body.clone(), ..answer.json()? })
+    }
 }
 
 /// What an authority says of itself.
