@@ -141,6 +141,7 @@ async fn a_wildcard_is_connected_where_a_certificate_can_be_made_for_it() {
             (&standing["value"], &standing["optional"]),
             (&json!("for *.example.com"), &json!(optional[1]))
         );
+        desk.clock.advance(std::time::Duration::from_millis(1));
         let apex = desk.domain(&app, "example.com").await;
         let apex = desk.get(&format!("/v1/domains/{apex}")).send().await.of(200);
         let of_apex = apex["records"].as_array().unwrap().iter();

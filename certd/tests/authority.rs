@@ -245,8 +245,7 @@ const AWAY: &str = "the certificate authority is not available: ";
 const ASKS: &str = "the certificate authority asks to wait: ";
 const UNUSABLE: &str = "the certificate authority's certificate cannot be used: ";
 
-const DAYS: [Day; 15] = [
-    (Fault::Unavailable(None), Asked::Directory, AWAY),
+const DAYS: [Day; 14] = [
     (Fault::Unavailable(None), Asked::NewNonce, AWAY),
     (Fault::Unavailable(None), Asked::NewOrder, AWAY),
     (Fault::Unavailable(Some(Wait::Seconds(600))), Asked::Finalize, AWAY),
@@ -266,6 +265,30 @@ const DAYS: [Day; 15] = [
 #[tokio::test]
 async fn after_each_bad_day_the_certificate_comes_and_nothing_bad_was_served() {
     stream::iter(DAYS).map(live_through).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+}
+
+/// It says where things are, and seldom anything new.
+#[tokio::test]
+async fn a_directory_that_is_away_holds_nothing_up_for_as_long_as_it_is_believed() {
+    let (clock, options) = standing();
+    let scene = Scene::start(options).await;
+    scene.until_done(&scene.order(HOST).await).await;
+    let first = scene.serial().await;
+    clock.advance(Duration::from_secs(1));
+    scene.ca.script(Rule::always(Fault::Unavailable(None)).on(Asked::Directory));
+    scene.until_done(&scene.order(HOST).await).await;
+    let second = scene.serial().await;
+    assert_ne!(second, first);
+
+    clock.advance(Duration::from_secs(24 * 3600));
+    let failed = scene.until_failed(&scene.order(HOST).await).await;
+    assert!(failed.error.as_deref().unwrap_or_default().starts_with(AWAY), "{:?}", failed.error);
+    assert_eq!((failed.state, scene.serial().await), (OrderState::Open, second.clone()));
+    scene.ca.clear_faults();
+    clock.advance(failed.next_at.since(clock.now()));
+    scene.until_done(&failed).await;
+    assert_ne!(scene.serial().await, second);
+    scene.certd.stop().await.unwrap();
 }
 
 async fn live_through((fault, asked, reason): Day) {
